@@ -1,0 +1,47 @@
+# Every target is a thin line over snakemake; the README shows the plain commands.
+PYTHON ?= python3
+ENV ?= .venv
+CORES ?= all
+BIN := $(ENV)/bin
+READY := $(ENV)/.ready
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+
+.PHONY: help env demo paper test lint format clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+env: $(READY) ## create the environment from the lock
+
+$(READY): envs/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; $(PYTHON) is older. Use: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(ENV)
+	$(BIN)/python -m pip install --quiet --requirement envs/requirements.txt
+	@touch $@
+
+demo: $(READY) ## the whole workflow on the embedded dataset, minutes on two cores
+	$(SNAKEMAKE) --configfile config/demo.yaml --report results/demo/report.html --report-after-run
+	@$(BIN)/python scripts/list_results.py results/demo
+
+paper: $(READY) ## the paper's full grid; downloads its datasets
+	$(SNAKEMAKE) --keep-going --report results/paper/report.html --report-after-run
+	@$(BIN)/python scripts/list_results.py results/paper
+
+test: $(READY) ## all tests; real data too where MEDAE_DATA names its folder
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## ruff, snakefmt and snakemake --lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check workflow
+	$(BIN)/snakemake --lint
+
+format: $(READY) ## rewrite the code in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt workflow
+
+clean: ## remove results and caches; says what it keeps
+	rm -rf .snakemake .pytest_cache .ruff_cache .hypothesis
+	find results -mindepth 1 -maxdepth 1 ! -name reference ! -name README.md -exec rm -rf {} +
+	@echo "Kept: $(ENV)/ (the environment), data/ (downloads), results/reference/ (committed results)."

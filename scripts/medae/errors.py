@@ -1,0 +1,5 @@
+"""The one exception for problems that the user can mend."""
+
+
+class InputError(Exception):
+    """Bad input; the message is one paragraph: what is wrong, where, and what to do."""

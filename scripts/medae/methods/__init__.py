@@ -1,0 +1,28 @@
+"""The registry of methods: the name in the configuration → the class in the module of that name.
+
+A method is a `torch.nn.Module` in `methods/<name>.py` with
+
+- keyword-only arguments `image_size`, `channels`, `latent_dim` and its own options, which are the
+  keys of `methods.<name>` in the configuration;
+- `loss(images, generator)` → dict of scalars, `loss` being the one that is minimised and the
+  others its parts; `generator` is the only source of randomness;
+- `encode(images)` → latents N × d and `decode(latents)` → reconstructions N × C × H × W, both
+  without randomness in evaluation mode.
+
+Images are N × C × H × W in [-1, 1]. Only the name is imported here, so that an edit to one method
+leaves the others' trained models valid.
+"""
+
+from importlib import import_module
+
+REGISTRY = {
+    "ae": "AutoEncoder",
+    "vae": "VariationalAutoEncoder",
+    "memae": "MemoryAutoEncoder",
+    "ceae": "ContextAutoEncoder",
+}
+
+
+def build(method: str, **arguments):
+    """Return a new model of `method`, initialised from torch's current random state."""
+    return getattr(import_module(f"medae.methods.{method}"), REGISTRY[method])(**arguments)

@@ -1,0 +1,76 @@
+"""The convolutional encoder and decoder that the methods of the paper share.
+
+Sizes of PROTOCOL and of MedIAnomaly's code for the AE4AD paper: four blocks that halve the image,
+channels C → w → 2w → 4w → 4w, a hidden layer of D units on either side of the latent vector.
+"""
+
+from torch import Tensor, nn
+
+
+def _down(channels_in: int, channels_out: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(channels_in, channels_out, 4, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(),
+    ]
+
+
+def _up(channels_in: int, channels_out: int) -> list[nn.Module]:
+    return [
+        nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(),
+    ]
+
+
+class Encoder(nn.Module):
+    """Images N × C × S × S to N × outputs; S is `image_size`, a multiple of 16."""
+
+    def __init__(
+        self, *, image_size: int, channels: int, outputs: int, width: int, hidden_dim: int
+    ):
+        super().__init__()
+        features = 4 * width * (image_size // 16) ** 2
+        self.blocks = nn.Sequential(
+            *_down(channels, width),
+            *_down(width, 2 * width),
+            *_down(2 * width, 4 * width),
+            *_down(4 * width, 4 * width),
+        )
+        self.bottleneck = nn.Sequential(
+            nn.Linear(features, hidden_dim),
+            nn.BatchNorm1d(hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, outputs),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the N × outputs vector in front of the latent."""
+        return self.bottleneck(self.blocks(images).flatten(1))
+
+
+class Decoder(nn.Module):
+    """Latents N × d to images N × C × S × S; the last layer is linear."""
+
+    def __init__(
+        self, *, image_size: int, channels: int, latent_dim: int, width: int, hidden_dim: int
+    ):
+        super().__init__()
+        side = image_size // 16
+        self.bottleneck = nn.Sequential(
+            nn.Linear(latent_dim, hidden_dim),
+            nn.BatchNorm1d(hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, 4 * width * side**2),
+            nn.Unflatten(1, (4 * width, side, side)),
+        )
+        self.blocks = nn.Sequential(
+            *_up(4 * width, 4 * width),
+            *_up(4 * width, 2 * width),
+            *_up(2 * width, width),
+            nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1, bias=False),
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return the N × C × S × S reconstruction."""
+        return self.blocks(self.bottleneck(latents))

@@ -1,0 +1,57 @@
+"""Scoring: what a trained model says of every image; the model is never changed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from medae.training import normalise
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model says of the images at `rows`, all float32 but the scores.
+
+    Latents N × d, reconstructions N × C × H × W, anomaly maps N × H × W, scores N (float64).
+    Maps are squared errors on the [-1, 1] scale, averaged over channels; an image's score is the
+    mean of its map, higher for the more abnormal.
+    """
+
+    rows: slice
+    latents: np.ndarray
+    reconstructions: np.ndarray
+    maps: np.ndarray
+    scores: np.ndarray
+
+
+def anomaly_map(images: Tensor, reconstructions: Tensor) -> Tensor:
+    """Return squared errors averaged over channels, N × H × W (PROTOCOL: AE)."""
+    return (images - reconstructions).square().mean(dim=1)
+
+
+@torch.inference_mode()
+def score_batches(
+    model: nn.Module, images: np.ndarray, *, batch_size: int, device: torch.device
+) -> Iterator[Scores]:
+    """Yield the scores of uint8 images N × C × H × W, batch by batch in their order.
+
+    The model must be in evaluation mode, so that an image's score does not depend on its batch;
+    raises ValueError otherwise.
+    """
+    if model.training:
+        raise ValueError("score_batches needs a model in evaluation mode")
+    for start in range(0, len(images), batch_size):
+        rows = slice(start, start + batch_size)
+        batch = normalise(torch.from_numpy(images[rows]).to(device))
+        latents = model.encode(batch)
+        reconstructions = model.decode(latents)
+        maps = anomaly_map(batch, reconstructions)
+        yield Scores(
+            rows=rows,
+            latents=latents.cpu().numpy(),
+            reconstructions=reconstructions.cpu().contiguous().numpy(),
+            maps=maps.cpu().numpy(),
+            scores=maps.double().mean(dim=(1, 2)).cpu().numpy(),
+        )

@@ -1,0 +1,334 @@
+"""Tables of metrics: mean and standard deviation over seeds, and their Markdown and LaTeX."""
+
+import html
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import pandas as pd
+
+from medae.errors import InputError
+
+TABLE_METRICS = {
+    "auc": ("AUC", "AUC"),
+    "ap": ("AP", "AP"),
+    "ap_pix": ("AP_pix", r"AP\textsubscript{pix}"),
+    "dice_max": ("⌈Dice⌉", r"$\lceil$Dice$\rceil$"),
+}
+"""The metrics of the paper's tables, in its order, as Markdown and as LaTeX."""
+
+SETTING = ["dataset", "method", "latent_dim", "split", "metric"]
+MISSING = "–"
+HTML_STYLE = (
+    "body{font-family:sans-serif;margin:1.5em}table{border-collapse:collapse}"
+    "th,td{padding:.25em .8em;border-bottom:1px solid #ccc;white-space:nowrap}"
+    "thead th{border-bottom:2px solid #333;position:sticky;top:0;background:#fff}p{max-width:60em}"
+)
+LATEX_SPECIALS = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "–": "--",
+    "⌈": r"$\lceil$",
+    "⌉": r"$\rceil$",
+} | {character: "\\" + character for character in "&%$#_{}"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a grid: a metric on a dataset."""
+
+    dataset: str
+    """Display name."""
+    metric: str
+    """Key of TABLE_METRICS."""
+    n_normal: int
+    """Normal test images."""
+    n_abnormal: int
+    """Abnormal test images."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a table prints: rows × columns of mean and standard deviation, in percent."""
+
+    row_title: str
+    row_labels: list[str]
+    columns: list[Column]
+    """The columns of one dataset are neighbours."""
+    mean: np.ndarray
+    """Shape (rows, columns), percent; nan where there is no result."""
+    std: np.ndarray
+    """Shape (rows, columns), percent, over seeds; nan with one seed."""
+    n_seeds: np.ndarray
+    """Shape (rows, columns); 0 where there is no result."""
+
+
+def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Reduce a table of metrics (one row per seed) to one row per setting, split and metric.
+
+    Returns dataset, method, latent_dim, split, metric, mean, std (over seeds, ddof 1; nan with one
+    seed), n_seeds, n_normal, n_abnormal; mean and std in the unit of `value`.
+
+    Raises InputError when a seed occurs twice in a setting, or its seeds were scored on different
+    numbers of test images.
+    """
+    repeated = metrics[metrics.duplicated([*SETTING, "seed"])]
+    if len(repeated):
+        raise InputError(
+            f"The table of metrics has two rows for {_describe(repeated.iloc[0])}. Delete the "
+            "tables of metrics and run the workflow again."
+        )
+    groups = metrics.groupby(SETTING, sort=True)
+    counts = groups[["n_normal", "n_abnormal"]].nunique()
+    uneven = counts[(counts > 1).any(axis=1)].reset_index()
+    if len(uneven):
+        raise InputError(
+            f"The seeds of {_describe(uneven.iloc[0])} were scored on different numbers of test "
+            "images. Delete the scores and metrics of this setting and run the workflow again."
+        )
+    return groups.agg(
+        mean=("value", "mean"),
+        std=("value", "std"),
+        n_seeds=("seed", "size"),
+        n_normal=("n_normal", "first"),
+        n_abnormal=("n_abnormal", "first"),
+    ).reset_index()
+
+
+def _describe(row: pd.Series) -> str:
+    return ", ".join(f"{key} {row[key]}" for key in [*SETTING, "seed"] if key in row)
+
+
+def display_name(dataset: str, names: Mapping[str, str]) -> str:
+    """Return the display name of a dataset's key; InputError when `names` lacks it."""
+    if dataset not in names:
+        raise InputError(
+            f"The dataset {dataset} has metrics but no display name. Give it a `name` in the "
+            "registry of datasets."
+        )
+    return names[dataset]
+
+
+def sort_rows(frame: pd.DataFrame, *, by: Sequence[str], names: Mapping[str, str]) -> pd.DataFrame:
+    """Return the rows sorted by the columns `by`, in the order in which tables show them.
+
+    Datasets come in the order of `names`, metrics in that of TABLE_METRICS, latent dimensions
+    descending, all else ascending.
+    """
+    places = {
+        "dataset": {key: place for place, key in enumerate(names)},
+        "metric": {key: place for place, key in enumerate(TABLE_METRICS)},
+    }
+
+    def sort_key(column: pd.Series) -> pd.Series:
+        if column.name == "latent_dim":
+            return -column
+        return column.map(places[column.name]) if column.name in places else column
+
+    return frame.sort_values(list(by), key=sort_key, ignore_index=True)
+
+
+def make_grid(
+    summary: pd.DataFrame,
+    *,
+    row: str,
+    row_title: str,
+    rows: Mapping[object, str],
+    names: Mapping[str, str],
+) -> Grid:
+    """Lay out a summary: rows by column `row`, columns by dataset and metric.
+
+    `summary` comes from `summarise`, with at most one line per row, dataset and metric (filter it
+    before: one split, one method or one latent dimension). `rows` maps each value of column `row`
+    to its label, in the order wanted; `names` maps each dataset's key to its display name, in the
+    order wanted. A dataset has a column for each of TABLE_METRICS that any of its rows has.
+    """
+    for dataset in sorted(set(summary["dataset"])):
+        display_name(dataset, names)
+    cells = summary[summary["metric"].isin(list(TABLE_METRICS)) & summary[row].isin(list(rows))]
+    if cells.empty:
+        raise InputError(
+            f"There are no results to put in the table by {row}: the table of metrics has none of "
+            f"{', '.join(TABLE_METRICS)} for it. Check which datasets and methods the "
+            "configuration selects, and run the workflow again."
+        )
+    if cells.duplicated([row, "dataset", "metric"]).any():
+        raise ValueError(f"more than one line for a {row}, dataset and metric")
+    keys = [
+        (dataset, metric)
+        for dataset in names
+        for metric in TABLE_METRICS
+        if ((cells["dataset"] == dataset) & (cells["metric"] == metric)).any()
+    ]
+    columns = []
+    for dataset, metric in keys:
+        counts = cells.loc[cells["dataset"] == dataset, ["n_normal", "n_abnormal"]]
+        if len(counts.drop_duplicates()) > 1:
+            raise InputError(
+                f"The settings of dataset {dataset} were scored on different numbers of test "
+                "images, so they are not comparable. Delete its scores and metrics and run the "
+                "workflow again."
+            )
+        columns.append(Column(names[dataset], metric, *(int(n) for n in counts.iloc[0])))
+    wide = cells.set_index([row, "dataset", "metric"])[["mean", "std", "n_seeds"]].unstack([1, 2])
+    wide = wide.reindex(index=list(rows))
+    return Grid(
+        row_title=row_title,
+        row_labels=list(rows.values()),
+        columns=columns,
+        mean=100 * wide["mean"][keys].to_numpy(dtype=float),
+        std=100 * wide["std"][keys].to_numpy(dtype=float),
+        n_seeds=wide["n_seeds"][keys].fillna(0).to_numpy(dtype=int),
+    )
+
+
+def format_percent(mean: float, std: float) -> str:
+    """Return "72.9 ± 2.1", only the mean when `std` is nan, or a dash when `mean` is nan."""
+    if np.isnan(mean):
+        return MISSING
+    return f"{mean:.1f}" if np.isnan(std) else f"{mean:.1f} ± {std:.1f}"
+
+
+def rank_cells(mean: np.ndarray) -> np.ndarray:
+    """Return 1 for the best and 2 for the second cells of each column of `mean`, else 0.
+
+    Cells that print the same share a rank. nan has none; a column with a single result has no
+    ranks, since there is nothing to be better than.
+    """
+    ranks = np.zeros(mean.shape, dtype=int)
+    for column in range(mean.shape[1]):
+        printed = np.array([float(f"{value:.1f}") for value in mean[:, column]])
+        present = ~np.isnan(printed)
+        if np.count_nonzero(present) < 2:
+            continue
+        for rank, value in enumerate(np.unique(printed[present])[::-1][:2], start=1):
+            ranks[printed == value, column] = rank
+    return ranks
+
+
+def describe_grid(grid: Grid) -> str:
+    """Return the sentences that go with a table: seeds, marks, numbers of test images."""
+    seeds = sorted(set(grid.n_seeds[grid.n_seeds > 0].tolist()))
+    if seeds == [1]:
+        spread = "one seed"
+    else:
+        among = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+        spread = f"mean ± standard deviation over {among} seeds"
+        spread += " (without ± where there is one)" if 1 in seeds else ""
+    images = {column.dataset: (column.n_normal, column.n_abnormal) for column in grid.columns}
+    counts = ", ".join(f"{name} {normal} + {bad}" for name, (normal, bad) in images.items())
+    sentences = [f"Percent; {spread}."]
+    if rank_cells(grid.mean).any():
+        sentences.append("Best of a column in bold, second underlined.")
+    if any(column.metric == "dice_max" for column in grid.columns):
+        sentences.append("⌈Dice⌉: best Dice over all thresholds, chosen on the test set.")
+    sentences.append(f"Test images (normal + abnormal): {counts}.")
+    return " ".join(sentences)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    """Return a Markdown table; `align` has one of l, r, c per column."""
+    rules = [{"l": ":--", "r": "--:", "c": ":-:"}[letter] for letter in align]
+    escaped = [[cell.replace("|", r"\|") for cell in line] for line in (header, rules, *rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
+
+
+def html_page(
+    title: str, description: str, header: Sequence[str], rows: Sequence[Sequence[str]], align: str
+) -> str:
+    """Return a self-contained page with one table; cells are HTML, the other texts are plain."""
+    places = {"l": "left", "r": "right", "c": "center"}
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        marked = (
+            f'<{tag} style="text-align:{places[letter]}">{cell}</{tag}>'
+            for letter, cell in zip(align, cells, strict=True)
+        )
+        return f"<tr>{''.join(marked)}</tr>"
+
+    body = "\n".join(line("td", row) for row in rows)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{html.escape(title)}</title><style>{HTML_STYLE}</style></head>
+<body><h1>{html.escape(title)}</h1><p>{html.escape(description)}</p>
+<table><thead>{line("th", [html.escape(cell) for cell in header])}</thead>
+<tbody>
+{body}
+</tbody></table></body></html>
+"""
+
+
+def render_html(grid: Grid, *, title: str) -> str:
+    """Return the grid as a page that a browser shows."""
+    marks = {0: "{}", 1: "<strong>{}</strong>", 2: "<u>{}</u>"}
+    align = "r" + "c" * len(grid.columns)
+    rows = _lines(grid, marks, html.escape)
+    return html_page(title, describe_grid(grid), _titles(grid), rows, align)
+
+
+def _titles(grid: Grid) -> list[str]:
+    names = (f"{column.dataset} {TABLE_METRICS[column.metric][0]}" for column in grid.columns)
+    return [grid.row_title, *names]
+
+
+def render_markdown(grid: Grid) -> str:
+    """Return the grid as its description and a Markdown table."""
+    marks = {0: "{}", 1: "**{}**", 2: "<ins>{}</ins>"}  # Markdown itself cannot underline
+    table = markdown_table(_titles(grid), _lines(grid, marks), align="r" + "c" * len(grid.columns))
+    return f"{describe_grid(grid)}\n\n{table}"
+
+
+def render_latex(grid: Grid, *, caption: str, label: str) -> str:
+    """Return the grid as a LaTeX table environment; the document needs the package booktabs.
+
+    `caption` is plain text, and the grid's description follows it.
+    """
+    marks = {0: "{}", 1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
+    spans, rules, first = [""], [], 2
+    for name, group in groupby(grid.columns, key=lambda column: column.dataset):
+        width = len(list(group))
+        spans.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(name)}}}")
+        rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
+        first += width
+    titles = [escape_latex(grid.row_title)]
+    titles += [TABLE_METRICS[column.metric][1] for column in grid.columns]
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape_latex(f'{caption} {describe_grid(grid)}')}}}",
+        rf"\label{{{label}}}",
+        rf"\begin{{tabular}}{{r{'c' * len(grid.columns)}}}",
+        r"\toprule",
+        " & ".join(spans) + r" \\",
+        " ".join(rules),
+        " & ".join(titles) + r" \\",
+        r"\midrule",
+        *(" & ".join(line) + r" \\" for line in _lines(grid, marks, escape_latex)),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def escape_latex(text: str) -> str:
+    """Return `text` with the characters that LaTeX would interpret written out."""
+    return "".join(LATEX_SPECIALS.get(character, character) for character in text)
+
+
+def _lines(
+    grid: Grid, marks: Mapping[int, str], escape: Callable[[str], str] = str
+) -> list[list[str]]:
+    """Return the label and the marked cells of each row; `marks` has a format for each rank."""
+    ranks = rank_cells(grid.mean)
+    return [
+        [escape(label)]
+        + [
+            marks[int(rank)].format(escape(format_percent(mean, std)))
+            for mean, std, rank in zip(grid.mean[i], grid.std[i], ranks[i], strict=True)
+        ]
+        for i, label in enumerate(grid.row_labels)
+    ]

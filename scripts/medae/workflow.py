@@ -1,0 +1,107 @@
+"""What the Snakefile knows about files and settings, as functions that tests can call."""
+
+import ast
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from medae.errors import InputError
+
+PACKAGE = Path(__file__).parent
+SCRIPTS = PACKAGE.parent
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """One point of the grid; a training job makes it for all seeds."""
+
+    dataset: str
+    method: str
+    latent_dim: int
+
+
+def settings(config: dict) -> list[Setting]:
+    """Return the settings of the grid, each once, in the order of the configuration."""
+    found = (
+        Setting(dataset, method, latent_dim)
+        for dataset in config["datasets"]
+        for block in config["grid"]
+        for method in block["methods"]
+        for latent_dim in block["latent_dims"]
+    )
+    return list(dict.fromkeys(found))
+
+
+@cache
+def imported_modules(source: Path) -> frozenset[Path]:
+    """Return the files of the package that `source` imports, directly or through one of them.
+
+    Snakemake does not see an imported module change, so rules name these files as inputs. The
+    registry `methods/__init__.py` is left out: it only maps names, and listing it would retrain
+    every model whenever a method is added; a rule that runs a method names that method's module.
+    """
+    found: set[Path] = set()
+    pending = [Path(source)]
+    while pending:
+        for module in _imports(pending.pop()) - found:
+            found.add(module)
+            pending.append(module)
+    return frozenset(found)
+
+
+def _imports(source: Path) -> set[Path]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    paths = {SCRIPTS.joinpath(*name.split(".")) for name in names if name.startswith("medae.")}
+    return {path.with_suffix(".py") for path in paths if path.with_suffix(".py").is_file()}
+
+
+def dataset_folder(config: dict, dataset: str) -> Path:
+    """Return the folder in which the images of a registered dataset lie or will lie."""
+    entry = config["registry"][dataset]
+    return Path(entry["path"]) if entry.get("path") else Path(config["data_dir"], entry["folder"])
+
+
+def used_configuration(config: dict) -> dict:
+    """Return the configuration without the datasets and methods that the run doesn't use."""
+    methods = {setting.method for setting in settings(config)}
+    return config | {
+        "registry": {key: config["registry"][key] for key in config["datasets"]},
+        "methods": {key: config["methods"][key] for key in sorted(methods)},
+    }
+
+
+def fingerprint(folder: Path) -> str:
+    """Return a digest of the names, sizes and times of all files below `folder`.
+
+    Cheap enough for every start of the workflow; a dataset that changed is packed anew.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(folder).rglob("*")):
+        status = path.stat()
+        digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def check_owner(config: dict, configfiles: list[str], record: Path) -> str:
+    """Return the configuration file that names this run; refuse the results of another one.
+
+    `record` holds the name that the run's folder belongs to, if it exists. Raises InputError when
+    that is another file, since the later one would replace the earlier one's results.
+    """
+    naming = [file for file in configfiles if "run" in yaml.safe_load(Path(file).read_text())]
+    owner = Path(naming[-1]).name if naming else "the command line"
+    if record.exists() and record.read_text(encoding="utf-8") != owner:
+        raise InputError(
+            f"results/{config['run']}/ belongs to the configuration "
+            f"{record.read_text(encoding='utf-8')}, not to {owner}: two configurations must not "
+            f"share a folder. Give this one another `run:` name, or remove that folder."
+        )
+    return owner

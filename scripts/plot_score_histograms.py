@@ -1,0 +1,96 @@
+"""Draw the anomaly scores of the normal and the abnormal test images of one dataset.
+
+Inputs: `scores`, a list of scores.tsv, one per setting, and `metrics` (metrics.tsv), which gives
+the AUC in the titles.
+Parameters: `name`, the dataset's display name; `settings`, a list of {method, latent_dim, seed}
+parallel to `scores`. Wildcard: `dataset`.
+Outputs: `pdf` and `png`, one histogram per setting in the given order.
+Fails when the lists differ in length or a setting has no AUC.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from medae import figures
+from medae.files import read_table
+
+CLASSES = [("normal", figures.NORMAL), ("abnormal", figures.ABNORMAL)]  # by label, 0 and 1
+TAIL = 1  # percent of the scores that share the last bin, so that outliers don't squeeze the rest
+
+
+def draw_panel(axes: Axes, table: pd.DataFrame) -> None:
+    """Draw the test scores of one setting (columns split, label, score) on bins common to both."""
+    table = table[table["split"] == "test"]
+    score = table["score"].clip(upper=np.percentile(table["score"], 100 - TAIL))
+    bins = np.histogram_bin_edges(score, bins=int(np.clip(len(score) ** 0.5, 15, 40)))
+    for label, (name, color) in enumerate(CLASSES):
+        part = score[table["label"] == label]
+        look = {"facecolor": to_rgba(color, 0.4), "edgecolor": color, "linewidth": 0.8}
+        look |= {"histtype": "stepfilled", "label": f"{name} (n = {len(part)})"}
+        axes.hist(part, bins, density=True, **look)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+
+
+def draw(*, tables: list[pd.DataFrame], aucs: pd.Series, name: str, settings: list[dict]) -> Figure:
+    """Draw the figure; `aucs` (0–1) are indexed by (method, latent_dim, seed).
+
+    An axes' label is "{method} d{latent_dim}".
+    """
+    rows, columns = figures.grid_shape(len(tables), columns=4)
+    width = max(figures.PANEL_WIDTH, figures.PAGE_WIDTH * columns / 4)
+    figure = Figure(figsize=(width, 1.4 * rows + 0.75), layout="constrained")
+    several = len({setting["method"] for setting in settings}) > 1
+    for place, (table, setting) in enumerate(zip(tables, settings, strict=True)):
+        method, size = setting["method"], setting["latent_dim"]
+        axes = figure.add_subplot(rows, columns, place + 1, label=f"{method} d{size}")
+        draw_panel(axes, table)
+        title = f"{figures.method_name(method)}, d = {size}" if several else f"d = {size}"
+        auc = 100 * aucs.loc[method, size, setting["seed"]]
+        figures.set_title(axes, title, note=f"AUC {auc:.1f} %")
+        if place % columns == 0:
+            axes.set_ylabel("density")
+    figure.supxlabel(f"anomaly score (the highest {TAIL} % in the last bin)", fontsize=8)
+    figures.add_legend(figure, loc="outside upper center", ncols=2, title=name)
+    return figure
+
+
+def plot_score_histograms(
+    *,
+    scores: list[Path],
+    metrics: Path,
+    dataset: str,
+    name: str,
+    settings: list[dict],
+    pdf: Path,
+    png: Path,
+) -> None:
+    """Draw the score tables of `dataset`, one per setting, and write `pdf` and `png`."""
+    table = figures.read_metrics(metrics).query("dataset == @dataset and metric == 'auc'")
+    aucs = table.set_index(["method", "latent_dim", "seed"])["value"]
+    tables = [read_table(path) for path in scores]
+    with figures.house_style():
+        drawn = draw(tables=tables, aucs=aucs, name=name, settings=settings)
+        figures.save_figure(drawn, pdf=pdf, png=png)
+
+
+if __name__ == "__main__":
+    from medae.logs import script_logging
+
+    with script_logging(snakemake.log[0]):
+        plot_score_histograms(
+            scores=[Path(path) for path in snakemake.input.scores],
+            metrics=Path(snakemake.input.metrics),
+            dataset=snakemake.wildcards.dataset,
+            name=snakemake.params.name,
+            settings=snakemake.params.settings,
+            pdf=Path(snakemake.output.pdf),
+            png=Path(snakemake.output.png),
+        )

@@ -1,0 +1,99 @@
+"""A copy of the project in which Snakemake runs on small data."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+SMALL = {
+    "run": "small",
+    "datasets": ["phantom"],
+    "grid": [{"methods": ["ae"], "latent_dims": [2, 4]}],
+    "seeds": [0, 1],
+    "training": {"epochs": 2, "batch_size": 8, "device": "cpu"},
+    "figures": {"reference": {"method": "ae", "latent_dim": 4}},
+    "registry": {
+        "phantom": {
+            "generator": {"train_normal": 16, "test_normal": 6, "test_abnormal": 6},
+            "expected": {"train": 16, "test_normal": 6, "test_abnormal": 6},
+        }
+    },
+}
+
+
+@dataclass
+class Project:
+    """A project folder and the way to call Snakemake in it."""
+
+    folder: Path
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results" / "small"
+
+    def configure(self, name: str = "small.yaml", **changes) -> None:
+        """Write config/<name>: SMALL with top-level keys replaced."""
+        text = yaml.safe_dump(SMALL | changes, sort_keys=False)
+        (self.folder / "config" / name).write_text(text)
+
+    def snakemake(self, *arguments: str, config: str = "config/small.yaml", cores: int = 2):
+        command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--nolock"]
+        environment = os.environ | {"PYTHONHASHSEED": "0", "COLUMNS": "200"}
+        return subprocess.run(
+            [*command, *arguments, "--configfile", config],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+
+    def planned(self, *arguments: str, **options) -> dict[str, int]:
+        """Return the rules that a dry run would run, with their numbers of jobs."""
+        done = self.snakemake("--dry-run", "--quiet", "host", *arguments, **options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = (done.stdout + done.stderr).splitlines()
+        if "job" not in " ".join(lines).split():
+            return {}
+        start = next(i for i, line in enumerate(lines) if line.split() == ["job", "count"])
+        rows = [line.split() for line in lines[start + 2 :]]
+        rows = rows[: next(i for i, row in enumerate(rows) if row[:1] == ["total"])]
+        return {rule: int(count) for rule, count in rows if rule != "all"}
+
+
+def copy_project(root: Path, folder: Path) -> Project:
+    """Copy what the workflow needs; times are kept, so that nothing looks newer than it is."""
+    for name in ("workflow", "scripts", "config", "envs"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(root / name, folder / name, ignore=ignore)
+    project = Project(folder)
+    project.configure()
+    return project
+
+
+@pytest.fixture(scope="session")
+def finished(root, tmp_path_factory) -> Project:
+    """A project whose small run is done; tests must leave it as it is."""
+    project = copy_project(root, tmp_path_factory.mktemp("finished"))
+    done = project.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project
+
+
+@pytest.fixture
+def finished_copy(finished, tmp_path) -> Project:
+    """A copy of the finished project, to edit."""
+    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture
+def fresh(root, tmp_path) -> Project:
+    """A project in which nothing has run."""
+    return copy_project(root, tmp_path / "project")

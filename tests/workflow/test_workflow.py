@@ -1,0 +1,390 @@
+"""The workflow through Snakemake on a small phantom: results, re-runs, resuming, faults."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from safetensors import safe_open
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from medae.workflow import SCRIPTS, Setting, imported_modules, settings
+
+pytestmark = pytest.mark.workflow
+
+FILES = [
+    "metrics.tsv",
+    "provenance.json",
+    *(f"tables/latent_dimension.{end}" for end in ("md", "tex", "tsv", "html")),
+    *(f"tables/paper_comparison.{end}" for end in ("md", "tsv", "html")),
+    *(
+        f"figures/{name}.{end}"
+        for name in (
+            "latent_dimension",
+            "reconstruction_error",
+            "score_histograms_phantom",
+            "examples_phantom",
+        )
+        for end in ("pdf", "png")
+    ),
+]
+
+
+def metrics_of(project):
+    return pd.read_csv(project.results / "metrics.tsv", sep="\t")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_results_are_there(finished, name):
+    assert (finished.results / name).stat().st_size > 0
+
+
+def test_metrics_are_those_of_the_scores(finished):
+    metrics = metrics_of(finished)
+    keys = metrics[["dataset", "method", "latent_dim", "seed", "split"]].drop_duplicates()
+    assert len(keys) == 4
+    assert not metrics.duplicated(
+        ["dataset", "method", "latent_dim", "seed", "split", "metric"]
+    ).any()
+    for key in keys.itertuples():
+        folder = finished.results / f"scores/phantom/ae/d{key.latent_dim}/seed{key.seed}"
+        scores = pd.read_csv(folder / "scores.tsv", sep="\t")
+        test = scores[scores["split"] == "test"]
+        chosen = metrics.query("latent_dim == @key.latent_dim and seed == @key.seed")
+        values = chosen.set_index("metric")["value"]
+        assert values["auc"] == pytest.approx(roc_auc_score(test["label"], test["score"]))
+        assert values["ap"] == pytest.approx(average_precision_score(test["label"], test["score"]))
+        for metric, rows in {
+            "error_train_normal": scores[scores["split"] == "train"],
+            "error_test_normal": test[test["label"] == 0],
+            "error_test_abnormal": test[test["label"] == 1],
+        }.items():
+            assert values[metric] == pytest.approx(rows["reconstruction_error"].mean())
+        assert {"ap_pix", "dice_max"} <= set(values.index)
+
+
+def test_temporary_maps_are_gone_and_latents_kept(finished):
+    assert not list(finished.results.rglob("maps.h5"))
+    for path in finished.results.rglob("latents.h5"):
+        with h5py.File(path) as file:
+            dim = int(path.parts[-3].removeprefix("d"))
+            assert file["train"].shape == (16, dim)
+            assert file["test"].shape == (12, dim)
+            assert np.isfinite(file["train"][:]).all()
+
+
+def test_nothing_unfinished_is_left(finished):
+    names = [path.name for path in finished.results.rglob("*")]
+    assert not [name for name in names if "partial" in name or name == "resume.safetensors"]
+
+
+def test_checkpoints_carry_their_seed_and_settings(finished):
+    for path in finished.results.rglob("checkpoint.safetensors"):
+        with safe_open(path, framework="np") as file:
+            description = json.loads(file.metadata()["medae"])
+        assert path.parent.name == f"seed{description['seed']}"
+        assert path.parent.parent.name == f"d{description['arguments']['latent_dim']}"
+        assert description["training"]["torch_threads"] == 1
+        assert description["epochs"] == 2
+
+
+def test_provenance_names_code_packages_and_times(finished):
+    record = json.loads((finished.results / "provenance.json").read_text())
+    assert record["packages"]["torch"].startswith("2.")
+    assert record["stages"]["train_autoencoder"]["jobs"] == 2
+    assert record["configuration"]["seeds"] == [0, 1]
+    assert list(record["configuration"]["registry"]) == ["phantom"]
+    assert record["hardware"]["cores"] >= 1
+
+
+def test_a_finished_run_has_nothing_to_do(finished):
+    assert finished.planned() == {}
+
+
+def test_report_holds_every_item_with_its_caption(finished_copy):
+    done = finished_copy.snakemake("--report", "results/small/report.html")
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (finished_copy.results / "report.html").read_text(encoding="utf-8")
+    for name in ("latent_dimension.html", "paper_comparison.html", "examples_phantom.png"):
+        assert name in text
+
+
+# --- what an edit re-runs ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"methods": {"vae": {"kl_weight": 1.0}}}, set()),
+        ({"registry": {"rsna": {"epochs": 3}}}, set()),
+        (
+            {"figures": {"reference": {"method": "ae", "latent_dim": 2}}},
+            {"score_images", "select_examples", "plot_examples", "record_provenance"},
+        ),
+    ],
+)
+def test_editing_a_key_reruns_only_what_uses_it(finished_copy, changes, expected):
+    base = yaml.safe_load((finished_copy.folder / "config/small.yaml").read_text())
+    if "registry" in changes:
+        changes = {"registry": base["registry"] | changes["registry"]}
+    finished_copy.configure(**changes)
+    planned = set(finished_copy.planned())
+    assert "train_autoencoder" not in planned
+    assert not expected or "select_examples" in planned
+    assert expected or not planned
+
+
+def touched(project, name):
+    path = project.folder / "scripts" / "medae" / name
+    path.write_text(path.read_text() + "\n# edited\n")
+    return set(project.planned())
+
+
+PLOTS = {
+    "plot_latent_dimension",
+    "plot_reconstruction_error",
+    "plot_score_histograms",
+    "plot_examples",
+}
+
+
+def test_editing_the_figures_module_reruns_the_plots_only(finished_copy):
+    assert touched(finished_copy, "figures.py") - {"record_provenance"} == PLOTS
+
+
+def test_editing_the_training_module_retrains_and_what_follows(finished_copy):
+    planned = touched(finished_copy, "training.py")
+    assert {"train_autoencoder", "score_images", "compute_metrics"} <= planned
+    assert not planned & {"generate_phantom", "pack_dataset"}
+
+
+def test_editing_another_method_or_the_registry_reruns_nothing(finished_copy):
+    assert touched(finished_copy, "methods/vae.py") == set()
+    assert touched(finished_copy, "methods/__init__.py") == set()
+
+
+def test_editing_the_method_retrains(finished_copy):
+    assert "train_autoencoder" in touched(finished_copy, "methods/ae.py")
+
+
+def test_moving_the_project_reruns_nothing(finished_copy):
+    moved = finished_copy.folder.rename(finished_copy.folder.with_name("moved"))
+    finished_copy.folder = moved
+    assert finished_copy.planned() == {}
+
+
+SCRIPT_NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPT_NAMES)
+def test_listed_modules_are_those_that_are_imported(script, root):
+    """A script's imports, seen by the interpreter, are the files that its rule lists."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import {script}; "
+        "print([m.__file__ for n, m in sys.modules.items() if n.startswith('medae.')])"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    loaded = set(yaml.safe_load(printed.replace("'", '"')))
+    listed = {str(path) for path in imported_modules(SCRIPTS / f"{script}.py")}
+    registry = str(SCRIPTS / "medae" / "methods" / "__init__.py")
+    # Imports inside the `__main__` block (the log helper) are listed and not loaded here.
+    assert loaded - {registry} <= listed
+    assert listed - loaded <= {str(SCRIPTS / "medae" / name) for name in ("logs.py", "errors.py")}
+
+
+def test_torch_is_imported_only_where_networks_run(root):
+    for script in SCRIPT_NAMES:
+        sources = [SCRIPTS / f"{script}.py", *imported_modules(SCRIPTS / f"{script}.py")]
+        uses = any("import torch" in path.read_text() for path in sources)
+        assert uses == (script in {"train_autoencoder", "score_images"}), script
+
+
+# --- configurations ------------------------------------------------------------------------------
+
+
+def test_settings_that_differ_in_a_swept_key_write_disjoint_files(fresh):
+    grids = {
+        "base": {},
+        "latent_dim": {"grid": [{"methods": ["ae"], "latent_dims": [8]}]},
+        "method": {"grid": [{"methods": ["vae"], "latent_dims": [2]}]},
+        "seed": {"seeds": [2]},
+    }
+    outputs = {}
+    for name, changes in grids.items():
+        reference = {
+            "method": changes.get("grid", [{"methods": ["ae"]}])[0]["methods"][0],
+            "latent_dim": changes.get("grid", [{"latent_dims": [4]}])[0]["latent_dims"][0],
+        }
+        fresh.configure(**changes, figures={"reference": reference})
+        done = fresh.snakemake("--dry-run", "--printshellcmds")
+        assert done.returncode == 0, done.stderr
+        words = (done.stdout + done.stderr).replace(",", " ").split()
+        outputs[name] = {w for w in words if "/seed" in w and "checkpoint" in w}
+        assert outputs[name]
+    for name in ("latent_dim", "method", "seed"):
+        assert not outputs["base"] & outputs[name]
+
+
+def test_the_projects_configurations_have_runs_of_their_own(root):
+    runs = [
+        yaml.safe_load(path.read_text()).get("run")
+        for path in (root / "config").glob("*.yaml")
+        if path.name != "datasets.yaml"
+    ]
+    assert len(runs) == len(set(runs)) and None not in runs
+
+
+def test_two_configurations_cannot_share_a_run(finished):
+    finished.configure("other.yaml")
+    try:
+        done = finished.snakemake("--dry-run", config="config/other.yaml")
+    finally:
+        (finished.folder / "config/other.yaml").unlink()
+    assert done.returncode != 0
+    assert "belongs to the configuration small.yaml, not to other.yaml" in done.stdout + done.stderr
+
+
+def test_the_papers_grid_lists_exactly_its_jobs(root):
+    config = yaml.safe_load((root / "config/config.yaml").read_text())
+    dims = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
+    expected = {
+        Setting(dataset, method, latent_dim)
+        for dataset in ("rsna", "vindr", "brain_tumor", "brats")
+        for method, latent_dim in [
+            *(("ae", d) for d in dims),
+            ("vae", 16),
+            ("memae", 16),
+            ("ceae", 16),
+        ]
+    }
+    assert set(settings(config)) == expected
+    assert config["seeds"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seed": [1]}, ["'seed'", "did you mean 'seeds'", "image_size"]),
+        ({"grid": [{"methods": ["aee"], "latent_dims": [2]}]}, ["'aee'", "memae"]),
+        ({"grid": [{"methods": ["ae"], "latent_dims": [0]}]}, ["grid.0.latent_dims.0", "0"]),
+        ({"seeds": [1, 1]}, ["seeds", "non-unique"]),
+        ({"training": {"epochs": "many"}}, ["training.epochs", "'many'"]),
+        ({"training": {"device": "gpu"}}, ["training.device", "'gpu'", "cuda"]),
+        ({"datasets": ["phantomm"]}, ["'phantomm'", "registry", "phantom"]),
+        ({"run": "../up"}, ["run", "'../up'"]),
+        ({"figures": {"reference": {"method": "vae", "latent_dim": 2}}}, ["figures.reference"]),
+    ],
+)
+def test_a_wrong_key_is_named_with_what_is_allowed(fresh, changes, words):
+    fresh.configure(**changes)
+    done = fresh.snakemake("--dry-run")
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "The configuration is not valid" in text
+    assert all(word in text for word in words), text
+    assert "Traceback" not in text
+
+
+# --- interruptions and faults --------------------------------------------------------------------
+
+
+def test_killed_training_ends_with_the_same_weights(finished, fresh):
+    """Kill the training job and Snakemake after a state was saved; the re-run goes on from it."""
+    long = {"training": {"epochs": 40, "batch_size": 8, "device": "cpu"}}
+    grid = [{"methods": ["ae"], "latent_dims": [4]}]
+    fresh.configure(grid=grid, **long)
+    training = fresh.folder / "scripts/medae/training.py"
+    training.write_text(
+        training.read_text().replace("save_seconds: float = 60", "save_seconds: float = 0")
+    )
+    model = fresh.results / "models/phantom/ae/d4"
+    target = "results/small/models/phantom/ae/d4/seed1/checkpoint.safetensors"
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--nolock", target]
+    process = subprocess.Popen(
+        [*command, "--configfile", "config/small.yaml"],
+        cwd=fresh.folder,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    state = model / "seed0" / "resume.safetensors"
+    deadline = time.monotonic() + 120
+    while not state.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert state.exists()
+    assert not (model / "seed1" / "checkpoint.safetensors").exists()
+
+    done = fresh.snakemake(target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    log = (fresh.results / "logs/train_autoencoder/phantom/ae/d4.log").read_text()
+    assert "Resuming" in log
+    resumed = [(model / f"seed{s}" / "checkpoint.safetensors").read_bytes() for s in (0, 1)]
+    shutil.rmtree(model)
+    done = fresh.snakemake(target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert resumed == [(model / f"seed{s}" / "checkpoint.safetensors").read_bytes() for s in (0, 1)]
+
+
+def test_a_dataset_that_cannot_be_had_stops_alone(fresh):
+    registry = {
+        "mine": {
+            "name": "Mine",
+            "modality": "none",
+            "layout": "folder",
+            "channels": 1,
+            "masks": False,
+            "epochs": 1,
+            "path": "nowhere/mine",
+        }
+    }
+    base = yaml.safe_load((fresh.folder / "config/small.yaml").read_text())
+    fresh.configure(
+        datasets=["mine", "phantom"],
+        registry=base["registry"] | registry,
+        grid=[{"methods": ["ae"], "latent_dims": [4]}],
+    )
+    done = fresh.snakemake("--show-failed-logs")
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "nowhere/mine" in text
+    assert "Traceback" not in text
+    assert (fresh.results / "metrics/phantom/ae/d4.tsv").exists()
+    assert not (fresh.results / "packed/mine_64px.h5").exists()
+
+
+def test_an_own_dataset_in_a_folder_runs_without_code(fresh, finished):
+    """The folder layout, pointed at by `path`, as config/README.md shows."""
+    source = fresh.folder / "my images"
+    shutil.copytree(finished.results / "raw/phantom", source)
+    fresh.configure(
+        datasets=["mine"],
+        registry={
+            "mine": {
+                "name": "Mine",
+                "modality": "brain MRI",
+                "layout": "folder",
+                "channels": 1,
+                "masks": True,
+                "epochs": 1,
+                "path": str(source),
+            }
+        },
+    )
+    done = fresh.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(metrics_of(fresh)["dataset"]) == {"mine"}
+    assert fresh.planned() == {}
+    next((source / "train/normal").iterdir()).touch()
+    assert "pack_dataset" in fresh.planned()

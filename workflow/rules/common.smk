@@ -1,0 +1,133 @@
+# Checks of the configuration and the functions that rules take their inputs and parameters from.
+import os
+import sys
+
+import yaml
+
+sys.path.insert(0, str(Path(workflow.basedir, "../scripts").resolve()))
+
+from medae.configuration import check_configuration
+from medae.errors import InputError
+from medae.workflow import (
+    SCRIPTS,
+    check_owner,
+    dataset_folder,
+    fingerprint,
+    imported_modules,
+    settings,
+    used_configuration,
+)
+
+OWNER_RECORD = Path("results", str(config.get("run")), ".configuration")
+try:
+    check_configuration(
+        config,
+        yaml.safe_load(
+            Path(workflow.basedir, "schemas/config.schema.yaml").read_text(
+                encoding="utf-8"
+            )
+        ),
+    )
+    OWNER = check_owner(config, workflow.configfiles, OWNER_RECORD)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+SETTINGS = settings(config)
+PAPER_VALUES = os.path.relpath(Path(workflow.basedir, "resources/paper_values.tsv"))
+NAMES = {dataset: config["registry"][dataset]["name"] for dataset in config["datasets"]}
+
+
+def modules(script, *others):
+    """The package's files that a script imports, and others that it loads by name.
+
+    Relative paths: a project folder that is moved stays up to date.
+    """
+    sources = [Path(SCRIPTS, f"{script}.py"), *others]
+    found = {path for source in sources for path in imported_modules(source)}
+    return sorted(os.path.relpath(path) for path in found | set(others))
+
+
+def method_modules(script):
+    """As `modules`, with the module of the wildcard `method`."""
+    return lambda wildcards: modules(
+        script, Path(SCRIPTS, "medae", "methods", f"{wildcards.method}.py")
+    )
+
+
+def entry(wildcards):
+    return config["registry"][wildcards.dataset]
+
+
+def is_downloaded(wildcards):
+    """Whether the folder is ours to fetch: not generated, not named by `path`, not there before."""
+    if "generator" in entry(wildcards) or "path" in entry(wildcards):
+        return False
+    folder = dataset_folder(config, wildcards.dataset)
+    marker = Path(f"{folder}.verified.json")
+    return marker.exists() or not folder.exists()
+
+
+def images_source(wildcards):
+    """What the images of a dataset are made by; nothing for a folder of the user's."""
+    if "generator" in entry(wildcards):
+        return RAW
+    return MARKER.format(**entry(wildcards)) if is_downloaded(wildcards) else []
+
+
+def images_folder(wildcards):
+    if "generator" in entry(wildcards):
+        return RAW.format(dataset=wildcards.dataset)
+    return str(dataset_folder(config, wildcards.dataset))
+
+
+def images_fingerprint(wildcards):
+    """Changes when the files of a user's folder do, so that the dataset is packed anew."""
+    if "generator" in entry(wildcards) or is_downloaded(wildcards):
+        return "made by a rule"
+    return fingerprint(images_folder(wildcards))
+
+
+def packing_options(wildcards):
+    """The keys of a registry entry that packing depends on."""
+    keys = ["layout", "channels", "masks", "modality", "expected", "intensity_range", "url"]
+    return {key: entry(wildcards)[key] for key in keys if key in entry(wildcards)}
+
+
+def download_entry(wildcards):
+    """The registry entry whose data lie in the wildcard `folder`, and its key."""
+    for key, value in config["registry"].items():
+        if value.get("folder") == wildcards.folder:
+            return {"key": key, **value}
+
+
+def epochs(wildcards):
+    return config["training"]["epochs"] or entry(wildcards)["epochs"]
+
+
+def latent_dims(dataset, method):
+    """The latent dimensions that the grid trains, ascending."""
+    return sorted(s.latent_dim for s in SETTINGS if (s.dataset, s.method) == (dataset, method))
+
+
+def maps_for_metrics(wildcards):
+    """Anomaly maps are measured where the dataset has masks."""
+    if not entry(wildcards)["masks"]:
+        return []
+    return expand(f"{SCORES}/maps.h5", seed=config["seeds"], allow_missing=True)
+
+
+def dataset_settings(wildcards):
+    """The settings of one dataset, as mappings."""
+    return [
+        {"method": s.method, "latent_dim": s.latent_dim, "seed": config["seeds"][0]}
+        for s in sorted(SETTINGS)
+        if s.dataset == wildcards.dataset
+    ]
+
+
+def of_settings(pattern):
+    """The files of one dataset's settings at the first seed, in the order of `dataset_settings`."""
+    return lambda wildcards: [
+        pattern.format(dataset=wildcards.dataset, **setting)
+        for setting in dataset_settings(wildcards)
+    ]

@@ -1,0 +1,85 @@
+# From raw images to one HDF5 file per dataset and size.
+
+
+# Downloads run where Snakemake was started: nodes of a cluster seldom reach the network.
+localrules:
+    download_dataset,
+
+
+rule download_dataset:
+    input:
+        modules=modules("download_dataset"),
+    output:
+        marker=MARKER,
+    log:
+        f"{LOGS}/download_dataset/{{folder}}.log",
+    benchmark:
+        f"{BENCHMARKS}/download_dataset/{{folder}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=720,
+    params:
+        entry=download_entry,
+        data_dir=config["data_dir"],
+        mirror=config["downloads"]["mirror"],
+        retries=config["downloads"]["retries"],
+        api=config["downloads"]["api"],
+    message:
+        "Downloading {wildcards.folder}"
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../../scripts/download_dataset.py"
+
+
+rule generate_phantom:
+    input:
+        modules=modules("generate_phantom"),
+    output:
+        images=directory(RAW),
+    log:
+        f"{LOGS}/generate_phantom/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/generate_phantom/{{dataset}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        image_size=config["image_size"],
+        parameters=lookup(dpath="registry/{dataset}/generator", within=config),
+    message:
+        "Generating the demonstration set {wildcards.dataset}"
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../../scripts/generate_phantom.py"
+
+
+rule pack_dataset:
+    input:
+        images=images_source,
+        modules=modules("pack_dataset"),
+    output:
+        packed=PACKED,
+    log:
+        f"{LOGS}/pack_dataset/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/pack_dataset/{{dataset}}.tsv"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        dataset="{dataset}",
+        root=images_folder,
+        fingerprint=images_fingerprint,
+        image_size=config["image_size"],
+        entry=packing_options,
+    message:
+        "Packing {wildcards.dataset}"
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../../scripts/pack_dataset.py"

@@ -1,0 +1,286 @@
+# From the metrics of all settings to tables, figures and the record of how they were made.
+
+DATASET_FIGURES = ["score_histograms", "examples"]
+RESULTS = [
+    METRICS,
+    f"{TABLES}/latent_dimension.md",
+    f"{TABLES}/paper_comparison.tsv",
+    f"{FIGURES}/latent_dimension.pdf",
+    f"{FIGURES}/reconstruction_error.pdf",
+    *expand(
+        f"{FIGURES}/{{figure}}_{{dataset}}.pdf",
+        figure=DATASET_FIGURES,
+        dataset=config["datasets"],
+    ),
+]
+
+
+rule collect_metrics:
+    input:
+        metrics=[f"{RUN}/metrics/{SETTING}.tsv".format(**vars(s)) for s in SETTINGS],
+        modules=modules("collect_metrics"),
+    output:
+        metrics=report(
+            METRICS,
+            caption="../report/metrics.rst",
+            category="Tables",
+            labels={"table": "all metrics", "format": "tsv"},
+        ),
+    log:
+        f"{LOGS}/collect_metrics.log",
+    benchmark:
+        f"{BENCHMARKS}/collect_metrics.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Collecting the metrics of all settings"
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../../scripts/collect_metrics.py"
+
+
+rule tabulate_latent_dimension:
+    input:
+        metrics=METRICS,
+        modules=modules("tabulate_latent_dimension"),
+    output:
+        markdown=f"{TABLES}/latent_dimension.md",
+        latex=f"{TABLES}/latent_dimension.tex",
+        table=f"{TABLES}/latent_dimension.tsv",
+        html=report(
+            f"{TABLES}/latent_dimension.html",
+            caption="../report/latent_dimension_table.rst",
+            category="Tables",
+            labels={"table": "latent dimension (Table 1)", "format": "html"},
+        ),
+    log:
+        f"{LOGS}/tabulate_latent_dimension.log",
+    benchmark:
+        f"{BENCHMARKS}/tabulate_latent_dimension.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        names=NAMES,
+    message:
+        "Tabulating the latent dimensions"
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../../scripts/tabulate_latent_dimension.py"
+
+
+rule compare_with_paper:
+    input:
+        metrics=METRICS,
+        paper=PAPER_VALUES,
+        modules=modules("compare_with_paper"),
+    output:
+        table=f"{TABLES}/paper_comparison.tsv",
+        markdown=f"{TABLES}/paper_comparison.md",
+        html=report(
+            f"{TABLES}/paper_comparison.html",
+            caption="../report/paper_comparison.rst",
+            category="Tables",
+            labels={"table": "comparison with the paper", "format": "html"},
+        ),
+    log:
+        f"{LOGS}/compare_with_paper.log",
+    benchmark:
+        f"{BENCHMARKS}/compare_with_paper.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        names=NAMES,
+    message:
+        "Comparing with the paper's tables"
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../../scripts/compare_with_paper.py"
+
+
+rule plot_latent_dimension:
+    input:
+        metrics=METRICS,
+        paper=PAPER_VALUES,
+        modules=modules("plot_latent_dimension"),
+    output:
+        pdf=f"{FIGURES}/latent_dimension.pdf",
+        png=report(
+            f"{FIGURES}/latent_dimension.png",
+            caption="../report/latent_dimension_figure.rst",
+            category="Figures",
+            labels={"figure": "metrics against d", "dataset": "all"},
+        ),
+    log:
+        f"{LOGS}/plot_latent_dimension.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_latent_dimension.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        names=NAMES,
+    message:
+        "Plotting the metrics against the latent dimension"
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../../scripts/plot_latent_dimension.py"
+
+
+rule plot_reconstruction_error:
+    input:
+        metrics=METRICS,
+        modules=modules("plot_reconstruction_error"),
+    output:
+        pdf=f"{FIGURES}/reconstruction_error.pdf",
+        png=report(
+            f"{FIGURES}/reconstruction_error.png",
+            caption="../report/reconstruction_error.rst",
+            category="Figures",
+            labels={"figure": "reconstruction error against d", "dataset": "all"},
+        ),
+    log:
+        f"{LOGS}/plot_reconstruction_error.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_reconstruction_error.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        names=NAMES,
+    message:
+        "Plotting the reconstruction error against the latent dimension"
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../../scripts/plot_reconstruction_error.py"
+
+
+rule plot_score_histograms:
+    input:
+        scores=of_settings(f"{SCORES}/scores.tsv"),
+        metrics=METRICS,
+        modules=modules("plot_score_histograms"),
+    output:
+        pdf=f"{FIGURES}/score_histograms_{{dataset}}.pdf",
+        png=report(
+            f"{FIGURES}/score_histograms_{{dataset}}.png",
+            caption="../report/score_histograms.rst",
+            category="Figures",
+            labels={"figure": "score histograms", "dataset": "{dataset}"},
+        ),
+    log:
+        f"{LOGS}/plot_score_histograms/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_score_histograms/{{dataset}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        name=lookup(dpath="registry/{dataset}/name", within=config),
+        settings=dataset_settings,
+    message:
+        "Plotting the scores of {wildcards.dataset}"
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../../scripts/plot_score_histograms.py"
+
+
+rule select_examples:
+    input:
+        packed=PACKED,
+        scores=of_settings(f"{SCORES}/scores.tsv"),
+        maps=of_settings(f"{SCORES}/maps.h5"),
+        modules=modules("select_examples"),
+    output:
+        examples=EXAMPLES,
+    log:
+        f"{LOGS}/select_examples/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/select_examples/{{dataset}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=dataset_settings,
+        reference=config["figures"]["reference"],
+    message:
+        "Selecting example images of {wildcards.dataset}"
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../../scripts/select_examples.py"
+
+
+rule plot_examples:
+    input:
+        examples=EXAMPLES,
+        modules=modules("plot_examples"),
+    output:
+        pdf=f"{FIGURES}/examples_{{dataset}}.pdf",
+        png=report(
+            f"{FIGURES}/examples_{{dataset}}.png",
+            caption="../report/examples.rst",
+            category="Figures",
+            labels={"figure": "examples", "dataset": "{dataset}"},
+        ),
+    log:
+        f"{LOGS}/plot_examples/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_examples/{{dataset}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        name=lookup(dpath="registry/{dataset}/name", within=config),
+    message:
+        "Plotting example images of {wildcards.dataset}"
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../../scripts/plot_examples.py"
+
+
+rule record_provenance:
+    input:
+        results=RESULTS,
+        modules=modules("record_provenance"),
+    output:
+        provenance=report(
+            f"{RUN}/provenance.json",
+            caption="../report/provenance.rst",
+            category="Provenance",
+            labels={"table": "provenance", "format": "json"},
+        ),
+    log:
+        f"{LOGS}/record_provenance.log",
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        benchmarks=BENCHMARKS,
+        models=f"{RUN}/models",
+        configuration=used_configuration(config),
+        configfile=OWNER,
+    message:
+        "Recording how the results were made"
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../../scripts/record_provenance.py"
