@@ -1,6 +1,6 @@
 """The convolutional encoder and decoder that the methods of the paper share.
 
-Sizes of PROTOCOL and of MedIAnomaly's code for the AE4AD paper: four blocks that halve the image,
+Sizes of the reference code, MedIAnomaly, for the AE4AD paper: four blocks that halve the image,
 channels C → w → 2w → 4w → 4w, a hidden layer of D units on either side of the latent vector.
 """
 

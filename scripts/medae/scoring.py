@@ -27,7 +27,7 @@ class Scores:
 
 
 def anomaly_map(images: Tensor, reconstructions: Tensor) -> Tensor:
-    """Return squared errors averaged over channels, N × H × W (PROTOCOL: AE)."""
+    """Return squared errors averaged over channels, N × H × W."""
     return (images - reconstructions).square().mean(dim=1)
 
 
