@@ -6,6 +6,10 @@ BIN := $(ENV)/bin
 READY := $(ENV)/.ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
+define show
+printf '\nTable:   $(1)/tables/latent_dimension.md\nPaper:   $(1)/tables/paper_comparison.md\nFigures: $(1)/figures/\nReport:  $(1)/report.html\n'
+endef
+
 .PHONY: help env demo paper test lint format clean
 
 help: ## list the targets
@@ -22,11 +26,11 @@ $(READY): envs/requirements.txt
 
 demo: $(READY) ## the whole workflow on the embedded dataset, minutes on two cores
 	$(SNAKEMAKE) --configfile config/demo.yaml --report results/demo/report.html --report-after-run
-	@$(BIN)/python scripts/list_results.py results/demo
+	@$(call show,results/demo)
 
 paper: $(READY) ## the paper's full grid; downloads its datasets
 	$(SNAKEMAKE) --keep-going --report results/paper/report.html --report-after-run
-	@$(BIN)/python scripts/list_results.py results/paper
+	@$(call show,results/paper)
 
 test: $(READY) ## all tests; real data too where MEDAE_DATA names its folder
 	$(BIN)/python -m pytest

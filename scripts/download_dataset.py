@@ -78,7 +78,7 @@ if __name__ == "__main__":
         download_dataset(
             key=registered.pop("key"),
             entry=registered,
-            data_dir=Path(snakemake.params.data_dir),
+            data_dir=Path(snakemake.output.marker).parent,
             marker=Path(snakemake.output.marker),
             access=Access(
                 mirror=snakemake.params.mirror,

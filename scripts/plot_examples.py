@@ -1,9 +1,10 @@
 """Draw example images of one dataset with their reconstructions and anomaly maps.
 
-Input: `examples`, the file of select_examples.py. Parameter: `name`, the dataset's display name.
+Input: `examples`, the file of select_examples.py. Parameters: `name`, the dataset's display name;
+`settings`, a list of {method, latent_dim}: those to show, in their order.
 Outputs: `pdf` and `png`, one column per example: on top the input with the outline of its mask,
-below for each setting the reconstruction and the anomaly map side by side, by method and ascending
-latent size. All maps have one colour scale, which ends at their 99.5th percentile.
+below for each setting the reconstruction and the anomaly map side by side. All maps have one colour
+scale, which ends at their 99.5th percentile.
 Fails when the file is damaged.
 """
 
@@ -22,12 +23,6 @@ PERCENTILE = 99.5  # of all pixels of the maps; the few above would leave the re
 LABELS, GAP, SEAM, HEAD, FOOT = 0.55, 0.1, 0.03, 0.68, 0.56
 
 
-def list_settings(file: h5py.File) -> list[tuple[str, int]]:
-    """Return the (method, latent_dim) that `file` holds, by method, latent sizes ascending."""
-    methods = [name for name, item in file.items() if isinstance(item, h5py.Group)]
-    return sorted((method, int(name[1:])) for method in methods for name in file[method])
-
-
 def add_box(figure: Figure, box: tuple[float, float, float, float], label: str) -> Axes:
     """Add axes without ticks or frame; `box` is left, top, width, height in inches from the top."""
     width, height = figure.get_size_inches()
@@ -38,18 +33,18 @@ def add_box(figure: Figure, box: tuple[float, float, float, float], label: str) 
     return axes
 
 
-def draw(file: h5py.File, name: str) -> Figure:
+def draw(file: h5py.File, name: str, settings: list[dict]) -> Figure:
     """Draw the figure; labels of axes: "input {i}", "ae d4 reconstruction {i}", "ae d4 map {i}"."""
-    settings = list_settings(file)
+    shown = [(setting["method"], setting["latent_dim"]) for setting in settings]
     count = len(file["images"])
     pair = (figures.PAGE_WIDTH - LABELS - count * GAP) / count
     cell = (pair - SEAM) / 2
-    bottom = HEAD + pair + GAP + len(settings) * (cell + SEAM)
+    bottom = HEAD + pair + GAP + len(shown) * (cell + SEAM)
     figure = Figure(figsize=(figures.PAGE_WIDTH, bottom + FOOT))
     method, size = file.attrs["reference"].split("/d")
     title = f"{name}: examples by the score of {figures.method_name(method)}, d = {size}"
     figure.suptitle(title, y=1 - 0.05 / (bottom + FOOT), fontsize=8, fontweight="bold")
-    vmax = np.percentile([file[f"{m}/d{d}/maps"][()] for m, d in settings], PERCENTILE)
+    vmax = np.percentile([file[f"{m}/d{d}/maps"][()] for m, d in shown], PERCENTILE)
     for i in range(count):
         left = LABELS + i * (pair + GAP)
         axes = add_box(figure, (left, HEAD, pair, pair), f"input {i}")
@@ -59,7 +54,7 @@ def draw(file: h5py.File, name: str) -> Figure:
         axes.set_title("\n".join(heading), color=color, fontsize=figures.FONT_SIZE, pad=3)
         if "masks" in file and file["masks"][i].any():
             axes.contour(file["masks"][i], levels=[0.5], colors=[figures.ORANGE], linewidths=1)
-        for row, (method, d) in enumerate(settings):
+        for row, (method, d) in enumerate(shown):
             group, top = file[f"{method}/d{d}"], HEAD + pair + GAP + row * (cell + SEAM)
             axes = add_box(figure, (left, top, cell, cell), f"{method} d{d} reconstruction {i}")
             axes.imshow(figures.as_picture(group["reconstructions"][i]))
@@ -79,10 +74,12 @@ def draw(file: h5py.File, name: str) -> Figure:
     return figure
 
 
-def plot_examples(*, examples: Path, name: str, pdf: Path, png: Path) -> None:
-    """Draw the examples in the file `examples`, and write `pdf` and `png`."""
+def plot_examples(
+    *, examples: Path, name: str, settings: list[dict], pdf: Path, png: Path
+) -> None:
+    """Draw `settings` of the file `examples`, and write `pdf` and `png`."""
     with figures.house_style(), h5py.File(examples) as file:
-        figures.save_figure(draw(file, name), pdf=pdf, png=png)
+        figures.save_figure(draw(file, name, settings), pdf=pdf, png=png)
 
 
 if __name__ == "__main__":
@@ -92,6 +89,7 @@ if __name__ == "__main__":
         plot_examples(
             examples=Path(snakemake.input.examples),
             name=snakemake.params.name,
+            settings=snakemake.params.settings,
             pdf=Path(snakemake.output.pdf),
             png=Path(snakemake.output.png),
         )

@@ -25,15 +25,14 @@ LABELS = METRICS | PIXEL_METRICS
 
 def draw_panel(axes: Axes, *, ours: pd.DataFrame, paper: pd.DataFrame, notes: dict) -> None:
     """Draw a metric of a dataset: `ours` fractions, `paper` percent, `notes` on our methods."""
-    pairs = cycle(figures.PAIRS)
-    for (method, note), (color, paper_color) in zip(notes.items(), pairs, strict=False):
+    for (method, note), colors in zip(notes.items(), cycle(figures.PAIRS), strict=False):
         name = figures.method_name(method)
         seeds, published = (table[table["method"] == method] for table in (ours, paper))
         if not seeds.empty:
-            figures.draw_sweep(axes, seeds, scale=100, color=color, label=f"{name}, {note}")
+            figures.draw_sweep(axes, seeds, scale=100, color=colors[0], label=f"{name}, {note}")
         if not published.empty:
             label = f"{name}, published (mean ± std)"
-            figures.draw_published(axes, published, color=paper_color, label=label)
+            figures.draw_published(axes, published, color=colors[1], label=label)
     axes.grid(axis="y")
 
 

@@ -138,14 +138,22 @@ def draw_published(axes: Axes, published: pd.DataFrame, *, color: str, label: st
     """Draw published means with error bars (columns latent_dim, mean, std) just beside ours."""
     sizes, mean, std = (published[key] for key in ("latent_dim", "mean", "std"))
     axes.errorbar(
-        *(sizes, mean, std),
+        sizes,
+        mean,
+        std,
+        fmt="D",
+        markersize=3,
+        markerfacecolor="white",
+        color=color,
+        elinewidth=0.8,
+        capsize=1.5,
+        zorder=4,
+        clip_on=False,
+        label=label,
         transform=axes.transData + ScaledTranslation(3.5 / 72, 0, axes.figure.dpi_scale_trans),
-        **{"fmt": "D", "markersize": 3, "markerfacecolor": "white", "color": color},
-        **{"elinewidth": 0.8, "capsize": 1.5, "zorder": 4, "clip_on": False, "label": label},
     )
-    for edge in (mean - std, mean + std):  # points that are shifted don't widen the axes
+    for edge in (mean - std, mean + std):  # points with their own transform don't widen the axes
         axes.update_datalim(list(zip(sizes, edge, strict=True)))
-    axes.autoscale_view()
 
 
 def add_legend(figure: Figure, **options: object) -> None:

@@ -33,6 +33,7 @@ LATEX_SPECIALS = {
     "–": "--",
     "⌈": r"$\lceil$",
     "⌉": r"$\rceil$",
+    "μ": r"$\mu$",
 } | {character: "\\" + character for character in "&%$#_{}"}
 
 
@@ -64,6 +65,8 @@ class Grid:
     """Shape (rows, columns), percent, over seeds; nan with one seed."""
     n_seeds: np.ndarray
     """Shape (rows, columns); 0 where there is no result."""
+    notes: tuple[str, ...] = ()
+    """Sentences that the table's description ends with."""
 
 
 def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -226,7 +229,7 @@ def describe_grid(grid: Grid) -> str:
     if any(column.metric == "dice_max" for column in grid.columns):
         sentences.append("⌈Dice⌉: best Dice over all thresholds, chosen on the test set.")
     sentences.append(f"Test images (normal + abnormal): {counts}.")
-    return " ".join(sentences)
+    return " ".join([*sentences, *grid.notes])
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
@@ -236,10 +239,8 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: 
     return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
 
-def html_page(
-    title: str, description: str, header: Sequence[str], rows: Sequence[Sequence[str]], align: str
-) -> str:
-    """Return a self-contained page with one table; cells are HTML, the other texts are plain."""
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    """Return an HTML table; cells are HTML, the header is plain; `align` as for Markdown."""
     places = {"l": "left", "r": "right", "c": "center"}
 
     def line(tag: str, cells: Sequence[str]) -> str:
@@ -250,23 +251,39 @@ def html_page(
         return f"<tr>{''.join(marked)}</tr>"
 
     body = "\n".join(line("td", row) for row in rows)
+    return f"""<table><thead>{line("th", [html.escape(cell) for cell in header])}</thead>
+<tbody>
+{body}
+</tbody></table>"""
+
+
+def html_page(
+    title: str,
+    description: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    align: str,
+    *,
+    after: str = "",
+) -> str:
+    """Return a self-contained page with one table and then `after`.
+
+    Cells and `after` are HTML, the other texts are plain.
+    """
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>{html.escape(title)}</title><style>{HTML_STYLE}</style></head>
 <body><h1>{html.escape(title)}</h1><p>{html.escape(description)}</p>
-<table><thead>{line("th", [html.escape(cell) for cell in header])}</thead>
-<tbody>
-{body}
-</tbody></table></body></html>
+{html_table(header, rows, align)}{after}</body></html>
 """
 
 
-def render_html(grid: Grid, *, title: str) -> str:
-    """Return the grid as a page that a browser shows."""
+def render_html(grid: Grid, *, title: str, after: str = "") -> str:
+    """Return the grid as a page that a browser shows, with the HTML `after` below it."""
     marks = {0: "{}", 1: "<strong>{}</strong>", 2: "<u>{}</u>"}
     align = "r" + "c" * len(grid.columns)
     rows = _lines(grid, marks, html.escape)
-    return html_page(title, describe_grid(grid), _titles(grid), rows, align)
+    return html_page(title, describe_grid(grid), _titles(grid), rows, align, after=after)
 
 
 def _titles(grid: Grid) -> list[str]:

@@ -90,14 +90,25 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def sort_keys(value):
+    """Return a configuration whose mappings are sorted by key, at every level.
+
+    Merging files leaves an order that depends on which of them states a key; Snakemake would take
+    another order for a changed parameter and run jobs again.
+    """
+    if isinstance(value, dict):
+        return {key: sort_keys(value[key]) for key in sorted(value)}
+    return [sort_keys(item) for item in value] if isinstance(value, list) else value
+
+
 def check_owner(config: dict, configfiles: list[str], record: Path) -> str:
     """Return the configuration file that names this run; refuse the results of another one.
 
-    `record` holds the name that the run's folder belongs to, if it exists. Raises InputError when
+    `configfiles` are those of the command line; without one it is config.yaml. `record` holds the name that the run's folder belongs to, if it exists. Raises InputError when
     that is another file, since the later one would replace the earlier one's results.
     """
     naming = [file for file in configfiles if "run" in yaml.safe_load(Path(file).read_text())]
-    owner = Path(naming[-1]).name if naming else "the command line"
+    owner = Path(naming[-1]).name if naming else "config.yaml"
     if record.exists() and record.read_text(encoding="utf-8") != owner:
         raise InputError(
             f"results/{config['run']}/ belongs to the configuration "

@@ -31,7 +31,7 @@ FILES = [
             "latent_dimension",
             "reconstruction_error",
             "score_histograms_phantom",
-            "examples_phantom",
+            "examples_latent_dimension_phantom",
         )
         for end in ("pdf", "png")
     ),
@@ -113,7 +113,7 @@ def test_report_holds_every_item_with_its_caption(finished_copy):
     done = finished_copy.snakemake("--report", "results/small/report.html")
     assert done.returncode == 0, done.stdout + done.stderr
     text = (finished_copy.results / "report.html").read_text(encoding="utf-8")
-    for name in ("latent_dimension.html", "paper_comparison.html", "examples_phantom.png"):
+    for name in ("latent_dimension.html", "paper_comparison.html", "examples_latent_dimension_phantom.png"):
         assert name in text
 
 
@@ -362,6 +362,22 @@ def test_a_dataset_that_cannot_be_had_stops_alone(fresh):
     assert "Traceback" not in text
     assert (fresh.results / "metrics/phantom/ae/d4.tsv").exists()
     assert not (fresh.results / "packed/mine_64px.h5").exists()
+
+
+def test_a_download_that_fails_says_what_to_do_and_stops_alone(fresh):
+    fresh.configure(
+        datasets=["rsna", "phantom"],
+        downloads={"api": "http://127.0.0.1:9/api/records", "retries": 0},
+        grid=[{"methods": ["ae"], "latent_dims": [4]}],
+    )
+    done = fresh.snakemake()
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    for word in ("RSNA.tar.gz", "12677223", "5d6b85ce4b2daad8f1760eb23c050a7d", "by hand"):
+        assert word in text
+    assert "Traceback" not in text
+    assert not (fresh.folder / "data/RSNA.verified.json").exists()
+    assert (fresh.results / "metrics/phantom/ae/d4.tsv").exists()
 
 
 def test_an_own_dataset_in_a_folder_runs_without_code(fresh, finished):

@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(workflow.basedir, "../scripts").resolve()))
 
 from medae.configuration import check_configuration
 from medae.errors import InputError
+from medae.methods import REGISTRY
 from medae.workflow import (
     SCRIPTS,
     check_owner,
@@ -15,6 +16,7 @@ from medae.workflow import (
     fingerprint,
     imported_modules,
     settings,
+    sort_keys,
     used_configuration,
 )
 
@@ -28,10 +30,11 @@ try:
             )
         ),
     )
-    OWNER = check_owner(config, workflow.configfiles, OWNER_RECORD)
+    OWNER = check_owner(config, workflow.overwrite_configfiles, OWNER_RECORD)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
+config = sort_keys(config)
 SETTINGS = settings(config)
 PAPER_VALUES = os.path.relpath(Path(workflow.basedir, "resources/paper_values.tsv"))
 NAMES = {dataset: config["registry"][dataset]["name"] for dataset in config["datasets"]}
@@ -89,7 +92,15 @@ def images_fingerprint(wildcards):
 
 def packing_options(wildcards):
     """The keys of a registry entry that packing depends on."""
-    keys = ["layout", "channels", "masks", "modality", "expected", "intensity_range", "url"]
+    keys = [
+        "layout",
+        "channels",
+        "masks",
+        "modality",
+        "expected",
+        "intensity_range",
+        "url",
+    ]
     return {key: entry(wildcards)[key] for key in keys if key in entry(wildcards)}
 
 
@@ -106,7 +117,9 @@ def epochs(wildcards):
 
 def latent_dims(dataset, method):
     """The latent dimensions that the grid trains, ascending."""
-    return sorted(s.latent_dim for s in SETTINGS if (s.dataset, s.method) == (dataset, method))
+    return sorted(
+        s.latent_dim for s in SETTINGS if (s.dataset, s.method) == (dataset, method)
+    )
 
 
 def maps_for_metrics(wildcards):
@@ -117,12 +130,29 @@ def maps_for_metrics(wildcards):
 
 
 def dataset_settings(wildcards):
-    """The settings of one dataset, as mappings."""
+    """The settings of one dataset at the first seed: methods as registered, d ascending."""
+    found = [s for s in SETTINGS if s.dataset == wildcards.dataset]
+    found.sort(key=lambda s: (list(REGISTRY).index(s.method), s.latent_dim))
     return [
-        {"method": s.method, "latent_dim": s.latent_dim, "seed": config["seeds"][0]}
-        for s in sorted(SETTINGS)
-        if s.dataset == wildcards.dataset
+        {"method": s.method, "latent_dim": s.latent_dim, "seed": config["seeds"][0]} for s in found
     ]
+
+
+# What the figures of examples compare: the reference method's latent dimensions, and the methods at
+# the reference's latent dimension where there are several.
+EXAMPLE_VIEWS = ["latent_dimension"]
+if len({setting.method for setting in SETTINGS}) > 1:
+    EXAMPLE_VIEWS.append("methods")
+
+
+def example_settings(wildcards):
+    """The settings that a view of the examples shows, in its order."""
+    fixed = {"latent_dimension": "method", "methods": "latent_dim"}[wildcards.view]
+    return [
+        setting
+        for setting in dataset_settings(wildcards)
+        if setting[fixed] == config["figures"]["reference"][fixed]
+    ][:8]  # what fits a page; of the paper's grid d = 1 … 128, those of Table 1
 
 
 def of_settings(pattern):

@@ -15,20 +15,19 @@ rule download_dataset:
         f"{LOGS}/download_dataset/{{folder}}.log",
     benchmark:
         f"{BENCHMARKS}/download_dataset/{{folder}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=720,
     params:
         entry=download_entry,
-        data_dir=config["data_dir"],
         mirror=config["downloads"]["mirror"],
         retries=config["downloads"]["retries"],
         api=config["downloads"]["api"],
     message:
         "Downloading {wildcards.folder}"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/download_dataset.py"
 
@@ -42,6 +41,8 @@ rule generate_phantom:
         f"{LOGS}/generate_phantom/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/generate_phantom/{{dataset}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -51,8 +52,6 @@ rule generate_phantom:
         parameters=lookup(dpath="registry/{dataset}/generator", within=config),
     message:
         "Generating the demonstration set {wildcards.dataset}"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/generate_phantom.py"
 
@@ -67,6 +66,8 @@ rule pack_dataset:
         f"{LOGS}/pack_dataset/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/pack_dataset/{{dataset}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 2
     resources:
         mem_mb=2000,
@@ -79,7 +80,5 @@ rule pack_dataset:
         entry=packing_options,
     message:
         "Packing {wildcards.dataset}"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/pack_dataset.py"

@@ -9,11 +9,15 @@ rule train_autoencoder:
         checkpoints=expand(
             f"{MODEL}/checkpoint.safetensors", seed=config["seeds"], allow_missing=True
         ),
-        histories=expand(f"{MODEL}/history.tsv", seed=config["seeds"], allow_missing=True),
+        histories=expand(
+            f"{MODEL}/history.tsv", seed=config["seeds"], allow_missing=True
+        ),
     log:
         f"{LOGS}/train_autoencoder/{SETTING}.log",
     benchmark:
         f"{BENCHMARKS}/train_autoencoder/{SETTING}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: config["training"]["torch_threads"]
     resources:
         mem_mb=4000,
@@ -25,8 +29,6 @@ rule train_autoencoder:
         training={k: v for k, v in config["training"].items() if k != "epochs"},
     message:
         "Training {wildcards.method} with d = {wildcards.latent_dim} on {wildcards.dataset}"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/train_autoencoder.py"
 
@@ -43,12 +45,16 @@ rule score_images:
         latents=expand(f"{SCORES}/latents.h5", seed=config["seeds"], allow_missing=True),
         maps=[
             path if config["scoring"]["keep_maps"] else temp(path)
-            for path in expand(f"{SCORES}/maps.h5", seed=config["seeds"], allow_missing=True)
+            for path in expand(
+                f"{SCORES}/maps.h5", seed=config["seeds"], allow_missing=True
+            )
         ],
     log:
         f"{LOGS}/score_images/{SETTING}.log",
     benchmark:
         f"{BENCHMARKS}/score_images/{SETTING}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: config["training"]["torch_threads"]
     resources:
         mem_mb=4000,
@@ -59,8 +65,6 @@ rule score_images:
         torch_threads=config["training"]["torch_threads"],
     message:
         "Scoring {wildcards.dataset} with {wildcards.method}, d = {wildcards.latent_dim}"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/score_images.py"
 
@@ -77,6 +81,8 @@ rule compute_metrics:
         f"{LOGS}/compute_metrics/{SETTING}.log",
     benchmark:
         f"{BENCHMARKS}/compute_metrics/{SETTING}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=3000,
@@ -85,7 +91,5 @@ rule compute_metrics:
         seeds=config["seeds"],
     message:
         "Measuring {wildcards.method} with d = {wildcards.latent_dim} on {wildcards.dataset}"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/compute_metrics.py"

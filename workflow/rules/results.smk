@@ -1,6 +1,9 @@
 # From the metrics of all settings to tables, figures and the record of how they were made.
 
-DATASET_FIGURES = ["score_histograms", "examples"]
+DATASET_FIGURES = [
+    "score_histograms",
+    *(f"examples_{view}" for view in EXAMPLE_VIEWS),
+]
 RESULTS = [
     METRICS,
     f"{TABLES}/latent_dimension.md",
@@ -30,14 +33,14 @@ rule collect_metrics:
         f"{LOGS}/collect_metrics.log",
     benchmark:
         f"{BENCHMARKS}/collect_metrics.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     message:
         "Collecting the metrics of all settings"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/collect_metrics.py"
 
@@ -60,6 +63,8 @@ rule tabulate_latent_dimension:
         f"{LOGS}/tabulate_latent_dimension.log",
     benchmark:
         f"{BENCHMARKS}/tabulate_latent_dimension.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -68,8 +73,6 @@ rule tabulate_latent_dimension:
         names=NAMES,
     message:
         "Tabulating the latent dimensions"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/tabulate_latent_dimension.py"
 
@@ -92,6 +95,8 @@ rule compare_with_paper:
         f"{LOGS}/compare_with_paper.log",
     benchmark:
         f"{BENCHMARKS}/compare_with_paper.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -100,8 +105,6 @@ rule compare_with_paper:
         names=NAMES,
     message:
         "Comparing with the paper's tables"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/compare_with_paper.py"
 
@@ -123,6 +126,8 @@ rule plot_latent_dimension:
         f"{LOGS}/plot_latent_dimension.log",
     benchmark:
         f"{BENCHMARKS}/plot_latent_dimension.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -131,8 +136,6 @@ rule plot_latent_dimension:
         names=NAMES,
     message:
         "Plotting the metrics against the latent dimension"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/plot_latent_dimension.py"
 
@@ -153,6 +156,8 @@ rule plot_reconstruction_error:
         f"{LOGS}/plot_reconstruction_error.log",
     benchmark:
         f"{BENCHMARKS}/plot_reconstruction_error.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -161,8 +166,6 @@ rule plot_reconstruction_error:
         names=NAMES,
     message:
         "Plotting the reconstruction error against the latent dimension"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/plot_reconstruction_error.py"
 
@@ -184,6 +187,8 @@ rule plot_score_histograms:
         f"{LOGS}/plot_score_histograms/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/plot_score_histograms/{{dataset}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -193,8 +198,6 @@ rule plot_score_histograms:
         settings=dataset_settings,
     message:
         "Plotting the scores of {wildcards.dataset}"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/plot_score_histograms.py"
 
@@ -211,6 +214,8 @@ rule select_examples:
         f"{LOGS}/select_examples/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/select_examples/{{dataset}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -220,8 +225,6 @@ rule select_examples:
         reference=config["figures"]["reference"],
     message:
         "Selecting example images of {wildcards.dataset}"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/select_examples.py"
 
@@ -231,27 +234,28 @@ rule plot_examples:
         examples=EXAMPLES,
         modules=modules("plot_examples"),
     output:
-        pdf=f"{FIGURES}/examples_{{dataset}}.pdf",
+        pdf=f"{FIGURES}/examples_{{view}}_{{dataset}}.pdf",
         png=report(
-            f"{FIGURES}/examples_{{dataset}}.png",
+            f"{FIGURES}/examples_{{view}}_{{dataset}}.png",
             caption="../report/examples.rst",
             category="Figures",
-            labels={"figure": "examples", "dataset": "{dataset}"},
+            labels={"figure": "examples by {view}", "dataset": "{dataset}"},
         ),
     log:
-        f"{LOGS}/plot_examples/{{dataset}}.log",
+        f"{LOGS}/plot_examples/{{view}}/{{dataset}}.log",
     benchmark:
-        f"{BENCHMARKS}/plot_examples/{{dataset}}.tsv"
+        f"{BENCHMARKS}/plot_examples/{{view}}/{{dataset}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
         name=lookup(dpath="registry/{dataset}/name", within=config),
+        settings=example_settings,
     message:
         "Plotting example images of {wildcards.dataset}"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/plot_examples.py"
 
@@ -269,6 +273,8 @@ rule record_provenance:
         ),
     log:
         f"{LOGS}/record_provenance.log",
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=500,
@@ -280,7 +286,5 @@ rule record_provenance:
         configfile=OWNER,
     message:
         "Recording how the results were made"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/record_provenance.py"

@@ -1,0 +1,77 @@
+"""What the table and the figure of methods compare: every method at one d, and the best AE.
+
+The AE with the best d is an oracle: its d is chosen by the test labels, as in the paper's Table 2,
+so its numbers are an upper bound and not what a user would get. Its rows have the key ORACLE in
+place of the method's.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from medae.errors import InputError
+from medae.files import read_table
+from medae.intervals import INTERVAL_COLUMNS, holm
+from medae.tables import SETTING
+
+AUTOENCODER = "ae"
+ORACLE = "ae_d_optimal"
+TESTS = ["difference", "difference_low", "difference_high", "p_value"]
+
+
+def oracle_dimensions(summary: pd.DataFrame) -> dict[str, int]:
+    """Return each dataset's d with the highest mean test AUC of the autoencoder; of ties the least.
+
+    `summary` has the columns dataset, method, latent_dim, metric and mean, which are those of
+    `summarise` and of the paper's values. Datasets with fewer than two d, where nothing was chosen,
+    are left out.
+    """
+    chosen = summary[(summary["method"] == AUTOENCODER) & (summary["metric"] == "auc")]
+    chosen = chosen.sort_values(["mean", "latent_dim"], ascending=[False, True])
+    best = chosen.groupby("dataset")["latent_dim"].agg(["first", "size"])
+    return best.loc[best["size"] > 1, "first"].to_dict()
+
+
+def compared_rows(
+    table: pd.DataFrame, *, latent_dim: int, oracle: Mapping[str, int]
+) -> pd.DataFrame:
+    """Return the rows of `table` at `latent_dim`, then those of the oracle, with method ORACLE.
+
+    `table` has the columns dataset, method and latent_dim; `oracle` is that of `oracle_dimensions`.
+    """
+    best = table["latent_dim"] == table["dataset"].map(oracle)
+    best &= table["method"] == AUTOENCODER
+    at_one_dim = table[table["latent_dim"] == latent_dim]
+    return pd.concat([at_one_dim, table[best].assign(method=ORACLE)], ignore_index=True)
+
+
+def read_intervals(paths: Sequence[Path]) -> pd.DataFrame:
+    """Read tables of intervals, one per dataset, as one; InputError for a table of another kind."""
+    tables = []
+    for path in paths:
+        table = read_table(path)
+        if list(table.columns) != INTERVAL_COLUMNS:
+            raise InputError(
+                f"{path} has the columns {list(table.columns)} instead of {INTERVAL_COLUMNS}. "
+                "Delete it and run the workflow again; it will be made anew."
+            )
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def add_statistics(cells: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
+    """Add intervals, differences to the autoencoder, p_value and p_holm to the table's cells.
+
+    `cells` are rows of `summarise` and `drawn` those of the tables of intervals, both through
+    `compared_rows`. Tests are kept where the reference of the bootstrap, the setting without a
+    difference, is the autoencoder of this table, and never for the oracle.
+    """
+    joined = cells.merge(drawn.drop(columns="value"), on=SETTING, how="left", validate="1:1")
+    reference = drawn[(drawn["method"] == AUTOENCODER) & drawn["difference"].isna()]
+    tested = joined["dataset"].isin(reference["dataset"]) & (joined["method"] != ORACLE)
+    joined.loc[~tested, TESTS] = float("nan")
+    joined["p_holm"] = float("nan")
+    for _, family in joined[joined["p_value"].notna()].groupby(["dataset", "metric"]):
+        joined.loc[family.index, "p_holm"] = holm(family["p_value"])
+    return joined

@@ -1,0 +1,192 @@
+"""Tabulate the methods at one latent dimension, in the form of Table 2 of the paper, with tests.
+
+Inputs: the collected table of metrics, and the tables of bootstrap intervals, one per dataset.
+Parameters: `names` and `methods`, the display names of datasets and methods, in table order;
+`latent_dim` of all methods; `notes`, sentences that the description ends with.
+Outputs: the table as Markdown and as an HTML page, both followed by the intervals and tests; as
+LaTeX (needs the package booktabs); and as a TSV with a row per method, dataset and metric,
+unrounded, in percent, differences in percentage points. The last row of the table is an oracle,
+the autoencoder at each dataset's best d by test AUC; it takes no part in the tests.
+Fails when no method has results, a dataset has no display name, or intervals are no such table.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+
+from medae.comparison import (
+    ORACLE,
+    add_statistics,
+    compared_rows,
+    oracle_dimensions,
+    read_intervals,
+)
+from medae.files import read_table, write_table, write_text
+from medae.metrics import PUBLISHED_SPLIT
+from medae.tables import (
+    MISSING,
+    TABLE_METRICS,
+    html_table,
+    make_grid,
+    markdown_table,
+    render_html,
+    render_latex,
+    render_markdown,
+    sort_rows,
+    summarise,
+)
+
+ORACLE_NAME = "AE[d_optimal] (oracle: d by test AUC)"
+CAPTION = "Anomaly detection by autoencoder methods."
+LABEL = "tab:methods"
+PERCENT = ["mean", "std", "low", "high"]
+POINTS = ["difference", "difference_low", "difference_high"]
+HEADER = ["Dataset", "Metric", "Method", "d", "Value", "95 % interval", "Difference to AE"]
+HEADER += ["95 % interval", "p (Holm)"]
+ALIGN = "lllrrcrcr"
+
+
+def tabulate_methods(
+    *,
+    metrics: Path,
+    intervals: Sequence[Path],
+    names: Mapping[str, str],
+    methods: Mapping[str, str],
+    latent_dim: int,
+    notes: Sequence[str],
+    markdown: Path,
+    latex: Path,
+    html: Path,
+    table: Path,
+) -> None:
+    """Write the four forms of the table."""
+    rows = read_table(metrics)
+    summary = summarise(rows[rows["split"] == PUBLISHED_SPLIT])
+    oracle = oracle_dimensions(summary)
+    cells = compared_rows(summary, latent_dim=latent_dim, oracle=oracle)
+    cells = cells[cells["metric"].isin(list(TABLE_METRICS))]
+    labels = {**methods, ORACLE: ORACLE_NAME}
+    labels = {key: label for key, label in labels.items() if key in set(cells["method"])}
+    grid = make_grid(cells, row="method", row_title="Method", rows=labels, names=names)
+    grid = replace(grid, notes=(describe_rows(latent_dim, oracle, names=names), *notes))
+    cells = cells.assign(row=cells["method"].map({key: place for place, key in enumerate(labels)}))
+    statistics = add_statistics(
+        cells[cells["row"].notna()],
+        compared_rows(read_intervals(intervals), latent_dim=latent_dim, oracle=oracle),
+    )
+    text = describe_statistics(statistics, latent_dim, names=names)
+    lines = printed_rows(statistics, names=names, labels=labels)
+    escaped = [[escape(cell) for cell in line] for line in lines]
+    after = f"\n<h2>Statistics</h2><p>{escape(text)}</p>\n{html_table(HEADER, escaped, ALIGN)}"
+    below = f"\n## Statistics\n\n{text}\n\n{markdown_table(HEADER, lines, ALIGN)}"
+    write_text(render_markdown(grid) + below, markdown)
+    write_text(render_latex(grid, caption=CAPTION, label=LABEL), latex)
+    write_text(render_html(grid, title=CAPTION, after=after), html)
+    write_table(percent_rows(statistics, names=names), table)
+
+
+def describe_rows(latent_dim: int, oracle: Mapping[str, int], *, names: Mapping[str, str]) -> str:
+    """Return the sentences about the methods' d, and the oracle's, if there is one."""
+    if not oracle:
+        return f"All methods have latent dimension d = {latent_dim}."
+    best = ", ".join(f"{names[key]} d = {oracle[key]}" for key in names if key in oracle)
+    return (
+        f"All methods have latent dimension d = {latent_dim}, except AE[d_optimal], an oracle: the "
+        f"d with the best mean test AUC, so chosen with the test labels ({best})."
+    )
+
+
+def describe_statistics(
+    statistics: pd.DataFrame, latent_dim: int, *, names: Mapping[str, str]
+) -> str:
+    """Return the sentences that go with the table of statistics."""
+    known = statistics[statistics["low"].notna()]
+    units = []
+    for key, name in names.items():
+        for first in known[known["dataset"] == key].head(1).itertuples():
+            grouped = first.n_groups < first.n_normal + first.n_abnormal
+            units.append(f"{name}: {first.n_groups:.0f} {'groups of ' * grouped}images")
+    replicates = ", ".join(f"{count:.0f}" for count in sorted(set(known["replicates"])))
+    sentences = [
+        f"Intervals are percentiles of {replicates} bootstrap replicates over the test images "
+        f"({'; '.join(units)}); in each of them a metric is averaged over the seeds. The networks "
+        "stay as they were trained."
+    ]
+    if statistics["p_holm"].notna().any():
+        sentences.append(
+            f"Differences to the AE with d = {latent_dim} are in percentage points; p is two-sided "
+            "and paired (the same replicates for both), with Holm's correction over the methods of "
+            "a dataset and metric."
+        )
+    if (statistics["method"] == ORACLE).any():
+        sentences.append(
+            "The oracle is not tested, and its interval leaves out that its d was chosen on the "
+            "same images."
+        )
+    return " ".join(sentences)
+
+
+def percent_rows(statistics: pd.DataFrame, *, names: Mapping[str, str]) -> pd.DataFrame:
+    """Return the rows of the TSV, in the table's order."""
+    rows = sort_rows(statistics, by=["row", "dataset", "metric"], names=names)
+    scaled = {f"{key}_percent": 100 * rows[key] for key in PERCENT}
+    scaled |= {f"{key}_points": 100 * rows[key] for key in POINTS}
+    keys, rest = ["method", "latent_dim", "dataset", "metric"], ["p_value", "p_holm", "n_seeds"]
+    rest += ["n_normal", "n_abnormal", "replicates", "n_groups"]
+    return rows.assign(**scaled)[[*keys, *scaled, *rest]]
+
+
+def printed_rows(
+    statistics: pd.DataFrame, *, names: Mapping[str, str], labels: Mapping[str, str]
+) -> list[list[str]]:
+    """Return the cells of each row as the tables print them, in the order of HEADER."""
+    rows = sort_rows(statistics, by=["dataset", "metric", "row"], names=names)
+    return [
+        [
+            names[cell.dataset],
+            TABLE_METRICS[cell.metric][0],
+            labels[cell.method],
+            str(cell.latent_dim),
+            in_percent(cell.mean),
+            in_percent(cell.low, cell.high),
+            in_percent(cell.difference, sign="+"),
+            in_percent(cell.difference_low, cell.difference_high, sign="+"),
+            format_probability(cell.p_holm),
+        ]
+        for cell in rows.itertuples()
+    ]
+
+
+def in_percent(*fractions: float, sign: str = "") -> str:
+    """Return a fraction, or the two ends of an interval, in percent; a dash for nan."""
+    if any(pd.isna(fraction) for fraction in fractions):
+        return MISSING
+    return " to ".join(f"{round(100 * part, 1) + 0.0:{sign}.1f}" for part in fractions)  # no -0.0
+
+
+def format_probability(p_value: float) -> str:
+    """Return a p-value with three decimals, or a dash for nan."""
+    if pd.isna(p_value):
+        return MISSING
+    return f"{p_value:.3f}" if p_value >= 0.001 else "<0.001"
+
+
+if __name__ == "__main__":
+    from medae.logs import script_logging
+
+    with script_logging(snakemake.log[0]):
+        tabulate_methods(
+            metrics=Path(snakemake.input.metrics),
+            intervals=[Path(path) for path in snakemake.input.intervals],
+            names=snakemake.params.names,
+            methods=snakemake.params.methods,
+            latent_dim=snakemake.params.latent_dim,
+            notes=snakemake.params.notes,
+            markdown=Path(snakemake.output.markdown),
+            latex=Path(snakemake.output.latex),
+            html=Path(snakemake.output.html),
+            table=Path(snakemake.output.table),
+        )

@@ -1,0 +1,124 @@
+"""The configuration's schema and the checks that it cannot express."""
+
+import re
+from dataclasses import fields
+
+import pytest
+import yaml
+
+from medae.configuration import check_configuration
+from medae.errors import InputError
+from medae.layouts import LAYOUTS
+from medae.methods import REGISTRY
+from medae.phantom import FACTORS, PhantomOptions
+from medae.workflow import settings, sort_keys
+
+
+@pytest.fixture(scope="module")
+def schema(root):
+    return yaml.safe_load((root / "workflow/schemas/config.schema.yaml").read_text())
+
+
+@pytest.fixture
+def config(root):
+    files = ("datasets.yaml", "config.yaml")
+    parts = [yaml.safe_load((root / "config" / name).read_text()) for name in files]
+    return parts[0] | parts[1]
+
+
+def mappings(node, path=""):
+    """Yield (path, schema) of every mapping that the schema describes."""
+    if isinstance(node, dict):
+        if node.get("type") == "object":
+            yield path, node
+        for key, value in node.items():
+            yield from mappings(value, f"{path}/{key}")
+    elif isinstance(node, list):
+        for value in node:
+            yield from mappings(value, path)
+
+
+def test_the_projects_configuration_is_valid(config, schema):
+    check_configuration(config, schema)
+
+
+def test_the_schema_is_strict_at_every_level(schema):
+    found = list(mappings(schema))
+    assert len(found) > 10
+    for path, node in found:
+        assert "additionalProperties" in node, path
+        assert node["additionalProperties"] is not True, path
+
+
+def test_every_key_is_described(schema):
+    for path, node in mappings(schema):
+        for key, value in node.get("properties", {}).items():
+            assert value.get("description") or "$ref" in value, f"{path}/{key}"
+
+
+def test_every_key_of_the_configuration_is_commented(root):
+    lines = (root / "config/config.yaml").read_text().splitlines()
+    for above, line in zip(lines, lines[1:], strict=False):
+        key = re.match(r"\s*(?:- )?(\w+):", line)
+        section = line.rstrip().endswith(":") or "&sizes" in line or "<<" in line
+        if key and not section and not line.startswith("    latent_dims"):
+            assert "#" in line or above.strip().startswith("#"), line
+
+
+def test_enumerations_are_those_of_the_code(schema):
+    definitions = schema["$defs"]
+    assert definitions["method"]["enum"] == list(REGISTRY)
+    dataset = definitions["dataset"]["properties"]
+    assert set(dataset["layout"]["enum"]) == set(LAYOUTS)
+    generator = dataset["generator"]["properties"]
+    assert generator["factors"]["items"]["enum"] == list(FACTORS)
+    defaults = {field.name: field.default for field in fields(PhantomOptions)}
+    for key, value in generator.items():
+        if "default" in value:
+            assert value["default"] == defaults[key]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("training", "epoch"), 3, ["'epoch'", "did you mean 'epochs'", "training"]),
+        (("training", "batch_size"), 1, ["training.batch_size", "at least 2"]),
+        (("training", "learning_rate"), 0, ["training.learning_rate"]),
+        (("image_size",), 60, ["image_size", "60", "multiple of 16"]),
+        (("methods", "vae", "score_at"), "mode", ["methods.vae.score_at", "mean, sample"]),
+        (("registry", "rsna", "layout"), "zip", ["registry.rsna.layout", "split_json"]),
+        (("registry", "rsna", "channels"), 2, ["registry.rsna.channels", "1, 3"]),
+        (("datasets",), [], ["datasets"]),
+        (("seeds",), [-1], ["seeds.0"]),
+        (("run",), "reference", ["run"]),
+        (("run",), "a/b", ["run", "'a/b'"]),
+    ],
+)
+def test_a_fault_is_named(config, schema, path, value, words):
+    target = config
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = value
+    with pytest.raises(InputError) as caught:
+        check_configuration(config, schema)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_are_products_without_repeats():
+    config = {
+        "datasets": ["a", "b"],
+        "grid": [
+            {"methods": ["ae", "vae"], "latent_dims": [4]},
+            {"methods": ["ae"], "latent_dims": [4, 2]},
+        ],
+    }
+    found = [(s.dataset, s.method, s.latent_dim) for s in settings(config)]
+    one = [("ae", 4), ("vae", 4), ("ae", 2)]
+    assert found == [(dataset, *rest) for dataset in "ab" for rest in one]
+
+
+def test_sorted_keys_hide_the_order_of_merging():
+    assert repr(sort_keys({"b": [{"d": 1, "c": 2}], "a": 1})) == repr(
+        {"a": 1, "b": [{"c": 2, "d": 1}]}
+    )
