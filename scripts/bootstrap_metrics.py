@@ -18,15 +18,15 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from medae import intervals
 from medae.errors import InputError
-from medae.files import read_table, write_table
+from medae.files import write_table
 from medae.metrics import PUBLISHED_SPLIT, image_metrics, pixel_metrics
 from medae.packed import PackedDataset, read_packed
+from medae.score_files import read_maps, read_scores
 
 logger = logging.getLogger(__name__)
 
@@ -118,8 +118,7 @@ def draw_images(
     *, scores: Path, truth: PackedDataset, groups: np.ndarray, weights: np.ndarray
 ) -> Draws:
     """Return auc and ap of one table of scores."""
-    table = read_table(scores).query("split == 'test'")
-    check_ids(table["id"], path=scores, truth=truth)
+    table = read_scores(scores, truth).query("split == 'test'")
     cases = {"labels": truth.test_labels, "scores": table["score"].to_numpy()}
     values = image_metrics(**cases, what=f"test images in {scores}")
     drawn = intervals.replicate_images(**cases, groups=groups, weights=weights)
@@ -130,28 +129,11 @@ def draw_pixels(
     *, maps: Path, truth: PackedDataset, groups: np.ndarray, weights: np.ndarray
 ) -> Draws:
     """Return ap_pix and dice_max of one file of anomaly maps."""
-    try:
-        with h5py.File(maps, "r") as file:
-            values, ids = file["maps"][:], file["ids"].asstr()[:]
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:  # all from damage
-        raise InputError(
-            f"Cannot read the anomaly maps {maps}: {error}. Delete the file and run the workflow "
-            "again; it will be made anew."
-        ) from error
-    check_ids(ids, path=maps, truth=truth)
+    values = read_maps(maps, truth)
     cases = {"masks": truth.test_masks, "maps": values}
     exact = pixel_metrics(**cases, what=f"pixels of the test images in {maps}")
     drawn = intervals.replicate_pixels(**cases, groups=groups, weights=weights)
     return {metric: (exact[metric], draws) for metric, draws in drawn.items()}
-
-
-def check_ids(found: Sequence[str], *, path: Path, truth: PackedDataset) -> None:
-    """Raise InputError unless the ids `found` in `path` are the test images in packed order."""
-    if [str(image) for image in found] != truth.test_ids:
-        raise InputError(
-            f"{path} is about other test images than the packed dataset. One of them is stale: "
-            "delete the scores of this setting and run the workflow again."
-        )
 
 
 if __name__ == "__main__":

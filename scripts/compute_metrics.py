@@ -12,12 +12,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from medae.errors import InputError
-from medae.files import read_table, write_table
+from medae.files import write_table
 from medae.metrics import (
     METRIC_COLUMNS,
     PUBLISHED_SPLIT,
@@ -26,10 +25,9 @@ from medae.metrics import (
     pixel_metrics,
 )
 from medae.packed import PackedDataset, read_packed
+from medae.score_files import read_maps, read_scores
 
 logger = logging.getLogger(__name__)
-
-SCORE_COLUMNS = ["split", "id", "label", "score", "reconstruction_error"]
 
 
 def compute_metrics(
@@ -68,20 +66,8 @@ def compute_metrics(
 
 def metrics_of_images(*, scores: Path, truth: PackedDataset) -> dict[str, float]:
     """Return auc, ap and the three mean reconstruction errors from one table of scores."""
-    table = read_table(scores)
-    if list(table.columns) != SCORE_COLUMNS:
-        raise InputError(
-            f"{scores} has the columns {list(table.columns)} instead of {SCORE_COLUMNS}. Delete "
-            "it and run the workflow again."
-        )
-    train, test = table[table["split"] == "train"], table[table["split"] == "test"]
-    check_ids(train["id"], truth.train_ids, what=f"The training part of {scores}")
-    check_ids(test["id"], truth.test_ids, what=f"The test part of {scores}")
-    if not np.array_equal(test["label"], truth.test_labels):
-        raise InputError(
-            f"The test labels in {scores} are not those of the packed dataset. Delete the scores "
-            "of this setting and run the workflow again."
-        )
+    table = read_scores(scores, truth)
+    test = table[table["split"] == "test"]
     values = image_metrics(
         labels=truth.test_labels, scores=test["score"], what=f"test images in {scores}"
     )
@@ -92,15 +78,7 @@ def metrics_of_images(*, scores: Path, truth: PackedDataset) -> dict[str, float]
 
 def metrics_of_pixels(*, maps: Path, truth: PackedDataset) -> dict[str, float]:
     """Return the pixel metrics from one file of anomaly maps."""
-    try:
-        with h5py.File(maps, "r") as file:
-            values, ids = file["maps"][:], file["ids"].asstr()[:]
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:  # all from damage
-        raise InputError(
-            f"Cannot read the anomaly maps {maps}: {error}. Delete the file and run the workflow "
-            "again; it will be made anew."
-        ) from error
-    check_ids(ids, truth.test_ids, what=str(maps))
+    values = read_maps(maps, truth)
     if truth.test_masks is None or values.shape != truth.test_masks.shape:
         masks = "no masks" if truth.test_masks is None else f"masks {truth.test_masks.shape}"
         raise InputError(
@@ -109,20 +87,6 @@ def metrics_of_pixels(*, maps: Path, truth: PackedDataset) -> dict[str, float]:
         )
     return pixel_metrics(
         masks=truth.test_masks, maps=values, what=f"pixels of the test images in {maps}"
-    )
-
-
-def check_ids(found: Sequence[str], expected: Sequence[str], *, what: str) -> None:
-    """Raise InputError unless `what` has the `expected` ids of the packed dataset, in order."""
-    found, expected = [str(name) for name in found], [str(name) for name in expected]
-    if found == expected:
-        return
-    lone = sorted(set(found) ^ set(expected))
-    fault = f"only one of them has {lone[0]}" if lone else "their order or repeats differ"
-    raise InputError(
-        f"{what} lists {len(found)} images and the packed dataset {len(expected)}, and they are "
-        f"not the same: {fault}. One file is stale: delete the scores of this setting and run the "
-        "workflow again."
     )
 
 

@@ -74,9 +74,7 @@ def draw(file: h5py.File, name: str, settings: list[dict]) -> Figure:
     return figure
 
 
-def plot_examples(
-    *, examples: Path, name: str, settings: list[dict], pdf: Path, png: Path
-) -> None:
+def plot_examples(*, examples: Path, name: str, settings: list[dict], pdf: Path, png: Path) -> None:
     """Draw `settings` of the file `examples`, and write `pdf` and `png`."""
     with figures.house_style(), h5py.File(examples) as file:
         figures.save_figure(draw(file, name, settings), pdf=pdf, png=png)

@@ -19,8 +19,9 @@ import h5py
 import numpy as np
 
 from medae.errors import InputError
-from medae.files import atomic_path, read_table
-from medae.packed import PackedDataset, read_packed
+from medae.files import atomic_path
+from medae.packed import read_packed
+from medae.score_files import read_maps, read_scores
 
 CLASSES = ["normal", "abnormal"]  # by label, 0 and 1
 TEXT = h5py.string_dtype()
@@ -38,15 +39,6 @@ def choose(*, ids: list[str], labels: np.ndarray, scores: np.ndarray) -> dict[st
     return chosen
 
 
-def check_ids(found: list[str], *, path: Path, data: PackedDataset) -> None:
-    """Raise InputError unless the ids `found` in `path` are the test images in packed order."""
-    if found != data.test_ids:
-        raise InputError(
-            f"{path} is about other test images than the packed dataset "
-            f"'{data.attributes['dataset']}'. Delete it and run the workflow again."
-        )
-
-
 def select_examples(
     *,
     packed: Path,
@@ -61,9 +53,7 @@ def select_examples(
     names = [f"{setting['method']}/d{setting['latent_dim']}" for setting in settings]
     tables = {}
     for name, path in zip(names, scores, strict=True):
-        table = read_table(path).query("split == 'test'")
-        check_ids(list(table["id"]), path=path, data=data)
-        tables[name] = table["score"].to_numpy()
+        tables[name] = read_scores(path, data).query("split == 'test'")["score"].to_numpy()
     judge = f"{reference['method']}/d{reference['latent_dim']}"
     chosen = choose(ids=data.test_ids, labels=data.test_labels, scores=tables[judge])
     rows = list(chosen.values())
@@ -79,10 +69,8 @@ def select_examples(
         for name, path in zip(names, maps, strict=True):
             group = file.create_group(name)
             group.attrs["scores"] = tables[name][rows]
-            with h5py.File(path) as source:
-                check_ids(list(source["ids"].asstr()[()]), path=path, data=data)
-                for key in ("reconstructions", "maps"):
-                    group[key] = np.stack([source[key][row] for row in rows])
+            for key in ("reconstructions", "maps"):
+                group[key] = read_maps(path, data, name=key, rows=rows)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from medae.errors import InputError
 from medae.files import atomic_path, read_table
+from medae.methods import REGISTRY
 from medae.tables import summarise
 
 PAGE_WIDTH = 6.9  # inches; the text width of a two-column page, so that fonts print at their size
@@ -31,7 +32,6 @@ SKY, ORANGE, BLACK = "#56B4E9", "#E69F00", "#000000"
 PAIRS = [(BLUE, BLACK), (VERMILLION, GREEN), (PURPLE, ORANGE), (SKY, "0.5")]  # ours, published
 NORMAL_TRAIN, NORMAL, ABNORMAL = SKY, BLUE, VERMILLION
 
-METHOD_NAMES = {"ae": "AE", "vae": "VAE", "memae": "MemAE", "ceae": "CeAE"}
 
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same text width on every machine
@@ -173,7 +173,7 @@ def seeds_note(metrics: pd.DataFrame) -> str:
 
 def method_name(method: str) -> str:
     """Return the display name of a method."""
-    return METHOD_NAMES.get(method, method)
+    return REGISTRY[method].display_name if method in REGISTRY else method
 
 
 def image_counts(metrics: pd.DataFrame) -> str:

@@ -104,8 +104,9 @@ def sort_keys(value):
 def check_owner(config: dict, configfiles: list[str], record: Path) -> str:
     """Return the configuration file that names this run; refuse the results of another one.
 
-    `configfiles` are those of the command line; without one it is config.yaml. `record` holds the name that the run's folder belongs to, if it exists. Raises InputError when
-    that is another file, since the later one would replace the earlier one's results.
+    `configfiles` are those of the command line; without one it is config.yaml. `record` holds the
+    name that the run's folder belongs to, if it exists. Raises InputError when that is another
+    file, since the later one would replace the earlier one's results.
     """
     naming = [file for file in configfiles if "run" in yaml.safe_load(Path(file).read_text())]
     owner = Path(naming[-1]).name if naming else "config.yaml"

@@ -1,5 +1,6 @@
 """The configuration's schema and the checks that it cannot express."""
 
+import itertools
 import re
 from dataclasses import fields
 
@@ -58,7 +59,7 @@ def test_every_key_is_described(schema):
 
 def test_every_key_of_the_configuration_is_commented(root):
     lines = (root / "config/config.yaml").read_text().splitlines()
-    for above, line in zip(lines, lines[1:], strict=False):
+    for above, line in itertools.pairwise(lines):
         key = re.match(r"\s*(?:- )?(\w+):", line)
         section = line.rstrip().endswith(":") or "&sizes" in line or "<<" in line
         if key and not section and not line.startswith("    latent_dims"):

@@ -75,7 +75,7 @@ def test_loss_takes_its_randomness_from_the_generator_only(method):
 
 def test_module_is_named_after_its_method(method):
     module = importlib.import_module(f"medae.methods.{method}")
-    assert getattr(module, methods.REGISTRY[method]).__module__ == module.__name__
+    assert getattr(module, methods.REGISTRY[method].class_name).__module__ == module.__name__
 
 
 def test_every_method_has_a_schema_entry_and_defaults_in_the_configuration(method, root):

@@ -36,6 +36,7 @@ except InputError as error:
 
 config = sort_keys(config)
 SETTINGS = settings(config)
+METHOD_NAMES = {key: value.display_name for key, value in REGISTRY.items()}
 PAPER_VALUES = os.path.relpath(Path(workflow.basedir, "resources/paper_values.tsv"))
 NAMES = {dataset: config["registry"][dataset]["name"] for dataset in config["datasets"]}
 
@@ -153,6 +154,35 @@ def example_settings(wildcards):
         for setting in dataset_settings(wildcards)
         if setting[fixed] == config["figures"]["reference"][fixed]
     ][:8]  # what fits a page; of the paper's grid d = 1 … 128, those of Table 1
+
+
+def dataset_runs(wildcards):
+    """The settings of one dataset with all seeds, as mappings."""
+    return [
+        setting | {"seed": seed}
+        for setting in dataset_settings(wildcards)
+        for seed in config["seeds"]
+    ]
+
+
+def of_runs(pattern):
+    """The files of one dataset's settings and seeds, in the order of `dataset_runs`."""
+    return lambda wildcards: [
+        pattern.format(dataset=wildcards.dataset, **run)
+        for run in dataset_runs(wildcards)
+    ]
+
+
+def maps_for_bootstrap(wildcards):
+    return of_runs(f"{SCORES}/maps.h5")(wildcards) if entry(wildcards)["masks"] else []
+
+
+def method_notes():
+    """Deviations that the table of methods names."""
+    at_mean = config["methods"]["vae"]["score_at"] == "mean"
+    if at_mean and "vae" in {setting.method for setting in SETTINGS}:
+        return ["VAE is scored at z = μ (the reference samples z)."]
+    return []
 
 
 def of_settings(pattern):

@@ -7,7 +7,9 @@ DATASET_FIGURES = [
 RESULTS = [
     METRICS,
     f"{TABLES}/latent_dimension.md",
+    f"{TABLES}/methods.md",
     f"{TABLES}/paper_comparison.tsv",
+    f"{FIGURES}/methods.pdf",
     f"{FIGURES}/latent_dimension.pdf",
     f"{FIGURES}/reconstruction_error.pdf",
     *expand(
@@ -75,6 +77,108 @@ rule tabulate_latent_dimension:
         "Tabulating the latent dimensions"
     script:
         "../../scripts/tabulate_latent_dimension.py"
+
+
+rule bootstrap_metrics:
+    input:
+        packed=PACKED,
+        scores=of_runs(f"{SCORES}/scores.tsv"),
+        maps=maps_for_bootstrap,
+        modules=modules("bootstrap_metrics"),
+    output:
+        intervals=INTERVALS,
+    log:
+        f"{LOGS}/bootstrap_metrics/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/bootstrap_metrics/{{dataset}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    params:
+        settings=dataset_runs,
+        reference=config["figures"]["reference"],
+        group_pattern=lookup(
+            dpath="registry/{dataset}/group_pattern", within=config, default=None
+        ),
+        replicates=config["bootstrap"]["replicates"],
+        seed=config["bootstrap"]["seed"],
+    message:
+        "Bootstrapping the metrics of {wildcards.dataset}"
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../../scripts/bootstrap_metrics.py"
+
+
+rule tabulate_methods:
+    input:
+        metrics=METRICS,
+        intervals=expand(INTERVALS, dataset=config["datasets"]),
+        modules=modules("tabulate_methods"),
+    output:
+        markdown=f"{TABLES}/methods.md",
+        latex=f"{TABLES}/methods.tex",
+        table=f"{TABLES}/methods.tsv",
+        html=report(
+            f"{TABLES}/methods.html",
+            caption="../report/methods_table.rst",
+            category="Tables",
+            labels={"table": "methods (Table 2)", "format": "html"},
+        ),
+    log:
+        f"{LOGS}/tabulate_methods.log",
+    benchmark:
+        f"{BENCHMARKS}/tabulate_methods.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        names=NAMES,
+        methods=METHOD_NAMES,
+        latent_dim=config["figures"]["reference"]["latent_dim"],
+        notes=method_notes(),
+    message:
+        "Tabulating the methods"
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../../scripts/tabulate_methods.py"
+
+
+rule plot_methods:
+    input:
+        metrics=METRICS,
+        intervals=expand(INTERVALS, dataset=config["datasets"]),
+        paper=PAPER_VALUES,
+        modules=modules("plot_methods"),
+    output:
+        pdf=f"{FIGURES}/methods.pdf",
+        png=report(
+            f"{FIGURES}/methods.png",
+            caption="../report/methods_figure.rst",
+            category="Figures",
+            labels={"figure": "methods with intervals", "dataset": "all"},
+        ),
+    log:
+        f"{LOGS}/plot_methods.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_methods.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        names=NAMES,
+        methods=METHOD_NAMES,
+        latent_dim=config["figures"]["reference"]["latent_dim"],
+    message:
+        "Plotting the methods"
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../../scripts/plot_methods.py"
 
 
 rule compare_with_paper:

@@ -14,15 +14,25 @@ leaves the others' trained models valid.
 """
 
 from importlib import import_module
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """What the registry knows of a method: its class, and its name in tables and figures."""
+
+    class_name: str
+    display_name: str
+
 
 REGISTRY = {
-    "ae": "AutoEncoder",
-    "vae": "VariationalAutoEncoder",
-    "memae": "MemoryAutoEncoder",
-    "ceae": "ContextAutoEncoder",
+    "ae": Entry("AutoEncoder", "AE"),
+    "vae": Entry("VariationalAutoEncoder", "VAE"),
+    "memae": Entry("MemoryAutoEncoder", "MemAE"),
+    "ceae": Entry("ContextAutoEncoder", "CeAE"),
 }
 
 
 def build(method: str, **arguments):
     """Return a new model of `method`, initialised from torch's current random state."""
-    return getattr(import_module(f"medae.methods.{method}"), REGISTRY[method])(**arguments)
+    module = import_module(f"medae.methods.{method}")
+    return getattr(module, REGISTRY[method].class_name)(**arguments)
