@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -31,9 +31,18 @@ def draw_panel(axes: Axes, table: pd.DataFrame) -> None:
     bins = np.histogram_bin_edges(score, bins=int(np.clip(len(score) ** 0.5, 15, 40)))
     for label, (name, color) in enumerate(CLASSES):
         part = score[table["label"] == label]
-        look = {"facecolor": to_rgba(color, 0.4), "edgecolor": color, "linewidth": 0.8}
-        look |= {"histtype": "stepfilled", "label": f"{name} (n = {len(part)})"}
-        axes.hist(part, bins, density=True, **look)
+        seaborn.histplot(
+            x=part,
+            bins=list(bins),
+            stat="density",
+            element="step",
+            color=color,
+            alpha=0.4,
+            linewidth=0.8,
+            label=f"{name} (n = {len(part)})",
+            ax=axes,
+        )
+    axes.set(xlabel="", ylabel="")
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(4))

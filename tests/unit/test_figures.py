@@ -469,14 +469,14 @@ def setting(d, method="ae"):
 def test_histograms_share_bins_and_have_unit_area():
     axes = panel(draw_histograms([setting(4)]), "ae d4")
     edges, areas = [], []
-    for patch in axes.patches:
-        x, y = patch.get_xy().T
+    for area in axes.collections:
+        x, y = area.get_paths()[0].vertices.T
         edges.append(np.unique(x))
         areas.append(abs(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2)
     assert list(edges[0]) == list(edges[1])
     assert areas == pytest.approx([1, 1])
     assert edges[0].max() < 0.03  # no training image
-    normal, abnormal = (patch.get_edgecolor() for patch in axes.patches)
+    normal, abnormal = (area.get_edgecolor()[0] for area in axes.collections)
     assert same_color(normal, figures.NORMAL) and same_color(abnormal, figures.ABNORMAL)
 
 
@@ -484,7 +484,7 @@ def test_histogram_puts_outliers_in_the_last_bin():
     table = make_scores()
     table.loc[table.index[-1], "score"] = 50.0
     axes = panel(draw_histograms([setting(4)], [table]), "ae d4")
-    assert max(patch.get_xy()[:, 0].max() for patch in axes.patches) < 1
+    assert max(area.get_paths()[0].vertices[:, 0].max() for area in axes.collections) < 1
 
 
 def test_histogram_titles_have_size_and_auc():
