@@ -135,7 +135,8 @@ def dataset_settings(wildcards):
     found = [s for s in SETTINGS if s.dataset == wildcards.dataset]
     found.sort(key=lambda s: (list(REGISTRY).index(s.method), s.latent_dim))
     return [
-        {"method": s.method, "latent_dim": s.latent_dim, "seed": config["seeds"][0]} for s in found
+        {"method": s.method, "latent_dim": s.latent_dim, "seed": config["seeds"][0]}
+        for s in found
     ]
 
 
@@ -153,7 +154,9 @@ def example_settings(wildcards):
         setting
         for setting in dataset_settings(wildcards)
         if setting[fixed] == config["figures"]["reference"][fixed]
-    ][:8]  # what fits a page; of the paper's grid d = 1 … 128, those of Table 1
+    ][
+        :8
+    ]  # what fits a page; of the paper's grid d = 1 … 128, those of Table 1
 
 
 def dataset_runs(wildcards):

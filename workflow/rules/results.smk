@@ -91,6 +91,8 @@ rule bootstrap_metrics:
         f"{LOGS}/bootstrap_metrics/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/bootstrap_metrics/{{dataset}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1500,
@@ -105,8 +107,6 @@ rule bootstrap_metrics:
         seed=config["bootstrap"]["seed"],
     message:
         "Bootstrapping the metrics of {wildcards.dataset}"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/bootstrap_metrics.py"
 
@@ -130,6 +130,8 @@ rule tabulate_methods:
         f"{LOGS}/tabulate_methods.log",
     benchmark:
         f"{BENCHMARKS}/tabulate_methods.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -141,8 +143,6 @@ rule tabulate_methods:
         notes=method_notes(),
     message:
         "Tabulating the methods"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/tabulate_methods.py"
 
@@ -165,6 +165,8 @@ rule plot_methods:
         f"{LOGS}/plot_methods.log",
     benchmark:
         f"{BENCHMARKS}/plot_methods.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -175,8 +177,6 @@ rule plot_methods:
         latent_dim=config["figures"]["reference"]["latent_dim"],
     message:
         "Plotting the methods"
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../../scripts/plot_methods.py"
 
