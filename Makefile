@@ -33,7 +33,7 @@ paper: $(READY) ## the paper's full grid; downloads its datasets
 	@$(call show,results/paper)
 
 test: $(READY) ## all tests; real data too where MEDAE_DATA names its folder
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 lint: $(READY) ## ruff, snakefmt and snakemake --lint
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Record how a run's results were made: code, packages, configuration, hardware, time by stage.
 
-Inputs: the run's results (so that it comes last), its benchmark files and checkpoints. Output:
+Inputs: the run's results (so that it comes last), its checkpoints and benchmark files. Output:
 `provenance.json`. Fails on a benchmark file that is not a table.
 """
 
@@ -59,10 +59,10 @@ def stage_times(benchmarks: Path) -> dict:
     return stages
 
 
-def training_descriptions(models: Path) -> list[dict]:
+def training_descriptions(checkpoints: list[Path]) -> list[dict]:
     """Return the distinct devices, versions and code that the checkpoints name."""
     found = {}
-    for path in sorted(models.rglob("checkpoint.safetensors")):
+    for path in checkpoints:
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         description = json.loads(header["__metadata__"]["medae"])
@@ -73,15 +73,20 @@ def training_descriptions(models: Path) -> list[dict]:
 
 
 def record_provenance(
-    *, configuration: dict, configfile: str, benchmarks: Path, models: Path, output: Path
+    *,
+    configuration: dict,
+    configfiles: str,
+    benchmarks: Path,
+    checkpoints: list[Path],
+    output: Path,
 ) -> None:
     """Write the record as JSON."""
     record = {
-        "command": f"snakemake --cores all --configfile config/{configfile}",
+        "command": f"snakemake --cores all --configfile {configfiles}",
         "code": {"version": medae.__version__, **git_state(Path(__file__).parent)},
         "packages": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
         "hardware": machine(),
-        "trainings": training_descriptions(models),
+        "trainings": training_descriptions(checkpoints),
         "stages": stage_times(benchmarks),
         "configuration": configuration,
     }
@@ -94,8 +99,8 @@ if __name__ == "__main__":
     with script_logging(snakemake.log[0]):
         record_provenance(
             configuration=snakemake.params.configuration,
-            configfile=snakemake.params.configfile,
+            configfiles=snakemake.params.configfiles,
             benchmarks=Path(snakemake.params.benchmarks),
-            models=Path(snakemake.params.models),
+            checkpoints=[Path(path) for path in snakemake.input.checkpoints],
             output=Path(snakemake.output.provenance),
         )

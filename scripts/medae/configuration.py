@@ -1,11 +1,15 @@
 """Checks of the configuration before any rule runs, with messages that name the wrong key."""
 
 import difflib
+import math
+import re
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from medae.errors import InputError
+
+LAYOUTS_WITH_MASKS = ["brats", "folder"]
 
 
 def check_configuration(config: dict, schema: dict) -> None:
@@ -21,7 +25,7 @@ def _explain(error: ValidationError) -> str:
     where = ".".join(str(part) for part in error.absolute_path) or "the top level"
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
-        wrong = [key for key in error.instance if key not in known]
+        wrong = [str(key) for key in error.instance if key not in known]
         hints = [difflib.get_close_matches(key, known, n=1) for key in wrong]
         keys = ", ".join(
             f"'{key}'" + (f" (did you mean '{hint[0]}'?)" if hint else "")
@@ -31,6 +35,9 @@ def _explain(error: ValidationError) -> str:
     if error.validator == "enum":
         allowed = ", ".join(map(str, error.validator_value))
         return f"{where} is {error.instance!r}; allowed: {allowed}"
+    if error.validator == "anyOf" and "required" in error.validator_value[0]:
+        keys = " or ".join(choice["required"][0] for choice in error.validator_value)
+        return f"{where} needs {keys}"
     meaning = error.schema.get("description", "")
     return f"{where}: {error.message}" + (f" ({meaning.rstrip('.')})" if meaning else "")
 
@@ -52,4 +59,34 @@ def _inconsistencies(config: dict) -> list[str]:
             f"figures.reference is {reference['method']} with latent_dim {reference['latent_dim']},"
             " which the grid does not train; name one of its settings"
         )
+    for block in config["grid"]:
+        if any(isinstance(size, float) for size in block["latent_dims"]):
+            faults.append(
+                f"latent_dims {block['latent_dims']} must be whole numbers without a point"
+            )
+    if not math.isfinite(config["training"]["learning_rate"]):
+        faults.append("training.learning_rate must be a finite number")
+    if config["methods"]["ceae"]["mask_side"] > config["image_size"]:
+        faults.append("methods.ceae.mask_side is larger than the image (image_size)")
+    for key in sorted(set(config["datasets"]) & set(config["registry"])):
+        faults += [f"registry.{key}.{fault}" for fault in _entry_faults(config["registry"][key])]
+    return faults
+
+
+def _entry_faults(entry: dict) -> list[str]:
+    faults = []
+    low, high = entry.get("intensity_range", (0, 1))
+    if not low < high:
+        faults.append(f"intensity_range is {[low, high]}; the first number must be the smaller one")
+    if entry["masks"] and entry["layout"] not in LAYOUTS_WITH_MASKS:
+        faults.append(
+            f"masks is true, but the layout {entry['layout']} has none; those with masks: "
+            f"{', '.join(LAYOUTS_WITH_MASKS)}"
+        )
+    try:
+        groups = re.compile(entry.get("group_pattern", "(x)")).groups
+    except re.error as error:
+        return [*faults, f"group_pattern is not a regular expression ({error})"]
+    if groups != 1:
+        faults.append(f"group_pattern has {groups} groups in parentheses; it must have one")
     return faults

@@ -94,6 +94,7 @@ class Findings:
     blank: list[str] = field(default_factory=list)
     empty_masks: list[str] = field(default_factory=list)
     lost_masks: list[str] = field(default_factory=list)
+    masked: int = 0  # images of whose mask something is left
     peak: int | None = None  # greatest 16-bit value
 
     def add(self, root: Path, loaded: LoadedRecord) -> None:
@@ -111,7 +112,9 @@ class Findings:
             self.identical[name] = self.train_of_pixels[digest]
         if image.pixels.min() == image.pixels.max():
             self.blank.append(name)
-        if mask is not None and not mask.pixels.any():
+        if mask is not None and mask.pixels.any():
+            self.masked += 1
+        elif mask is not None:
             (self.empty_masks if mask.empty else self.lost_masks).append(name)
         if image.peak is not None:
             self.peak = max(image.peak, self.peak or 0)
@@ -119,6 +122,12 @@ class Findings:
     def check(self, root: Path) -> None:
         """Raise InputError when files cannot be used, naming those of each kind."""
         if not self.failures:
+            if (self.empty_masks or self.lost_masks) and not self.masked:
+                raise InputError(
+                    f"All masks in {root} are empty at this image size, so there is nothing to "
+                    "measure. Check the mask files (abnormal pixels are those above 0), or set "
+                    "`masks: false` in the registry entry."
+                )
             return
         kinds = []
         for remedy, reasons in self.failures.items():

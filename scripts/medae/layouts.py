@@ -90,8 +90,16 @@ def count_classes(records: Iterable[Record]) -> dict[str, int]:
 
 
 def check_counts(root: Path, records: Iterable[Record], expected: Mapping[str, int] | None) -> None:
-    """Raise InputError unless the numbers of images are those of `expected` (keys of CLASSES)."""
+    """Raise InputError unless the numbers of images are those of `expected` (keys of CLASSES).
+
+    Also when there are fewer than two training images, with which BatchNorm cannot be trained.
+    """
     counts = count_classes(records)
+    if counts["train"] < 2:
+        raise InputError(
+            f"The dataset in {root} has {counts['train']} training image(s); at least 2 are needed."
+            " Add normal training images."
+        )
     wrong = [
         f"{counts[name]} instead of {number} of {name}"
         for name, number in (expected or {}).items()
@@ -235,6 +243,10 @@ def _inside(folder: Path, names: list[str], source: Path) -> list[Path]:
     return [folder / path for path in paths]
 
 
+def _holds_images(folder: Path) -> bool:
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.rglob("*"))
+
+
 def _images_in(folder: Path) -> list[Path]:
     """Return the image files in `folder`, not those of its folders, and log what is ignored."""
     try:
@@ -249,6 +261,12 @@ def _images_in(folder: Path) -> list[Path]:
         # A link to nowhere is kept, so that it is reported as missing.
         is_image = entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".")
         (images if is_image and not entry.is_dir() else ignored).append(entry)
+    nested = [entry.name for entry in ignored if entry.is_dir() and _holds_images(entry)]
+    if nested:
+        raise InputError(
+            f"{folder} has folders with images in it, which would be left out: {name_some(nested)}."
+            " Move their images into the folder itself, or the folders elsewhere."
+        )
     if ignored:
         logger.warning(
             "ignored in %s, not being visible image files: %s",

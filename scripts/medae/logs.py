@@ -25,6 +25,7 @@ def script_logging(log: str) -> Iterator[None]:
         force=True,
     )
     logging.captureWarnings(True)
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # a thousand lines per PDF
     try:
         yield
     except InputError as error:

@@ -53,5 +53,5 @@ def score_batches(
             latents=latents.cpu().numpy(),
             reconstructions=reconstructions.cpu().contiguous().numpy(),
             maps=maps.cpu().numpy(),
-            scores=maps.double().mean(dim=(1, 2)).cpu().numpy(),
+            scores=maps.cpu().double().mean(dim=(1, 2)).numpy(),  # MPS has no float64
         )

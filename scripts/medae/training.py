@@ -64,7 +64,7 @@ def train_epoch(
         losses["loss"].backward()
         optimizer.step()
         history.append(torch.stack([value.detach() for value in losses.values()]))
-    table = torch.stack(history).double().cpu()
+    table = torch.stack(history).cpu().double()  # MPS has no float64
     bad = (~table.isfinite().all(dim=1)).nonzero()
     if len(bad):
         raise FloatingPointError(

@@ -2,11 +2,10 @@
 
 import ast
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-import yaml
 
 from medae.errors import InputError
 
@@ -66,7 +65,7 @@ def _imports(source: Path) -> set[Path]:
 def dataset_folder(config: dict, dataset: str) -> Path:
     """Return the folder in which the images of a registered dataset lie or will lie."""
     entry = config["registry"][dataset]
-    return Path(entry["path"]) if entry.get("path") else Path(config["data_dir"], entry["folder"])
+    return Path(entry.get("path") or Path(config["data_dir"], entry["folder"])).expanduser()
 
 
 def used_configuration(config: dict) -> dict:
@@ -79,14 +78,23 @@ def used_configuration(config: dict) -> dict:
 
 
 def fingerprint(folder: Path) -> str:
-    """Return a digest of the names, sizes and times of all files below `folder`.
+    """Return a digest of the names, sizes and times of the visible files below `folder`.
 
-    Cheap enough for every start of the workflow; a dataset that changed is packed anew.
+    Cheap enough for every start of the workflow; a dataset that changed is packed anew. Links are
+    followed, and the folder's own name is not part of it. A file that cannot be looked at counts by
+    its name: packing says what is wrong with it.
     """
     digest = hashlib.sha256()
-    for path in sorted(Path(folder).rglob("*")):
-        status = path.stat()
-        digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders.sort()
+        for name in sorted(name for name in files if not name.startswith(".")):
+            path = os.path.join(place, name)  # noqa: PTH118 - names need not be valid text
+            digest.update(os.fsencode(os.path.relpath(path, folder)))
+            try:
+                status = os.stat(path)  # noqa: PTH116
+                digest.update(f" {status.st_size} {status.st_mtime_ns}\n".encode())
+            except OSError:
+                digest.update(b" unreadable\n")
     return digest.hexdigest()
 
 
@@ -101,19 +109,18 @@ def sort_keys(value):
     return [sort_keys(item) for item in value] if isinstance(value, list) else value
 
 
-def check_owner(config: dict, configfiles: list[str], record: Path) -> str:
-    """Return the configuration file that names this run; refuse the results of another one.
+def check_owner(run: str, configfiles: list[Path], record: Path) -> str:
+    """Return the configuration files that make this run; refuse the results of other ones.
 
-    `configfiles` are those of the command line; without one it is config.yaml. `record` holds the
-    name that the run's folder belongs to, if it exists. Raises InputError when that is another
-    file, since the later one would replace the earlier one's results.
+    `configfiles` are those of the command line; without one it is config/config.yaml. `record`
+    holds the names that the run's folder belongs to, if it exists. Raises InputError when those
+    are others, since their results would be replaced.
     """
-    naming = [file for file in configfiles if "run" in yaml.safe_load(Path(file).read_text())]
-    owner = Path(naming[-1]).name if naming else "config.yaml"
+    owner = " ".join(os.path.relpath(file) for file in configfiles or ["config/config.yaml"])
     if record.exists() and record.read_text(encoding="utf-8") != owner:
         raise InputError(
-            f"results/{config['run']}/ belongs to the configuration "
-            f"{record.read_text(encoding='utf-8')}, not to {owner}: two configurations must not "
-            f"share a folder. Give this one another `run:` name, or remove that folder."
+            f"results/{run}/ belongs to the configuration {record.read_text(encoding='utf-8')}, "
+            f"not to {owner}: two configurations must not share a folder. Give this one another "
+            "`run:` name, or remove that folder."
         )
     return owner

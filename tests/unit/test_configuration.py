@@ -1,6 +1,7 @@
 """The configuration's schema and the checks that it cannot express."""
 
 import itertools
+import os
 import re
 from dataclasses import fields
 
@@ -12,7 +13,7 @@ from medae.errors import InputError
 from medae.layouts import LAYOUTS
 from medae.methods import REGISTRY
 from medae.phantom import FACTORS, PhantomOptions
-from medae.workflow import settings, sort_keys
+from medae.workflow import fingerprint, settings, sort_keys
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,54 @@ def test_a_fault_is_named(config, schema, path, value, words):
         check_configuration(config, schema)
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("registry", "rsna", "group_pattern"), "([a-z", ["registry.rsna.group_pattern"]),
+        (("registry", "rsna", "group_pattern"), "abc", ["0 groups", "must have one"]),
+        (("registry", "rsna", "intensity_range"), [10, 0], ["intensity_range", "smaller"]),
+        (("registry", "rsna", "masks"), True, ["split_json has none", "brats, folder"]),
+        (("methods", "ceae", "mask_side"), 65, ["methods.ceae.mask_side"]),
+        (("grid",), [{"methods": ["ae"], "latent_dims": [16.0]}], ["latent_dims [16.0]"]),
+        (("training", "learning_rate"), float("inf"), ["training.learning_rate", "finite"]),
+        (("datasets",), ["rsnaa"], ["'rsnaa'", "known"]),
+        (("training", True), 1, ["unknown key 'True'"]),
+    ],
+)
+def test_a_fault_beyond_the_schema_is_named(config, schema, path, value, words):
+    target = config
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = value
+    with pytest.raises(InputError) as caught:
+        check_configuration(config, schema)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_an_entry_needs_a_place_for_its_images(config, schema):
+    del config["registry"]["rsna"]["folder"]
+    with pytest.raises(InputError, match=r"registry\.rsna needs folder or path or generator"):
+        check_configuration(config, schema)
+
+
+def test_fingerprint_sees_files_through_links_and_nothing_else(tmp_path):
+    real, linked = tmp_path / "server", tmp_path / "data"
+    (real / "train").mkdir(parents=True)
+    (real / "train" / "a.png").write_bytes(b"a")
+    linked.mkdir()
+    (linked / "train").symlink_to(real / "train")
+    first = fingerprint(linked)
+    assert first == fingerprint(linked)
+    (real / "train" / ".DS_Store").touch()
+    assert fingerprint(linked) == first
+    assert fingerprint(real) == first
+    (real / "train" / "b.png").symlink_to("nowhere")
+    second = fingerprint(linked)
+    assert second != first
+    (real / "train" / os.fsdecode(b"\xff.png")).touch()
+    assert fingerprint(linked) != second
 
 
 def test_settings_are_products_without_repeats():

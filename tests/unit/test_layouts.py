@@ -297,13 +297,25 @@ def test_isic_labels_that_are_missing_or_name_no_image_are_refused(tmp_path):
 
 
 def test_counts_are_compared_with_the_expected_ones(tmp_path):
-    records = [Record("train", "a", 0, tmp_path / "a"), Record("test", "b", 1, tmp_path / "b")]
-    counts = {"train": 1, "test_normal": 0, "test_abnormal": 1}
+    records = [Record("train", name, 0, tmp_path / name) for name in "ac"]
+    records.append(Record("test", "b", 1, tmp_path / "b"))
+    counts = {"train": 2, "test_normal": 0, "test_abnormal": 1}
     assert count_classes(records) == counts
     check_counts(tmp_path, records, counts)
     check_counts(tmp_path, records, None)
-    with pytest.raises(InputError, match=r"1 instead of 2 of train, 0 instead of 4 of test_normal"):
-        check_counts(tmp_path, records, {"train": 2, "test_normal": 4, "test_abnormal": 1})
+    with pytest.raises(InputError, match=r"2 instead of 3 of train, 0 instead of 4 of test_normal"):
+        check_counts(tmp_path, records, {"train": 3, "test_normal": 4, "test_abnormal": 1})
+    with pytest.raises(InputError, match="1 training image.*at least 2"):
+        check_counts(tmp_path, records[1:], None)
+
+
+def test_images_in_folders_of_a_class_are_not_left_out_in_silence(tmp_path):
+    root = touch(tmp_path, *(f"{part}/a.png" for part in ("train/normal", "test/normal")))
+    touch(root, "test/abnormal/b.png", "train/normal/notes/readme.txt")
+    assert len(read_layout(root, "folder")) == 3
+    touch(root, "train/normal/patient 1/scan/c.png")
+    with pytest.raises(InputError, match="train/normal has folders with images.*'patient 1'"):
+        read_layout(root, "folder")
 
 
 def test_names_in_messages_are_quoted_and_few():

@@ -419,3 +419,12 @@ def test_the_script_maps_the_rule_to_the_function(tmp_path, monkeypatch):
     attributes = read_packed(Path("out/x.h5")).attributes
     assert (attributes["dataset"], attributes["source"]) == ("mine", "toy")
     assert "train/normal/a.png" in Path("logs/pack.log").read_text()
+
+
+def test_masks_that_are_all_empty_are_refused(tmp_path):
+    root = dataset(tmp_path / "toy")
+    for path in (root / "test/mask").iterdir():
+        save(path, np.zeros((20, 30), np.uint8))
+    with pytest.raises(InputError, match="All masks in .* are empty"):
+        pack(root, tmp_path / "x.h5")
+    assert not (tmp_path / "x.h5").exists()

@@ -153,6 +153,7 @@ PLOTS = {
     "plot_reconstruction_error",
     "plot_score_histograms",
     "plot_examples",
+    "plot_methods",
 }
 
 
@@ -209,6 +210,63 @@ def test_torch_is_imported_only_where_networks_run(root):
         assert uses == (script in {"train_autoencoder", "score_images"}), script
 
 
+def test_a_failed_retraining_is_not_forgotten(finished_copy):
+    """The failed job loses its checkpoints; the old metrics must not pass for the new ones."""
+    diverging = {"epochs": 3, "batch_size": 8, "device": "cpu", "learning_rate": 1.0e38}
+    finished_copy.configure(training=diverging)
+    done = finished_copy.snakemake()
+    assert done.returncode != 0
+    assert "loss is not finite" in done.stdout + done.stderr
+    assert "train_autoencoder" in finished_copy.planned()
+
+
+@pytest.mark.parametrize(
+    ("name", "rules"),
+    [
+        ("figures/latent_dimension.png", {"plot_latent_dimension"}),
+        ("tables/latent_dimension.tex", {"tabulate_latent_dimension"}),
+        ("metrics.tsv", {"collect_metrics"}),
+        ("packed/phantom_64px.h5", {"pack_dataset"}),
+    ],
+)
+def test_a_deleted_file_is_made_again(finished_copy, name, rules):
+    (finished_copy.results / name).unlink()
+    assert rules <= set(finished_copy.planned())
+
+
+def test_a_named_folder_comes_before_the_generator(finished_copy):
+    base = yaml.safe_load((finished_copy.folder / "config/small.yaml").read_text())
+    base["registry"]["phantom"]["path"] = "elsewhere"
+    finished_copy.configure(registry=base["registry"])
+    planned = finished_copy.planned()
+    assert "pack_dataset" in planned
+    assert "generate_phantom" not in planned
+
+
+def test_commands_of_the_readme_are_accepted(fresh, root):
+    commands = [
+        line.split()[1:]
+        for line in (root / "README.md").read_text().splitlines()
+        if line.strip().startswith(".venv/bin/snakemake") and "--report" not in line
+    ]
+    assert len(commands) >= 4
+    for arguments in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", *arguments],
+            cwd=fresh.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+
+
+def test_it_starts_from_another_folder(fresh, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    done = fresh.snakemake("--dry-run", "--directory", str(tmp_path / "elsewhere"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 # --- configurations ------------------------------------------------------------------------------
 
 
@@ -251,7 +309,10 @@ def test_two_configurations_cannot_share_a_run(finished):
     finally:
         (finished.folder / "config/other.yaml").unlink()
     assert done.returncode != 0
-    assert "belongs to the configuration small.yaml, not to other.yaml" in done.stdout + done.stderr
+    assert (
+        "belongs to the configuration config/small.yaml, not to config/other.yaml"
+        in done.stdout + done.stderr
+    )
 
 
 def test_the_papers_grid_lists_exactly_its_jobs(root):

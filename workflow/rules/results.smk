@@ -1,28 +1,50 @@
 # From the metrics of all settings to tables, figures and the record of how they were made.
 
-DATASET_FIGURES = [
-    "score_histograms",
-    *(f"examples_{view}" for view in EXAMPLE_VIEWS),
+FIGURE_NAMES = [
+    "methods",
+    "latent_dimension",
+    "reconstruction_error",
+    *expand("score_histograms_{dataset}", dataset=config["datasets"]),
+    *expand(
+        "examples_{view}_{dataset}", view=EXAMPLE_VIEWS, dataset=config["datasets"]
+    ),
 ]
+# Table 1 is the autoencoder's.
+if "ae" in {setting.method for setting in SETTINGS}:
+    TABLE_NAMES = ["latent_dimension", "methods"]
+else:
+    TABLE_NAMES = ["methods"]
 RESULTS = [
     METRICS,
-    f"{TABLES}/latent_dimension.md",
-    f"{TABLES}/methods.md",
-    f"{TABLES}/paper_comparison.tsv",
-    f"{FIGURES}/methods.pdf",
-    f"{FIGURES}/latent_dimension.pdf",
-    f"{FIGURES}/reconstruction_error.pdf",
     *expand(
-        f"{FIGURES}/{{figure}}_{{dataset}}.pdf",
-        figure=DATASET_FIGURES,
-        dataset=config["datasets"],
+        f"{TABLES}/{{name}}.{{end}}", name=TABLE_NAMES, end=["md", "tex", "tsv", "html"]
     ),
+    *expand(f"{TABLES}/paper_comparison.{{end}}", end=["md", "tsv", "html"]),
+    *expand(f"{FIGURES}/{{name}}.{{end}}", name=FIGURE_NAMES, end=["pdf", "png"]),
+]
+SETTING_METRICS = [f"{RUN}/metrics/{SETTING}.tsv".format(**vars(s)) for s in SETTINGS]
+CHECKPOINTS = [
+    f"{MODEL}/checkpoint.safetensors".format(seed=seed, **vars(s))
+    for s in SETTINGS
+    for seed in config["seeds"]
+]
+# Targets too, though results need them anyway: a failed training loses its checkpoints, and the
+# results of the one before would count as up to date.
+MODELS = [
+    *expand(PACKED, dataset=config["datasets"]),
+    *CHECKPOINTS,
+    *(
+        f"{SCORES}/scores.tsv".format(seed=seed, **vars(s))
+        for s in SETTINGS
+        for seed in config["seeds"]
+    ),
+    *SETTING_METRICS,
 ]
 
 
 rule collect_metrics:
     input:
-        metrics=[f"{RUN}/metrics/{SETTING}.tsv".format(**vars(s)) for s in SETTINGS],
+        metrics=SETTING_METRICS,
         modules=modules("collect_metrics"),
     output:
         metrics=report(
@@ -367,6 +389,7 @@ rule plot_examples:
 rule record_provenance:
     input:
         results=RESULTS,
+        checkpoints=CHECKPOINTS,
         modules=modules("record_provenance"),
     output:
         provenance=report(
@@ -385,9 +408,8 @@ rule record_provenance:
         runtime=10,
     params:
         benchmarks=BENCHMARKS,
-        models=f"{RUN}/models",
         configuration=used_configuration(config),
-        configfile=OWNER,
+        configfiles=OWNER,
     message:
         "Recording how the results were made"
     script:
