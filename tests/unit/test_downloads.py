@@ -715,12 +715,9 @@ AS_RULE = """
 import json, runpy, sys
 from types import SimpleNamespace
 
-class Params(SimpleNamespace):
-    def get(self, key, default=None):
-        return self.__dict__.get(key, default)
-
 script, params, marker, log = json.loads(sys.argv[1])
-rule = SimpleNamespace(params=Params(**params), output=SimpleNamespace(marker=marker), log=[log])
+params = SimpleNamespace(**params)
+rule = SimpleNamespace(params=params, output=SimpleNamespace(marker=marker), log=[log])
 runpy.run_path(script, init_globals={"snakemake": rule}, run_name="__main__")
 """
 
@@ -730,9 +727,7 @@ def test_the_rule(case: Case, tmp_path: Path, good: bool) -> None:
     if not good:
         case.server.files.pop("/files/RSNA.tar.gz")
     params = {
-        "dataset": "rsna",
-        "entry": case.entry,
-        "data_dir": str(case.data_dir),
+        "entry": {"key": "rsna", **case.entry},
         "mirror": None,
         "retries": 0,
         "api": f"{case.server.url}/api",
