@@ -56,7 +56,7 @@ class Project:
 
     def planned(self, *arguments: str, **options) -> dict[str, int]:
         """Return the rules that a dry run would run, with their numbers of jobs."""
-        done = self.snakemake("--dry-run", "--quiet", "host", *arguments, **options)
+        done = self.snakemake(*arguments, "--dry-run", "--quiet", "host", **options)
         assert done.returncode == 0, done.stdout + done.stderr
         lines = (done.stdout + done.stderr).splitlines()
         if "job" not in " ".join(lines).split():

@@ -1,11 +1,13 @@
 """The workflow through Snakemake on a small phantom: results, re-runs, resuming, faults."""
 
+import hashlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 
 import h5py
@@ -439,6 +441,35 @@ def test_a_download_that_fails_says_what_to_do_and_stops_alone(fresh):
     assert "Traceback" not in text
     assert not (fresh.folder / "data/RSNA.verified.json").exists()
     assert (fresh.results / "metrics/phantom/ae/d4.tsv").exists()
+
+
+def test_an_archive_in_the_data_folder_is_checked_unpacked_and_packed(fresh, finished):
+    data = fresh.folder / "data"
+    data.mkdir()
+    archive = data / "Toy.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(finished.results / "raw/phantom", "Toy")
+    entry = {
+        "name": "Toy",
+        "modality": "none",
+        "layout": "folder",
+        "channels": 1,
+        "masks": True,
+        "epochs": 1,
+        "folder": "Toy",
+        "doi": "10.5281/zenodo.1",
+        "archive": archive.name,
+        "md5": hashlib.md5(archive.read_bytes()).hexdigest(),
+    }
+    fresh.configure(datasets=["toy"], registry={"toy": entry})
+    target = "results/small/packed/toy_64px.h5"
+    done = fresh.snakemake(target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    same = finished.results / "packed/phantom_64px.h5"
+    with h5py.File(fresh.folder / target) as toy, h5py.File(same) as phantom:
+        assert np.array_equal(toy["test/masks"][:], phantom["test/masks"][:])
+    assert json.loads((data / "Toy.verified.json").read_text())["dataset"] == "toy"
+    assert fresh.planned(target) == {}
 
 
 def test_an_own_dataset_in_a_folder_runs_without_code(fresh, finished):
