@@ -186,6 +186,8 @@ def method_notes():
     notes = []
     if "vae" in used and config["methods"]["vae"]["score_at"] == "mean":
         notes.append("VAE is scored at z = μ (the reference samples z).")
+    elif "vae" in used:
+        notes.append("VAE is scored at a draw of z, as the reference does.")
     if left_out:
         notes.append(f"Trained but not in this table: {', '.join(left_out)}.")
     return notes
