@@ -66,7 +66,7 @@ def training_descriptions(checkpoints: list[Path]) -> list[dict]:
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         description = json.loads(header["__metadata__"]["medae"])
-        keys = ("device", "device_name", "versions", "code_sha256", "training")
+        keys = ("method", "device", "device_name", "versions", "code_sha256", "training")
         part = {key: description[key] for key in keys}
         found[json.dumps(part, sort_keys=True)] = part
     return [found[key] for key in sorted(found)]
