@@ -334,6 +334,15 @@ def test_the_papers_grid_lists_exactly_its_jobs(root):
     assert config["seeds"] == [0, 1, 2]
 
 
+def test_the_papers_dry_run_plans_exactly_its_grid(fresh):
+    planned = fresh.planned(config="config/config.yaml")
+    for rule in ("download_dataset", "pack_dataset", "bootstrap_metrics", "select_examples"):
+        assert planned[rule] == 4, rule
+    for rule in ("train_autoencoder", "score_images", "compute_metrics"):
+        assert planned[rule] == 4 * 14, rule
+    assert "generate_phantom" not in planned
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -165,16 +165,18 @@ def dataset_runs(wildcards):
     ]
 
 
-def of_runs(pattern):
-    """The files of one dataset's settings and seeds, in the order of `dataset_runs`."""
+def files_of(settings_of, pattern):
+    """The files of one dataset's `dataset_settings` or `dataset_runs`, in their order."""
     return lambda wildcards: [
-        pattern.format(dataset=wildcards.dataset, **run)
-        for run in dataset_runs(wildcards)
+        pattern.format(dataset=wildcards.dataset, **setting)
+        for setting in settings_of(wildcards)
     ]
 
 
 def maps_for_bootstrap(wildcards):
-    return of_runs(f"{SCORES}/maps.h5")(wildcards) if entry(wildcards)["masks"] else []
+    if not entry(wildcards)["masks"]:
+        return []
+    return files_of(dataset_runs, f"{SCORES}/maps.h5")(wildcards)
 
 
 def method_notes():
@@ -191,11 +193,3 @@ def method_notes():
     if left_out:
         notes.append(f"Trained but not in this table: {', '.join(left_out)}.")
     return notes
-
-
-def of_settings(pattern):
-    """The files of one dataset's settings at the first seed, in the order of `dataset_settings`."""
-    return lambda wildcards: [
-        pattern.format(dataset=wildcards.dataset, **setting)
-        for setting in dataset_settings(wildcards)
-    ]

@@ -104,7 +104,7 @@ rule tabulate_latent_dimension:
 rule bootstrap_metrics:
     input:
         packed=PACKED,
-        scores=of_runs(f"{SCORES}/scores.tsv"),
+        scores=files_of(dataset_runs, f"{SCORES}/scores.tsv"),
         maps=maps_for_bootstrap,
         modules=modules("bootstrap_metrics"),
     output:
@@ -298,7 +298,7 @@ rule plot_reconstruction_error:
 
 rule plot_score_histograms:
     input:
-        scores=of_settings(f"{SCORES}/scores.tsv"),
+        scores=files_of(dataset_settings, f"{SCORES}/scores.tsv"),
         metrics=METRICS,
         modules=modules("plot_score_histograms"),
     output:
@@ -331,8 +331,8 @@ rule plot_score_histograms:
 rule select_examples:
     input:
         packed=PACKED,
-        scores=of_settings(f"{SCORES}/scores.tsv"),
-        maps=of_settings(f"{SCORES}/maps.h5"),
+        scores=files_of(dataset_settings, f"{SCORES}/scores.tsv"),
+        maps=files_of(dataset_settings, f"{SCORES}/maps.h5"),
         modules=modules("select_examples"),
     output:
         examples=EXAMPLES,
