@@ -1,36 +1,54 @@
 """Bootstrap the metrics of all settings of one dataset over its test images.
 
-Inputs: a table of scores (`scores.tsv`) per setting and seed; the anomaly maps (`maps.h5`) in the
-same order, or none, and then there are no pixel metrics; and the packed dataset.
+Inputs: a table of scores (`scores.tsv`) per setting and seed; the anomaly maps (`maps.h5`) of those
+that have any, in the same order, or none at all, and then there are no pixel metrics; the packed
+dataset; and its audit (images.tsv).
 Parameters: `settings`, {method, latent_dim, seed} of each table of scores; `reference`, {method,
 latent_dim} of the setting that the others are tested against; `group_pattern`, a regular
-expression that finds an image's patient in its id, or None; `replicates` and `seed` of the
-bootstrap.
-Output: a table with a row per setting and metric (auc, ap, ap_pix, dice_max), in fractions:
+expression that finds an image's patient in its id, or None, and then copies of one image, as the
+audit has them, are a group; `replicates` and `seed` of the bootstrap.
+Output: a table with a row per setting, split and metric (auc, ap, ap_pix, dice_max), in fractions:
 `value`, the mean over seeds on the whole test set, and its 95 % percentile interval (low, high);
 then the difference to the reference, its interval, and the p-value of a paired two-sided test, not
 corrected for the number of tests. These four are empty for the reference itself, and for all when
-the reference is not among the settings. `medae.intervals` says how images are drawn.
+the reference is not among the settings. The leak-free split is left out where it is the published
+one or lacks a class. `medae.intervals` says how images are drawn.
 Fails when a file is not about the packed test images, a class is missing, or a score is not finite.
 """
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from medae import intervals
+from medae.audit import leak_free, read_audit
+from medae.baselines import BASELINES
 from medae.errors import InputError
 from medae.files import write_table
-from medae.metrics import PUBLISHED_SPLIT, image_metrics, pixel_metrics
+from medae.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT, image_metrics, pixel_metrics
 from medae.packed import PackedDataset, read_packed
 from medae.score_files import read_maps, read_scores
 
 logger = logging.getLogger(__name__)
 
-Draws = dict[str, tuple[float, np.ndarray]]  # metric: its value, and its value in each replicate
+Draws = dict[tuple[str, str], tuple[float, np.ndarray]]
+"""By split and metric: its value, and its value in each replicate."""
+
+
+class Resampling(NamedTuple):
+    """The test images of one split, and how often each of their groups is drawn."""
+
+    split: str
+    chosen: np.ndarray
+    """Which of the dataset's test images these are; bool."""
+    groups: np.ndarray
+    """The group of each chosen image, numbered from 0."""
+    weights: np.ndarray
+    """Shape (replicates, groups)."""
 
 
 def bootstrap_metrics(
@@ -38,6 +56,7 @@ def bootstrap_metrics(
     scores: Sequence[Path],
     maps: Sequence[Path],
     packed: Path,
+    audit: Path,
     dataset: str,
     settings: Sequence[Mapping],
     reference: Mapping,
@@ -46,42 +65,88 @@ def bootstrap_metrics(
     seed: int,
     output: Path,
 ) -> None:
-    """Write the intervals; `scores` and `maps`, if any, are in the order of `settings`."""
+    """Write the intervals; `scores` are in the order of `settings`, `maps` as in `with_maps`."""
     truth = read_packed(packed)
     if maps and truth.test_masks is None:
         raise InputError(
             f"There are anomaly maps of {dataset}, but {packed} has no masks to measure them with. "
             "Check `masks` in the dataset's entry, then prepare it again."
         )
-    groups = intervals.image_groups(truth.test_ids, pattern=group_pattern)
-    weights = intervals.draw_weights(
-        labels=truth.test_labels,
-        groups=groups,
-        replicates=replicates,
-        seed=seed,
-        masked=None if not maps else truth.test_masks.any(axis=(1, 2)),
-    )
-    logger.info("%d test images in %d groups", len(groups), weights.shape[1])
+    audited = read_audit(audit, truth)
+    groups = audited.loc[audited["split"] == "test", "copy_group"].to_numpy()
+    if group_pattern is not None:
+        groups = intervals.image_groups(truth.test_ids, pattern=group_pattern)
+    resamplings = [
+        resample(split, chosen, truth=truth, groups=groups, replicates=replicates, seed=seed)
+        for split, chosen in split_images(truth, leak_free(audited)).items()
+    ]
     runs: dict[tuple[str, int], list[Draws]] = {}
-    maps = maps or [None] * len(scores)
-    for setting, table, map_file in zip(settings, scores, maps, strict=True):
-        draws = draw_images(scores=table, truth=truth, groups=groups, weights=weights)
+    for setting, table, map_file in with_maps(settings, scores, maps):
+        draws: Draws = {}
+        if scores_images(setting["method"]):
+            draws |= draw_images(scores=table, truth=truth, resamplings=resamplings)
         if map_file is not None:
-            draws |= draw_pixels(maps=map_file, truth=truth, groups=groups, weights=weights)
+            draws |= draw_pixels(maps=map_file, truth=truth, resamplings=resamplings)
         runs.setdefault((setting["method"], setting["latent_dim"]), []).append(draws)
-        logger.info("%s: %s", setting, {metric: value for metric, (value, _) in draws.items()})
+        logger.info("%s: %s", setting, {key: value for key, (value, _) in draws.items()})
     means = {key: mean_over_seeds(draws) for key, draws in runs.items()}
     rows = compare(means, reference=(reference["method"], reference["latent_dim"]))
     frame = pd.DataFrame(rows, columns=intervals.INTERVAL_COLUMNS)
-    write_table(
-        frame.assign(
-            dataset=dataset,
-            split=PUBLISHED_SPLIT,
-            replicates=replicates,
-            n_groups=weights.shape[1],
-        ),
-        output,
+    sizes = {part.split: part.weights.shape[1] for part in resamplings}
+    frame["n_groups"] = frame["split"].map(sizes)
+    frame = frame.assign(dataset=dataset, training_set="all", replicates=replicates)
+    write_table(frame, output)
+
+
+def split_images(truth: PackedDataset, free: np.ndarray) -> dict[str, np.ndarray]:
+    """Return which test images are in each split; `free` says which have no twin in training."""
+    sets = {PUBLISHED_SPLIT: np.ones(len(truth.test_ids), dtype=bool)}
+    if not free.all() and len(set(truth.test_labels[free])) == 2:
+        sets[LEAK_FREE_SPLIT] = free
+    return sets
+
+
+def resample(
+    split: str,
+    chosen: np.ndarray,
+    *,
+    truth: PackedDataset,
+    groups: np.ndarray,
+    replicates: int,
+    seed: int,
+) -> Resampling:
+    """Draw the groups of the `chosen` test images; `groups` are those of all, of any numbering."""
+    groups = np.unique(groups[chosen], return_inverse=True)[1]
+    masks = truth.test_masks
+    weights = intervals.draw_weights(
+        labels=truth.test_labels[chosen],
+        groups=groups,
+        replicates=replicates,
+        seed=seed,
+        masked=None if masks is None else masks[chosen].any(axis=(1, 2)),
     )
+    logger.info("%s: %d test images in %d groups", split, len(groups), weights.shape[1])
+    return Resampling(split, chosen, groups, weights)
+
+
+def scores_images(method: str) -> bool:
+    """Return whether the scores of images by a method count."""
+    return method not in BASELINES or BASELINES[method].scores_images
+
+
+def with_maps(
+    settings: Sequence[Mapping], scores: Sequence[Path], maps: Sequence[Path]
+) -> Iterator[tuple[Mapping, Path, Path | None]]:
+    """Yield each setting with its table of scores and its anomaly maps, if it has any.
+
+    `maps` are empty, or have a file for each setting of a network or of a baseline with maps.
+    """
+    mapped = [s["method"] not in BASELINES or BASELINES[s["method"]].has_maps for s in settings]
+    if maps and len(maps) != sum(mapped):
+        raise ValueError(f"{len(maps)} files of maps for {sum(mapped)} settings with maps")
+    left = iter(maps)
+    for setting, table, has_maps in zip(settings, scores, mapped, strict=True):
+        yield setting, table, next(left, None) if has_maps else None
 
 
 def mean_over_seeds(seeds: Sequence[Draws]) -> Draws:
@@ -98,14 +163,14 @@ def mean_over_seeds(seeds: Sequence[Draws]) -> Draws:
 def compare(
     means: Mapping[tuple[str, int], Draws], *, reference: tuple[str, int]
 ) -> Iterator[dict[str, object]]:
-    """Yield a row per setting (method, latent_dim) and metric, without what all rows share."""
+    """Yield a row per setting (method, latent_dim), split and metric, without what all share."""
     for (method, latent_dim), draws in means.items():
-        for metric, (value, replicates) in draws.items():
+        for (split, metric), (value, replicates) in draws.items():
             low, high = intervals.percentile_interval(replicates)
-            row = {"method": method, "latent_dim": latent_dim, "metric": metric}
+            row = {"method": method, "latent_dim": latent_dim, "split": split, "metric": metric}
             row |= {"value": value, "low": low, "high": high}
             if reference in means and (method, latent_dim) != reference:
-                other_value, other_replicates = means[reference][metric]
+                other_value, other_replicates = means[reference][split, metric]
                 differences = replicates - other_replicates
                 row["difference"] = value - other_value
                 low, high = intervals.percentile_interval(differences)
@@ -114,26 +179,28 @@ def compare(
             yield row
 
 
-def draw_images(
-    *, scores: Path, truth: PackedDataset, groups: np.ndarray, weights: np.ndarray
-) -> Draws:
-    """Return auc and ap of one table of scores."""
+def draw_images(*, scores: Path, truth: PackedDataset, resamplings: Sequence[Resampling]) -> Draws:
+    """Return auc and ap of one table of scores on each split."""
     table = read_scores(scores, truth).query("split == 'test'")
-    cases = {"labels": truth.test_labels, "scores": table["score"].to_numpy()}
-    values = image_metrics(**cases, what=f"test images in {scores}")
-    drawn = intervals.replicate_images(**cases, groups=groups, weights=weights)
-    return {metric: (values[metric], draws) for metric, draws in drawn.items()}
+    draws: Draws = {}
+    for split, chosen, groups, weights in resamplings:
+        cases = {"labels": truth.test_labels[chosen], "scores": table["score"].to_numpy()[chosen]}
+        values = image_metrics(**cases, what=f"{split} test images in {scores}")
+        drawn = intervals.replicate_images(**cases, groups=groups, weights=weights)
+        draws |= {(split, metric): (values[metric], drawn[metric]) for metric in drawn}
+    return draws
 
 
-def draw_pixels(
-    *, maps: Path, truth: PackedDataset, groups: np.ndarray, weights: np.ndarray
-) -> Draws:
-    """Return ap_pix and dice_max of one file of anomaly maps."""
+def draw_pixels(*, maps: Path, truth: PackedDataset, resamplings: Sequence[Resampling]) -> Draws:
+    """Return ap_pix and dice_max of one file of anomaly maps on each split."""
     values = read_maps(maps, truth)
-    cases = {"masks": truth.test_masks, "maps": values}
-    exact = pixel_metrics(**cases, what=f"pixels of the test images in {maps}")
-    drawn = intervals.replicate_pixels(**cases, groups=groups, weights=weights)
-    return {metric: (exact[metric], draws) for metric, draws in drawn.items()}
+    draws: Draws = {}
+    for split, chosen, groups, weights in resamplings:
+        cases = {"masks": truth.test_masks[chosen], "maps": values[chosen]}
+        exact = pixel_metrics(**cases, what=f"pixels of the {split} test images in {maps}")
+        drawn = intervals.replicate_pixels(**cases, groups=groups, weights=weights)
+        draws |= {(split, metric): (exact[metric], drawn[metric]) for metric in drawn}
+    return draws
 
 
 if __name__ == "__main__":
@@ -144,6 +211,7 @@ if __name__ == "__main__":
             scores=[Path(path) for path in snakemake.input.scores],
             maps=[Path(path) for path in snakemake.input.maps],
             packed=Path(snakemake.input.packed),
+            audit=Path(snakemake.input.audit),
             dataset=snakemake.wildcards.dataset,
             settings=snakemake.params.settings,
             reference=snakemake.params.reference,

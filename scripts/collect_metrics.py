@@ -15,7 +15,7 @@ from medae.errors import InputError
 from medae.files import read_table, write_table
 from medae.metrics import METRIC_COLUMNS
 
-KEY = ["dataset", "method", "latent_dim", "seed", "split", "metric"]
+KEY = ["dataset", "training_set", "method", "latent_dim", "seed", "split", "metric"]
 
 
 def collect_metrics(*, metrics: Sequence[Path], output: Path) -> None:

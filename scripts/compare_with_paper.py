@@ -1,7 +1,8 @@
 """Compare our metrics with the paper's tables, cell by cell, the misses included.
 
-Inputs: the collected table of metrics, and the paper's numbers (table, dataset, method,
-latent_dim, metric, mean, std; in percent).
+Inputs: the collected table of metrics, of which those of models of all training images on the
+published test set are compared, and the paper's numbers (table, dataset, method, latent_dim,
+metric, mean, std; in percent).
 Outputs: a TSV, a Markdown table and an HTML page with one row per cell that both have, in percent:
 the paper's and our mean and standard deviation over seeds, the difference in percentage points
 (ours minus the paper's), and a verdict. "within" means
@@ -76,7 +77,8 @@ def compare(
     if paper.duplicated(["table", *CELL]).any():
         twice = paper.loc[paper.duplicated(["table", *CELL]), ["table", *CELL]].iloc[0].to_list()
         raise InputError(f"The paper's table of values has two rows for {twice}. Remove one.")
-    ours = summarise(metrics[metrics["split"] == PUBLISHED_SPLIT])
+    like_theirs = (metrics["split"] == PUBLISHED_SPLIT) & (metrics["training_set"] == "all")
+    ours = summarise(metrics[like_theirs])
     cells = paper.merge(ours, on=CELL, suffixes=("_paper", "_ours"), validate="many_to_one")
     for dataset in sorted(set(cells["dataset"])):
         display_name(dataset, names)
@@ -112,6 +114,7 @@ def describe(compared: pd.DataFrame, *, n_paper: int) -> str:
         f"Of the paper's {n_paper} numbers this run has {len(compared)}: "
         f"{counts.get('within', 0)} within tolerance, {counts.get('outside', 0)} outside, and "
         f"{counts.get('one seed', 0)} without a verdict because they come from one seed. "
+        "All are of all training images and the published test set, as the paper's. "
         "Numbers are percentages, mean ± standard deviation over seeds; a difference is ours minus "
         "the paper's, in percentage points, and is within tolerance when it is at most "
         f"{TOLERANCE_SDS:g} √(s_paper² + s_ours²)."

@@ -1,9 +1,11 @@
 """Compute all metrics of one setting (dataset, method, latent dimension), one block per seed.
 
 Inputs: a table of scores per seed (`scores.tsv`), the anomaly maps per seed (`maps.h5`; none for a
-dataset without masks), and the packed dataset, whose labels and masks are the truth.
-Output: a table with columns dataset, method, latent_dim, seed, split, metric, value, n_normal,
-n_abnormal (test images); AUC, AP and Dice are fractions, errors squared [-1, 1] intensity units.
+dataset without masks), the packed dataset, whose labels and masks are the truth, its audit, and the
+table of the training set, unless it is `all`.
+Output: a table with the columns METRIC_COLUMNS of medae.metrics, on the published and on the
+leak-free test images; AUC, AP and Dice are fractions, errors squared [-1, 1] intensity units, and
+those of training images are of the ones that were used.
 Fails when scores, maps and packed dataset are not about the same images, when a class is missing,
 or when a score is not finite.
 """
@@ -15,17 +17,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from medae.audit import leak_free, read_audit
 from medae.errors import InputError
 from medae.files import write_table
-from medae.metrics import (
-    METRIC_COLUMNS,
-    PUBLISHED_SPLIT,
-    image_metrics,
-    mean_reconstruction_errors,
-    pixel_metrics,
-)
+from medae.measuring import measure
+from medae.metrics import METRIC_COLUMNS
 from medae.packed import PackedDataset, read_packed
 from medae.score_files import read_maps, read_scores
+from medae.training_sets import read_training_rows
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +34,10 @@ def compute_metrics(
     scores: Sequence[Path],
     maps: Sequence[Path],
     packed: Path,
+    audit: Path,
+    training_rows: Path | None,
     dataset: str,
+    training_set: str,
     method: str,
     latent_dim: int,
     seeds: Sequence[int],
@@ -46,48 +48,37 @@ def compute_metrics(
     `maps` is empty for a dataset without masks; the pixel metrics are then left out.
     """
     truth = read_packed(packed)
-    rows = []
-    for seed, table, map_file in zip(seeds, scores, maps or [None] * len(seeds), strict=True):
-        values = metrics_of_images(scores=table, truth=truth)
-        if map_file is not None:
-            values |= metrics_of_pixels(maps=map_file, truth=truth)
-        rows += [{"seed": seed, "metric": name, "value": value} for name, value in values.items()]
-        logger.info("seed %d: %s", seed, values)
-    frame = pd.DataFrame(rows).assign(
-        dataset=dataset,
-        method=method,
-        latent_dim=latent_dim,
-        split=PUBLISHED_SPLIT,
-        n_normal=np.count_nonzero(truth.test_labels == 0),
-        n_abnormal=np.count_nonzero(truth.test_labels),
+    unseen = leak_free(read_audit(audit, truth))
+    found = []
+    for seed, path, map_file in zip(seeds, scores, maps or [None] * len(seeds), strict=True):
+        rows = read_training_rows(training_rows, truth, training_set=training_set, seed=seed)
+        measured = measure(
+            read_scores(path, truth),
+            truth=truth,
+            leak_free=unseen,
+            trained_on=rows,
+            scores_images=True,
+            maps=None if map_file is None else checked_maps(map_file, truth),
+            what=str(path),
+        )
+        found.append(measured.assign(seed=seed))
+        logger.info("seed %d: %s", seed, measured[["split", "metric", "value"]].to_dict("tight"))
+    frame = pd.concat(found).assign(
+        dataset=dataset, training_set=training_set, method=method, latent_dim=latent_dim
     )
     write_table(frame[METRIC_COLUMNS], output)
 
 
-def metrics_of_images(*, scores: Path, truth: PackedDataset) -> dict[str, float]:
-    """Return auc, ap and the three mean reconstruction errors from one table of scores."""
-    table = read_scores(scores, truth)
-    test = table[table["split"] == "test"]
-    values = image_metrics(
-        labels=truth.test_labels, scores=test["score"], what=f"test images in {scores}"
-    )
-    return values | mean_reconstruction_errors(
-        split=table["split"], labels=table["label"], errors=table["reconstruction_error"]
-    )
-
-
-def metrics_of_pixels(*, maps: Path, truth: PackedDataset) -> dict[str, float]:
-    """Return the pixel metrics from one file of anomaly maps."""
-    values = read_maps(maps, truth)
+def checked_maps(path: Path, truth: PackedDataset) -> np.ndarray:
+    """Return the anomaly maps in `path`; InputError when they don't fit the dataset's masks."""
+    values = read_maps(path, truth)
     if truth.test_masks is None or values.shape != truth.test_masks.shape:
         masks = "no masks" if truth.test_masks is None else f"masks {truth.test_masks.shape}"
         raise InputError(
-            f"{maps} has anomaly maps of shape {values.shape}, but the packed dataset has {masks}. "
+            f"{path} has anomaly maps of shape {values.shape}, but the packed dataset has {masks}. "
             "Check `masks` in the dataset's entry and the image size, then prepare it again."
         )
-    return pixel_metrics(
-        masks=truth.test_masks, maps=values, what=f"pixels of the test images in {maps}"
-    )
+    return values
 
 
 if __name__ == "__main__":
@@ -98,7 +89,10 @@ if __name__ == "__main__":
             scores=[Path(path) for path in snakemake.input.scores],
             maps=[Path(path) for path in snakemake.input.maps],
             packed=Path(snakemake.input.packed),
+            audit=Path(snakemake.input.audit),
+            training_rows=Path(path) if (path := snakemake.input.training_rows) else None,
             dataset=snakemake.wildcards.dataset,
+            training_set=snakemake.wildcards.training_set,
             method=snakemake.wildcards.method,
             latent_dim=int(snakemake.wildcards.latent_dim),
             seeds=list(snakemake.params.seeds),

@@ -2,13 +2,14 @@
 
 Input: `examples`, the file of select_examples.py. Parameters: `name`, the dataset's display name;
 `settings`, a list of {method, latent_dim}: those to show, in their order.
-Outputs: `pdf` and `png`, one column per example: on top the input with the outline of its mask,
-below for each setting the reconstruction and the anomaly map side by side. All maps have one colour
-scale, which ends at their 99.5th percentile.
+Outputs: `pdf` and `png`, one column per example of the published test set: on top the input with
+the outline of its mask, below for each setting the reconstruction and the anomaly map side by side.
+All maps have one colour scale, which ends at their 99.5th percentile.
 Fails when the file is damaged.
 """
 
 from pathlib import Path
+from textwrap import fill
 
 import h5py
 import numpy as np
@@ -42,7 +43,8 @@ def draw(file: h5py.File, name: str, settings: list[dict]) -> Figure:
     bottom = HEAD + pair + GAP + len(shown) * (cell + SEAM)
     figure = Figure(figsize=(figures.PAGE_WIDTH, bottom + FOOT))
     method, size = file.attrs["reference"].split("/d")
-    title = f"{name}: examples by the score of {figures.method_name(method)}, d = {size}"
+    title = f"{figures.plain(name)}: examples of the published test set by the score of "
+    title += f"{figures.method_name(method)}, d = {size}"
     figure.suptitle(title, y=1 - 0.05 / (bottom + FOOT), fontsize=8, fontweight="bold")
     vmax = np.percentile([file[f"{m}/d{d}/maps"][()] for m, d in shown], PERCENTILE)
     for i in range(count):
@@ -59,7 +61,7 @@ def draw(file: h5py.File, name: str, settings: list[dict]) -> Figure:
             axes = add_box(figure, (left, top, cell, cell), f"{method} d{d} reconstruction {i}")
             axes.imshow(figures.as_picture(group["reconstructions"][i]))
             if i == 0:
-                text = f"{figures.method_name(method)}\nd = {d}"
+                text = fill(figures.method_name(method), 8) + f"\nd = {d}" * (d > 0)
                 axes.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=7)
             box = (left + cell + SEAM, top, cell, cell)
             axes = add_box(figure, box, f"{method} d{d} map {i}")

@@ -1,13 +1,16 @@
-"""Draw the detection metrics against the latent size, with the published numbers beside them.
+"""Draw the metrics against the latent size, on both test sets, with the paper's numbers.
 
 Inputs: `metrics` (metrics.tsv) and `paper` (paper_values.tsv, in percent). Parameter: `names`,
 dataset key -> display name, in the order of the columns.
 Outputs: `pdf` and `png`: rows of AUC and AP with a column per dataset; below them AP_pix and the
-best Dice of the datasets with masks. Bands are ± one standard deviation over seeds, faint dots the
-single seeds. Answers the paper's Table 1. Fails without metrics of the published split.
+best Dice of the datasets with masks. A colour is a method: the networks with several latent sizes,
+PCA, and as a level without a latent size the nearest training image. Solid lines are of the
+published test set, dashed ones of the leak-free one, where it is another. Bands are ± one standard
+deviation over seeds, faint dots the single seeds. Grey lines are what a random score has. Answers
+the paper's Table 1. Fails without metrics of the published split.
 """
 
-from itertools import chain, cycle
+from itertools import cycle, pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -15,74 +18,90 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medae import figures
+from medae.baselines import BASELINES
 from medae.files import read_table
+from medae.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 
-COLUMNS = 4
-METRICS = {"auc": "AUC (%)", "ap": "AP (%)"}
-PIXEL_METRICS = {"ap_pix": r"AP$_{\mathrm{pix}}$ (%)", "dice_max": "⌈Dice⌉ (%)"}
-LABELS = METRICS | PIXEL_METRICS
+LEVEL = "nearest"
+LINES = {PUBLISHED_SPLIT: "-", LEAK_FREE_SPLIT: "--"}
+CHANCE = "0.65"
+HEIGHT = 1.85  # inches of a row
 
 
-def draw_panel(axes: Axes, *, ours: pd.DataFrame, paper: pd.DataFrame, notes: dict) -> None:
-    """Draw a metric of a dataset: `ours` fractions, `paper` percent, `notes` on our methods."""
-    for (method, note), colors in zip(notes.items(), cycle(figures.PAIRS), strict=False):
-        name = figures.method_name(method)
-        seeds, published = (table[table["method"] == method] for table in (ours, paper))
-        if not seeds.empty:
-            figures.draw_sweep(axes, seeds, scale=100, color=colors[0], label=f"{name}, {note}")
-        if not published.empty:
-            label = f"{name}, published (mean ± std)"
-            figures.draw_published(axes, published, color=colors[1], label=label)
+def label_of(method: str, metrics: pd.DataFrame) -> str:
+    """Return what the legend says of a method; the seeds of those that have any."""
+    name = figures.method_name(method)
+    return name if method in BASELINES else f"{name}, {figures.seeds_note(metrics)}"
+
+
+def draw_panel(axes: Axes, *, ours: pd.DataFrame, paper: pd.DataFrame, labels: dict) -> None:
+    """Draw a metric of a dataset: `ours` fractions, `paper` percent, `labels` of our methods."""
+    for (method, label), colors in zip(labels.items(), cycle(figures.PAIRS), strict=False):
+        for split, line in LINES.items():
+            seeds = ours[(ours["method"] == method) & (ours["split"] == split)]
+            if seeds.empty:
+                continue
+            style = {"line": line, "marker": "o" if split == PUBLISHED_SPLIT else "."}
+            shown = label if split == PUBLISHED_SPLIT else None
+            figures.draw_sweep(axes, seeds, scale=100, color=colors[0], label=shown, **style)
+        theirs = paper[paper["method"] == method]
+        if not theirs.empty:
+            label = f"{figures.method_name(method)}, paper (mean ± std)"
+            figures.draw_paper(axes, theirs, color=colors[1], label=label)
     axes.grid(axis="y")
 
 
-def arrange(datasets: list[str], *, masked: list[str]) -> list[list[tuple[str, str] | None]]:
-    """Return rows of cells (dataset, metric); those of pixel metrics end at the right border."""
-    columns = figures.grid_shape(len(datasets), columns=COLUMNS)[1]
-    pixels = figures.metric_rows(masked, PIXEL_METRICS, columns=columns)
-    if 1 <= len(masked) <= columns // len(PIXEL_METRICS):
-        pixels = [[*chain(*pixels)]]  # all in one row
-    rows = figures.metric_rows(datasets, METRICS, columns=columns)
-    return rows + [[None] * (columns - len(row)) + row for row in pixels]
+def draw_levels(axes: Axes, *, ours: pd.DataFrame, metric: str) -> None:
+    """Draw what has no latent size: the nearest training image, and chance."""
+    for level in ours[ours["method"] == LEVEL].itertuples():
+        label = figures.method_name(LEVEL) if level.split == PUBLISHED_SPLIT else None
+        style = {"color": figures.GREEN, "linestyle": LINES[level.split], "linewidth": 0.8}
+        axes.axhline(100 * level.value, label=label, **style)
+    for split, level in figures.chance_levels(ours, metric).items():
+        label = "chance" if split == PUBLISHED_SPLIT else None
+        style = {"color": CHANCE, "linestyle": LINES[split], "linewidth": 1, "zorder": 1}
+        axes.axhline(100 * level, label=label, **style)
 
 
 def draw(metrics: pd.DataFrame, paper: pd.DataFrame, names: dict[str, str]) -> Figure:
     """Draw the figure; an axes' label is "{dataset} {metric}"."""
     methods = figures.swept_methods(metrics)
-    notes = {key: figures.seeds_note(metrics[metrics["method"] == key]) for key in methods}
-    metrics = metrics[metrics["method"].isin(methods)]
-    masked = figures.dataset_order(metrics[metrics["metric"].isin(PIXEL_METRICS)], names)
-    rows = arrange(figures.dataset_order(metrics, names), masked=masked)
-    columns = len(rows[0])
-    width = min(figures.PANEL_WIDTH * columns, figures.PAGE_WIDTH)
-    figure = Figure(figsize=(width, 1.4 * len(rows) + 0.5), layout="constrained")
-    grid = figure.add_gridspec(len(rows), columns)
-    cells = {cell: (i, j) for i, row in enumerate(rows) for j, cell in enumerate(row) if cell}
-    for (key, metric), (i, j) in cells.items():
-        ours = metrics.query("dataset == @key and metric == @metric")
-        theirs = paper.query("dataset == @key and metric == @metric and method in @methods")
-        axes = figure.add_subplot(grid[i, j], label=f"{key} {metric}")
-        draw_panel(axes, ours=ours, paper=theirs, notes=notes)
-        sizes = [*ours["latent_dim"], *theirs["latent_dim"]]
-        figures.latent_axis(axes, sizes, inches=width / columns - 0.38)
-        axes.set_ylabel(LABELS[metric] if j == 0 else "")
-        if metric == "auc":
-            figures.set_title(axes, names[key], note=figures.image_counts(ours))
-        else:
-            axes.set_xlabel("latent dimension $d$")
-        if metric in PIXEL_METRICS and columns > 1:
-            figures.set_title(axes, names[key], note=LABELS[metric])
-    room = rows[-1][:2] == [None, None]  # enough for the legend in the last row
-    figures.add_legend(figure, loc="lower left" if room else "outside lower center")
+    labels = {key: label_of(key, metrics[metrics["method"] == key]) for key in methods}
+    metrics = metrics[metrics["method"].isin([*methods, LEVEL])]
+    rows = figures.arrange_metrics(metrics, names)
+    figure = Figure(figsize=(figures.PAGE_WIDTH, HEIGHT * len(rows) + 0.7), layout="constrained")
+    panels = figures.add_panels(figure, rows, metrics=metrics, names=names)
+    inches = figures.PAGE_WIDTH / len(rows[0]) - 0.38
+    for (key, metric), axes in panels.items():
+        ours, theirs = (
+            table[(table["dataset"] == key) & (table["metric"] == metric)]
+            for table in (metrics, paper[paper["method"].isin(methods)])
+        )
+        draw_panel(axes, ours=ours, paper=theirs, labels=labels)
+        draw_levels(axes, ours=ours, metric=metric)
+        sizes = [*ours.loc[ours["method"] != LEVEL, "latent_dim"], *theirs["latent_dim"]]
+        figures.latent_axis(axes, sizes, inches=inches)
+        axes.set_xlabel("latent dimension $d$")
+    for row in rows:
+        for left, cell in pairwise([None, *row]):
+            if cell and (left is None or left[1] != cell[1]):
+                panels[cell].set_ylabel(figures.LABELS[cell[1]])
+    first = next(iter(panels.values()))
+    for split in [split for split in LINES if split in set(metrics["split"])]:
+        label = f"{split.replace('_', '-')} test set"
+        first.plot([], [], color="0.3", linestyle=LINES[split], label=label)
+    options = {"ncols": 3, "title": figures.COUNTED}
+    figures.add_legend(figure, loc="outside lower center", **options)
     return figure
 
 
 def plot_latent_dimension(
     *, metrics: Path, paper: Path, names: dict[str, str], pdf: Path, png: Path
 ) -> None:
-    """Draw `metrics` and the published values `paper`, and write `pdf` and `png`."""
+    """Draw `metrics` and the paper's values `paper`, and write `pdf` and `png`."""
     with figures.house_style():
-        drawn = draw(figures.read_metrics(metrics), read_table(paper), names)
+        table = figures.read_metrics(metrics, leak_free=True)
+        drawn = draw(table, read_table(paper), names)
         figures.save_figure(drawn, pdf=pdf, png=png)
 
 

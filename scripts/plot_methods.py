@@ -1,14 +1,15 @@
-"""Draw the methods at one latent dimension, with bootstrap intervals and the published numbers.
+"""Draw methods and baselines on both test sets, with bootstrap intervals and the paper's numbers.
 
 Inputs: `metrics` (metrics.tsv), `intervals` (a table of bootstrap intervals per dataset) and
 `paper` (paper_values.tsv, in percent).
 Parameters: `names` and `methods`, the display names of datasets and methods, in the order of
-columns and lines; `latent_dim` of all methods.
+columns and lines; `latent_dim` of all methods that have one.
 Outputs: `pdf` and `png`: rows of AUC and AP with a column per dataset, below them AP_pix and the
-best Dice of the datasets that have masks. A method has a line in each panel, its 95 % interval over
-test images, around the mean over seeds; faint dots are the single seeds. The last method is an
-oracle, the autoencoder at its best d by test AUC; the published one has the paper's best d.
-Answers the paper's Table 2.
+best Dice of the datasets that have masks. A method has a line in each panel, with the mean over
+seeds and its 95 % interval over test images on the published test set and, where it is another
+one, on the leak-free one; small ticks are the single seeds. After the networks comes an oracle, the
+autoencoder at its best d by AUC on the published test set (the paper's has the paper's best d);
+then the baselines. Grey lines are what a random score has. Answers the paper's Table 2.
 Fails when the metrics have no method to draw, or intervals are no such table.
 """
 
@@ -20,26 +21,34 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medae import figures
+from medae.baselines import BASELINES
 from medae.comparison import (
     ORACLE,
     add_statistics,
     compared_rows,
     oracle_dimensions,
     read_intervals,
+    row_labels,
 )
 from medae.errors import InputError
 from medae.files import read_table
+from medae.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.tables import summarise
 
-COLUMNS = 4
-METRICS = {"auc": "AUC (%)", "ap": "AP (%)"}
-PIXEL_METRICS = {"ap_pix": r"AP$_{\mathrm{pix}}$ (%)", "dice_max": "⌈Dice⌉ (%)"}
-ORACLE_NAME = "AE[$d_{\\mathrm{optimal}}$]\n(oracle)"
-WIDTHS = {1: figures.PANEL_WIDTH}  # inches by number of columns; else the page's
-LINE = 0.2  # inches between two methods
-ABOVE, BELOW = 0.25, 0.32  # of that: how far seeds are above and published numbers below a mean
-GAP = 0.6  # of that: more distance before the oracle
-Cell = tuple[str, str] | None
+ORACLE_NAME = "AE, best $d$ (oracle)"
+LINE = 0.175  # inches between two methods
+GAP = 0.7  # of that: more distance before the baselines; here stands the oracle's d
+STEP = 0.27  # of that: distance between published test set, paper and leak-free one
+STYLES = {  # split: marker, filling, colour, and steps below the paper
+    PUBLISHED_SPLIT: ("o", figures.BLUE, figures.BLUE, -1),
+    LEAK_FREE_SPLIT: ("s", "white", figures.VERMILLION, 1),
+}
+CHANCE = {PUBLISHED_SPLIT: "-", LEAK_FREE_SPLIT: "--"}
+
+
+def place_lines(methods: Sequence[str]) -> dict[str, float]:
+    """Return how far down each method's line is, in lines; baselines stand apart."""
+    return {method: place + GAP * (method in BASELINES) for place, method in enumerate(methods)}
 
 
 def draw_panel(
@@ -47,57 +56,59 @@ def draw_panel(
     *,
     seeds: pd.DataFrame,
     means: pd.DataFrame,
-    published: pd.DataFrame,
-    methods: Sequence[str],
+    paper: pd.DataFrame,
+    places: Mapping[str, float],
+    middle: float,
 ) -> None:
-    """Draw one metric of one dataset; `seeds` and `means` are fractions, `published` percent.
+    """Draw one metric of one dataset; `seeds` and `means` are fractions, `paper` percent.
 
-    `seeds` has a row per method and seed (column value), `means` one per method (mean, low, high),
-    and `published` one per method (mean, std). `methods` are the lines, from the top.
+    `seeds` has a row per method, split and seed (column value), `means` one per method and split
+    (mean, low, high), and `paper` one per method (mean, std). `places` has the methods' lines, and
+    `middle` says how far below these the paper's numbers are.
     """
-    places = {method: place + GAP * (method == ORACLE) for place, method in enumerate(methods)}
     several = seeds["seed"].nunique() > 1
-    if several:
-        at = 100 * seeds["value"], seeds["method"].map(places) - ABOVE
-        axes.scatter(*at, s=8, color=figures.BLUE, alpha=0.35, linewidth=0, label="single seeds")
-    axes.hlines(
-        *(means["method"].map(places), 100 * means["low"], 100 * means["high"]),
-        **{"color": figures.BLUE, "linewidth": 1.2},
-        label="95 % interval over test images",
-    )
-    for is_oracle, rows in means.groupby(means["method"] == ORACLE):
-        style = {"markerfacecolor": "white" if is_oracle else figures.BLUE, "linestyle": ""}
-        label = "this run, mean over seeds" if several else "this run (1 seed)"
-        label = "oracle: $d$ chosen by test AUC" if is_oracle else label
-        at = 100 * rows["mean"], rows["method"].map(places)
-        axes.plot(*at, marker="o", color=figures.BLUE, label=label, zorder=3, **style)
-    if not published.empty:
+    for split, (marker, filling, color, steps) in STYLES.items():
+        name = f"{split.replace('_', '-')} test set"
+        rows, single = (table[table["split"] == split] for table in (means, seeds))
+        if rows.empty:
+            continue
+        below = middle + steps * STEP
+        at = rows["method"].map(places) + below
+        axes.hlines(at, 100 * rows["low"], 100 * rows["high"], color=color, linewidth=1)
+        style = {"markerfacecolor": filling, "markersize": 3, "linestyle": "", "zorder": 3}
+        axes.plot(100 * rows["mean"], at, marker=marker, color=color, label=name, **style)
+        if several:
+            at = single["method"].map(places) + below
+            label = "single seeds" if split == PUBLISHED_SPLIT else None
+            style = {"marker": "|", "s": 14, "linewidth": 0.6, "color": "0.2", "label": label}
+            axes.scatter(100 * single["value"], at, zorder=2, **style)
+    if not paper.empty:
         axes.errorbar(
-            *(published["mean"], published["method"].map(places) + BELOW),
-            xerr=published["std"],
+            *(paper["mean"], paper["method"].map(places) + middle),
+            xerr=paper["std"],
             **{"fmt": "D", "markersize": 2.5, "markerfacecolor": "white", "color": figures.BLACK},
-            **{"elinewidth": 0.8, "capsize": 1.5, "label": "published (mean ± std)"},
+            **{"elinewidth": 0.8, "capsize": 1.5, "label": "paper (mean ± std)"},
         )
-    for row in means[means["method"] == ORACLE].itertuples():
-        above = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
-        axes.annotate(f"$d$ = {row.latent_dim}", (100 * row.mean, places[ORACLE]), **above)
+    for row in means[
+        (means["method"] == ORACLE) & (means["split"] == PUBLISHED_SPLIT)
+    ].itertuples():
+        at = 100 * row.mean, places[ORACLE] + 0.85
+        axes.text(*at, f"$d$ = {row.latent_dim}", ha="center", va="center")
+
+
+def draw_axes(axes: Axes, *, means: pd.DataFrame, metric: str, places: Mapping[str, float]) -> None:
+    """Draw chance and the lines of the grid, and set the limits of one panel."""
+    for split, level in figures.chance_levels(means, metric).items():
+        label = "chance" if split == PUBLISHED_SPLIT else "chance, leak-free"
+        style = {"linestyle": CHANCE[split], "color": "0.65", "linewidth": 0.8, "zorder": 1}
+        axes.axvline(100 * level, label=label, **style)
     axes.grid(axis="x")
     axes.margins(x=0.08)
     axes.locator_params(axis="x", nbins=5, steps=[1, 2, 5, 10])
     axes.tick_params(axis="y", length=0)
     axes.set_yticks(list(places.values()))
-    axes.set_ylim(max(places.values()) + 0.7, -0.6)
-
-
-def arrange(datasets: Sequence[str], masked: Sequence[str]) -> list[list[Cell]]:
-    """Return the rows of the figure: cells (dataset, metric), None where nothing stands."""
-    columns = figures.grid_shape(len(datasets), columns=COLUMNS)[1]
-    blocks = [datasets[start : start + columns] for start in range(0, len(datasets), columns)]
-    rows: list[list[Cell]]
-    rows = [[(key, metric) for key in block] for block in blocks for metric in METRICS]
-    pixels = [(key, metric) for key in masked for metric in PIXEL_METRICS]
-    rows += [pixels[start : start + columns] for start in range(0, len(pixels), columns)]
-    return [row + [None] * (columns - len(row)) for row in rows]
+    axes.set_ylim(max(places.values()) + 0.7 + GAP * (list(places)[-1] == ORACLE), -0.7)
+    axes.set_xlabel(figures.LABELS[metric])
 
 
 def select(
@@ -113,13 +124,15 @@ def select(
     Raises InputError when there is none of the `methods` at `latent_dim` and no oracle.
     """
     summary = summarise(metrics)
-    ours = {"latent_dim": latent_dim, "oracle": oracle_dimensions(summary)}
+    published = summary[summary["split"] == PUBLISHED_SPLIT]
+    ours = {"latent_dim": latent_dim, "oracle": oracle_dimensions(published)}
     theirs = {"latent_dim": latent_dim, "oracle": oracle_dimensions(paper)}
     tables = {
         "seeds": compared_rows(metrics, **ours),
         "means": add_statistics(compared_rows(summary, **ours), compared_rows(drawn, **ours)),
-        "published": compared_rows(paper, **theirs),
+        "paper": compared_rows(paper, **theirs),
     }
+    tables = {key: table[table["metric"].isin(figures.LABELS)] for key, table in tables.items()}
     shown = {*methods, ORACLE} & set(tables["means"]["method"])
     if not shown:
         raise InputError(
@@ -134,30 +147,28 @@ def draw(
 ) -> Figure:
     """Draw the figure from the tables of `select`; an axes' label is "{dataset} {metric}"."""
     means = tables["means"]
-    labels = {**methods, ORACLE: ORACLE_NAME}
-    labels = {key: label for key, label in labels.items() if key in set(means["method"])}
-    masked = set(means.loc[means["metric"].isin(list(PIXEL_METRICS)), "dataset"])
-    datasets = figures.dataset_order(means, dict(names))
-    rows = arrange(datasets, [key for key in datasets if key in masked])
-    columns = len(rows[0])
-    height = len(rows) * (LINE * (len(labels) + GAP) + 0.62) + 0.4
-    figure = Figure(figsize=(WIDTHS.get(columns, figures.PAGE_WIDTH), height), layout="constrained")
-    grid = figure.add_gridspec(len(rows), columns)
-    cells = {cell: (i, j) for i, row in enumerate(rows) for j, cell in enumerate(row) if cell}
-    for (key, metric), (i, j) in cells.items():
-        axes = figure.add_subplot(grid[i, j], label=f"{key} {metric}")
+    labels = row_labels(methods, oracle=ORACLE_NAME)
+    rows = figures.arrange_metrics(means, dict(names))
+    places = {}  # of the metrics of images, and of pixels
+    for kind in (figures.METRICS, figures.PIXEL_METRICS):
+        measured = set(means.loc[means["metric"].isin(kind), "method"])
+        places |= dict.fromkeys(kind, place_lines([key for key in labels if key in measured]))
+    middle = 0 if LEAK_FREE_SPLIT in set(means["split"]) else STEP  # without it, ours at the tick
+    heights = [LINE * (max(places[row[0][1]].values()) + 1.4 + GAP) + 0.5 for row in rows]
+    figure = Figure(figsize=(figures.PAGE_WIDTH, sum(heights) + 0.65), layout="constrained")
+    options = {"metrics": means, "names": dict(names), "heights": heights}
+    for (key, metric), axes in figures.add_panels(figure, rows, **options).items():
         parts = {}
         for name, table in tables.items():
             parts[name] = table[(table["dataset"] == key) & (table["metric"] == metric)]
-        draw_panel(axes, **parts, methods=list(labels))
-        axes.set_yticklabels(labels.values() if j == 0 else [])
-        axes.set_xlabel((METRICS | PIXEL_METRICS)[metric])
-        if metric == "auc":
-            figures.set_title(axes, names[key], note=figures.image_counts(parts["means"]))
-        elif metric in PIXEL_METRICS and columns > 1:
-            axes.set_title(names[key], fontweight="bold")
-    corner = rows[-1][-2:] == [None, None]  # an empty corner that is wide enough for the legend
-    figures.add_legend(figure, loc="lower right" if corner else "outside lower center")
+        draw_panel(axes, **parts, places=places[metric], middle=middle)
+        draw_axes(axes, means=parts["means"], metric=metric, places=places[metric])
+        first = axes.get_subplotspec().is_first_col()
+        axes.set_yticklabels([labels[method] for method in places[metric]] if first else [])
+    seeds = tables["seeds"]["seed"].nunique()
+    title = "this run (1 seed)" if seeds == 1 else f"this run (mean over {seeds} seeds)"
+    title += f" with 95 % intervals over test images; {figures.COUNTED}"
+    figures.add_legend(figure, loc="outside lower center", ncols=3, title=title)
     return figure
 
 
@@ -172,8 +183,9 @@ def plot_methods(
     pdf: Path,
     png: Path,
 ) -> None:
-    """Draw `metrics`, `intervals` and the published values `paper`, and write `pdf` and `png`."""
-    tables = figures.read_metrics(metrics), read_intervals(intervals), read_table(paper)
+    """Draw `metrics`, `intervals` and the paper's values `paper`, and write `pdf` and `png`."""
+    table = figures.read_metrics(metrics, leak_free=True)
+    tables = table, read_intervals(intervals), read_table(paper)
     with figures.house_style():
         chosen = select(*tables, methods=list(methods), latent_dim=latent_dim)
         figures.save_figure(draw(chosen, names=names, methods=methods), pdf=pdf, png=png)

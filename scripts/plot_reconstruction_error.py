@@ -2,9 +2,10 @@
 
 Input: `metrics` (metrics.tsv).
 Parameter: `names`, dataset key -> display name, in the order of the panels.
-Outputs: `pdf` and `png`, one panel per dataset (and swept method) with the error on normal
-training, normal test and abnormal test images; from two latent sizes of 32 or more on, an inset
-repeats that part of the curves. Answers the paper's figure of reconstruction errors.
+Outputs: `pdf` and `png`, one panel per dataset and method (the swept networks, and PCA) with the
+error on normal training, normal test and abnormal test images of the published test set; from two
+latent sizes of 32 or more on, an inset repeats that part of the curves. Answers the paper's figure
+of reconstruction errors.
 Fails when the metrics hold no row of the published test split.
 """
 
@@ -26,7 +27,7 @@ IMAGES = {  # metric -> (label, colour, marker)
 ERROR = "mean squared error\n(intensities in [−1, 1])"
 INSET_FROM = 32  # the paper's inset shows the latent sizes from here on
 INSET = (0.57, 0.52, 0.42, 0.46)  # left, bottom, width, height as fractions of the panel
-CLEAR = (0.42, 0.38)  # right of and above this point the panel is kept free for the inset
+CLEAR = (0.42, 0.34)  # right of and above this point the panel is kept free for the inset
 
 
 def draw_curves(axes: Axes, metrics: pd.DataFrame, *, inches: float) -> None:
@@ -58,7 +59,7 @@ def draw(metrics: pd.DataFrame, names: dict[str, str]) -> Figure:
     rows, columns = figures.grid_shape(len(panels), columns=2)
     width = figures.PANEL_WIDTH if columns == 1 else figures.PAGE_WIDTH
     inches = width / columns - 0.6
-    figure = Figure(figsize=(width, 2.3 * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(width, 2.15 * rows + 0.75), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.07)  # inches, to part the columns
     for place, ((key, method), part) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(rows, columns, place, label=f"{key} {method}")
@@ -73,7 +74,8 @@ def draw(metrics: pd.DataFrame, names: dict[str, str]) -> Figure:
             inset.text(0.95, 0.9, f"$d$ ≥ {INSET_FROM}", transform=inset.transAxes, ha="right")
         name = f"{names[key]}, {figures.method_name(method)}" if len(methods) > 1 else names[key]
         figures.set_title(axes, name, note=figures.image_counts(part))
-    options = {"ncols": 3 if columns > 1 else 1, "title": figures.seeds_note(metrics)}
+    title = f"published test set, {figures.seeds_note(metrics)}\n{figures.COUNTED}"
+    options = {"ncols": 3 if columns > 1 else 1, "title": title}
     figures.add_legend(figure, loc="outside lower center", **options)
     return figure
 

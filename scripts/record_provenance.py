@@ -59,17 +59,33 @@ def stage_times(benchmarks: Path) -> dict:
     return stages
 
 
-def training_descriptions(checkpoints: list[Path]) -> list[dict]:
-    """Return the distinct devices, versions and code that the checkpoints name."""
-    found = {}
-    for path in checkpoints:
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        description = json.loads(header["__metadata__"]["medae"])
-        keys = ("method", "device", "device_name", "versions", "code_sha256", "training")
-        part = {key: description[key] for key in keys}
-        found[json.dumps(part, sort_keys=True)] = part
+def checkpoint_description(path: Path) -> dict:
+    """Return what a checkpoint says of its training, read without torch."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return json.loads(header["__metadata__"]["medae"])
+
+
+def distinct_trainings(descriptions: list[dict]) -> list[dict]:
+    """Return the distinct devices, versions and code that trainings name."""
+    keys = ("method", "device", "device_name", "versions", "code_sha256", "training")
+    parts = [{key: description[key] for key in keys} for description in descriptions]
+    found = {json.dumps(part, sort_keys=True): part for part in parts}
     return [found[key] for key in sorted(found)]
+
+
+def smaller_batches(descriptions: list[dict]) -> list[dict]:
+    """Return the trainings whose batches were smaller than configured, for lack of memory."""
+    found = []
+    for description in descriptions:
+        configured = description["training"]["batch_size"]
+        used = description.get("batch_size_used", configured)  # the first checkpoints don't say
+        if used != configured:
+            keys = ("dataset", "training_set", "method", "seed")
+            latent_dim = description["arguments"]["latent_dim"]
+            named = {key: description[key] for key in keys}
+            found.append(named | {"latent_dim": latent_dim, "batch_size_used": used})
+    return found
 
 
 def record_provenance(
@@ -81,12 +97,14 @@ def record_provenance(
     output: Path,
 ) -> None:
     """Write the record as JSON."""
+    descriptions = [checkpoint_description(path) for path in checkpoints]
     record = {
         "command": f"snakemake --cores all --configfile {configfiles}",
         "code": {"version": medae.__version__, **git_state(Path(__file__).parent)},
         "packages": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
         "hardware": machine(),
-        "trainings": training_descriptions(checkpoints),
+        "trainings": distinct_trainings(descriptions),
+        "trained_with_smaller_batches": smaller_batches(descriptions),
         "stages": stage_times(benchmarks),
         "configuration": configuration,
     }

@@ -2,7 +2,8 @@
 
 Inputs: the packed dataset and one checkpoint per seed. Outputs per seed: `scores.tsv` (split, id,
 label, score, reconstruction_error), `latents.h5` (train and test, N × d) and `maps.h5` (anomaly
-maps and reconstructions of the test images).
+maps and reconstructions of the test images). When the device's memory doesn't suffice, batches get
+smaller, which changes no score beyond rounding.
 Fails when a checkpoint is damaged or does not fit the dataset.
 """
 
@@ -10,13 +11,14 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import pandas as pd
 import torch
 
 from medae.checkpoints import load_checkpoint
 from medae.errors import InputError
 from medae.files import atomic_path, write_table
+from medae.hdf5 import new_hdf5
 from medae.packed import PackedDataset, read_packed
+from medae.score_files import score_table
 from medae.scoring import score_batches
 from medae.torch_setup import make_deterministic, select_device
 
@@ -41,21 +43,21 @@ def score_model(
             f"'{data.attributes['dataset']}'. Delete the checkpoint and run the workflow again."
         )
     splits = {
-        "train": (data.train_images, data.train_ids, 0),
-        "test": (data.test_images, data.test_ids, data.test_labels),
+        "train": (data.train_images, data.train_ids),
+        "test": (data.test_images, data.test_ids),
     }
-    frames = []
+    found = []
     with (
         atomic_path(latents) as latents_path,
         atomic_path(maps) as maps_path,
-        h5py.File(latents_path, "w") as latents_file,
-        h5py.File(maps_path, "w") as maps_file,
+        new_hdf5(latents_path) as latents_file,
+        new_hdf5(maps_path) as maps_file,
     ):
         shape = data.test_images.shape
         all_maps = maps_file.create_dataset("maps", (shape[0], *shape[2:]), "f4")
         all_reconstructions = maps_file.create_dataset("reconstructions", shape, "f4")
         maps_file.create_dataset("ids", data=data.test_ids, dtype=TEXT)
-        for split, (images, ids, labels) in splits.items():
+        for split, (images, ids) in splits.items():
             scores = np.empty(len(images))
             z_shape = (len(images), description["arguments"]["latent_dim"])
             z = latents_file.create_dataset(split, z_shape, "f4")
@@ -66,9 +68,9 @@ def score_model(
                 if split == "test":
                     all_maps[batch.rows] = batch.maps
                     all_reconstructions[batch.rows] = batch.reconstructions
-            frame = {"split": split, "id": ids, "label": labels, "score": scores}
-            frames.append(pd.DataFrame(frame).assign(reconstruction_error=scores))
-    write_table(pd.concat(frames), table)
+            found.append(scores)
+    errors = np.concatenate(found)
+    write_table(score_table(data, scores=errors, errors=errors), table)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Select example images of one dataset by rule, and collect what every setting makes of them.
 
-Of each class of the test images those with the lowest, the median and the highest score of one
-reference setting are taken, so that nobody picks the nice ones. The median of n images is at
+Of each class of the published test set the images with the lowest, the median and the highest score
+of one reference setting are taken, so that nobody picks the nice ones. The median of n images is at
 position (n - 1) // 2 by ascending score; equal scores are ordered by id. An image of a class of
 fewer than three has several of these roles, and appears once for each.
 
 Inputs: `packed`, the dataset; `scores` and `maps`, one scores.tsv and one maps.h5 per setting.
-Parameters: `settings`, {method, latent_dim} of each, in their order; `reference`, one of them.
+Parameters: `settings`, {method, latent_dim} of each, in their order, 0 without a latent size;
+`reference`, one of them.
 Output: `examples`, an HDF5 file with /ids, /labels, /roles, /scores (of the reference), /images
 (N×C×H×W in [-1, 1]), /masks (N×H×W, if there are any) and a group {method}/d{latent_dim} for each
 setting, with /reconstructions, /maps and attribute `scores`. Attribute `reference`: its group.

@@ -1,12 +1,14 @@
-"""Tabulate the methods at one latent dimension, in the form of Table 2 of the paper, with tests.
+"""Tabulate methods and baselines, in the form of Table 2 of the paper, with tests.
 
-Inputs: the collected table of metrics, and the tables of bootstrap intervals, one per dataset.
+Inputs: the collected table of metrics, of which the rows with all training images are used, and the
+tables of bootstrap intervals, one per dataset.
 Parameters: `names` and `methods`, the display names of datasets and methods, in table order;
-`latent_dim` of all methods; `notes`, sentences that the description ends with.
+`latent_dim` of all methods that have one; `notes`, sentences that the description ends with.
 Outputs: the table as Markdown and as an HTML page, both followed by the intervals and tests; as
-LaTeX (needs the package booktabs); and as a TSV with a row per method, dataset and metric,
-unrounded, in percent, differences in percentage points. The last row of the table is an oracle,
-the autoencoder at each dataset's best d by test AUC; it takes no part in the tests.
+LaTeX (needs the package booktabs); and as a TSV with a row per method, dataset, metric and split,
+unrounded, in percent, differences in percentage points. After the networks comes an oracle, the
+autoencoder at each dataset's best d by test AUC, which takes no part in the tests; then the
+baselines. The leak-free split is left out where it is the published one.
 Fails when no method has results, a dataset has no display name, or intervals are no such table.
 """
 
@@ -17,18 +19,21 @@ from pathlib import Path
 
 import pandas as pd
 
+from medae.baselines import BASELINES
 from medae.comparison import (
     ORACLE,
     add_statistics,
     compared_rows,
     oracle_dimensions,
     read_intervals,
+    row_labels,
 )
 from medae.files import read_table, write_table, write_text
-from medae.metrics import PUBLISHED_SPLIT
+from medae.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.tables import (
     MISSING,
     TABLE_METRICS,
+    distinct_splits,
     html_table,
     make_grid,
     markdown_table,
@@ -40,13 +45,14 @@ from medae.tables import (
 )
 
 ORACLE_NAME = "AE[d_optimal] (oracle: d by test AUC)"
-CAPTION = "Anomaly detection by autoencoder methods."
+CAPTION = "Anomaly detection by autoencoder methods and baselines."
 LABEL = "tab:methods"
 PERCENT = ["mean", "std", "low", "high"]
 POINTS = ["difference", "difference_low", "difference_high"]
-HEADER = ["Dataset", "Metric", "Method", "d", "Value", "95 % interval", "Difference to AE"]
-HEADER += ["95 % interval", "p (Holm)"]
-ALIGN = "lllrrcrcr"
+HEADER = ["Metric", "Method", "d", "Value", "95 % interval", "Difference to AE", "95 % interval"]
+HEADER += ["p (Holm)"]
+ALIGN = "llrrcrcr"
+TEST_SETS = {PUBLISHED_SPLIT: "published test set", LEAK_FREE_SPLIT: "leak-free test set"}
 
 
 def tabulate_methods(
@@ -64,62 +70,76 @@ def tabulate_methods(
 ) -> None:
     """Write the four forms of the table."""
     rows = read_table(metrics)
-    summary = summarise(rows[rows["split"] == PUBLISHED_SPLIT])
-    oracle = oracle_dimensions(summary)
+    summary = summarise(rows[rows["training_set"] == "all"])
+    oracle = oracle_dimensions(summary[summary["split"] == PUBLISHED_SPLIT])
     cells = compared_rows(summary, latent_dim=latent_dim, oracle=oracle)
     cells = cells[cells["metric"].isin(list(TABLE_METRICS))]
-    labels = {**methods, ORACLE: ORACLE_NAME}
+    labels = row_labels(methods, oracle=ORACLE_NAME)
     labels = {key: label for key, label in labels.items() if key in set(cells["method"])}
     grid = make_grid(cells, row="method", row_title="Method", rows=labels, names=names)
-    grid = replace(grid, notes=(describe_rows(latent_dim, oracle, names=names), *notes))
+    about = describe_rows(latent_dim, oracle, names=names, methods=list(labels))
+    grid = replace(grid, notes=(about, *notes))
     cells = cells.assign(row=cells["method"].map({key: place for place, key in enumerate(labels)}))
     statistics = add_statistics(
-        cells[cells["row"].notna()],
+        distinct_splits(cells[cells["row"].notna()]),
         compared_rows(read_intervals(intervals), latent_dim=latent_dim, oracle=oracle),
     )
     text = describe_statistics(statistics, latent_dim, names=names)
-    lines = printed_rows(statistics, names=names, labels=labels)
-    escaped = [[escape(cell) for cell in line] for line in lines]
-    after = f"\n<h2>Statistics</h2><p>{escape(text)}</p>\n{html_table(HEADER, escaped, ALIGN)}"
-    below = f"\n## Statistics\n\n{text}\n\n{markdown_table(HEADER, lines, ALIGN)}"
+    after, below = f"\n<h2>Statistics</h2><p>{escape(text)}</p>", f"\n## Statistics\n\n{text}\n"
+    for title, lines in printed_tables(statistics, names=names, labels=labels).items():
+        escaped = [[escape(cell) for cell in line] for line in lines]
+        after += f"\n<h3>{escape(title)}</h3>\n{html_table(HEADER, escaped, ALIGN)}"
+        below += f"\n### {title}\n\n{markdown_table(HEADER, lines, ALIGN)}"
     write_text(render_markdown(grid) + below, markdown)
     write_text(render_latex(grid, caption=CAPTION, label=LABEL), latex)
     write_text(render_html(grid, title=CAPTION, after=after), html)
     write_table(percent_rows(statistics, names=names), table)
 
 
-def describe_rows(latent_dim: int, oracle: Mapping[str, int], *, names: Mapping[str, str]) -> str:
-    """Return the sentences about the methods' d, and the oracle's, if there is one."""
-    if not oracle:
-        return f"All methods have latent dimension d = {latent_dim}."
-    best = ", ".join(f"{names[key]} d = {oracle[key]}" for key in names if key in oracle)
-    return (
-        f"All methods have latent dimension d = {latent_dim}, except AE[d_optimal], an oracle: the "
-        f"d with the best mean test AUC, so chosen with the test labels ({best})."
-    )
+def describe_rows(
+    latent_dim: int,
+    oracle: Mapping[str, int],
+    *,
+    names: Mapping[str, str],
+    methods: Sequence[str],
+) -> str:
+    """Return the sentences about the rows' d, the oracle, and the baselines, if there are any."""
+    text = f"All methods with a latent dimension have d = {latent_dim}"
+    if oracle:
+        best = ", ".join(f"{names[key]} d = {oracle[key]}" for key in names if key in oracle)
+        text += (
+            ", except AE[d_optimal], an oracle: the d with the best mean AUC on the published test "
+            f"set, so chosen with the test labels ({best})"
+        )
+    if set(methods) & set(BASELINES):
+        text += ". The last rows are baselines without a network"
+    return f"{text}."
 
 
 def describe_statistics(
     statistics: pd.DataFrame, latent_dim: int, *, names: Mapping[str, str]
 ) -> str:
-    """Return the sentences that go with the table of statistics."""
+    """Return the sentences that go with the tables of statistics."""
     known = statistics[statistics["low"].notna()]
+    firsts = known.drop_duplicates(["dataset", "split"])
+    firsts = sort_rows(firsts, by=["dataset", "split"], names=names)
     units = []
-    for key, name in names.items():
-        for first in known[known["dataset"] == key].head(1).itertuples():
-            grouped = first.n_groups < first.n_normal + first.n_abnormal
-            units.append(f"{name}: {first.n_groups:.0f} {'groups of ' * grouped}images")
+    for first in firsts.itertuples():
+        grouped = first.n_groups < first.n_normal + first.n_abnormal
+        name = f"{names[first.dataset]}{', leak-free' * (first.split == LEAK_FREE_SPLIT)}"
+        units.append(f"{name}: {first.n_groups:.0f} {'groups of ' * grouped}images")
     replicates = ", ".join(f"{count:.0f}" for count in sorted(set(known["replicates"])))
     sentences = [
         f"Intervals are percentiles of {replicates} bootstrap replicates over the test images "
-        f"({'; '.join(units)}); in each of them a metric is averaged over the seeds. The networks "
-        "stay as they were trained."
+        f"({'; '.join(units)}). Images of one patient are drawn together or, where patients are "
+        "not known, copies of one image. In each replicate a metric is averaged over the seeds. "
+        "Nothing is trained anew."
     ]
     if statistics["p_holm"].notna().any():
         sentences.append(
             f"Differences to the AE with d = {latent_dim} are in percentage points; p is two-sided "
-            "and paired (the same replicates for both), with Holm's correction over the methods of "
-            "a dataset and metric."
+            "and paired (the same replicates for both), with Holm's correction over all methods "
+            "and baselines of one dataset, metric and test set."
         )
     if (statistics["method"] == ORACLE).any():
         sentences.append(
@@ -131,33 +151,34 @@ def describe_statistics(
 
 def percent_rows(statistics: pd.DataFrame, *, names: Mapping[str, str]) -> pd.DataFrame:
     """Return the rows of the TSV, in the table's order."""
-    rows = sort_rows(statistics, by=["row", "dataset", "metric"], names=names)
+    rows = sort_rows(statistics, by=["row", "dataset", "metric", "split"], names=names)
     scaled = {f"{key}_percent": 100 * rows[key] for key in PERCENT}
     scaled |= {f"{key}_points": 100 * rows[key] for key in POINTS}
-    keys, rest = ["method", "latent_dim", "dataset", "metric"], ["p_value", "p_holm", "n_seeds"]
-    rest += ["n_normal", "n_abnormal", "replicates", "n_groups"]
-    return rows.assign(**scaled)[[*keys, *scaled, *rest]]
+    keys = ["method", "latent_dim", "dataset", "metric", "split"]
+    rest = ["p_value", "p_holm", "n_seeds", "n_train", "n_normal", "n_abnormal", "replicates"]
+    return rows.assign(**scaled)[[*keys, *scaled, *rest, "n_groups"]]
 
 
-def printed_rows(
+def printed_tables(
     statistics: pd.DataFrame, *, names: Mapping[str, str], labels: Mapping[str, str]
-) -> list[list[str]]:
-    """Return the cells of each row as the tables print them, in the order of HEADER."""
-    rows = sort_rows(statistics, by=["dataset", "metric", "row"], names=names)
-    return [
-        [
-            names[cell.dataset],
+) -> dict[str, list[list[str]]]:
+    """Return a title and the printed rows, in the order of HEADER, of each dataset and split."""
+    rows = sort_rows(statistics, by=["dataset", "split", "metric", "row"], names=names)
+    tables: dict[str, list[list[str]]] = {}
+    for cell in rows.itertuples():
+        line = [
             TABLE_METRICS[cell.metric][0],
             labels[cell.method],
-            str(cell.latent_dim),
+            str(cell.latent_dim or MISSING),
             in_percent(cell.mean),
             in_percent(cell.low, cell.high),
             in_percent(cell.difference, sign="+"),
             in_percent(cell.difference_low, cell.difference_high, sign="+"),
             format_probability(cell.p_holm),
         ]
-        for cell in rows.itertuples()
-    ]
+        title = f"{names[cell.dataset]}, {TEST_SETS[cell.split]}"
+        tables.setdefault(title, []).append(line)
+    return tables
 
 
 def in_percent(*fractions: float, sign: str = "") -> str:

@@ -1,8 +1,8 @@
-"""What the table and the figure of methods compare: every method at one d, and the best AE.
+"""What the table and the figure of methods compare: networks, the best AE, and baselines.
 
-The AE with the best d is an oracle: its d is chosen by the test labels, as in the paper's Table 2,
-so its numbers are an upper bound and not what a user would get. Its rows have the key ORACLE in
-place of the method's.
+Networks and PCA are at one d, the other baselines have none. The AE with the best d is an oracle:
+its d is chosen by the test labels, as in the paper's Table 2, so its numbers are an upper bound and
+not what a user would get. Its rows have the key ORACLE in place of the method's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from medae.baselines import BASELINES
 from medae.errors import InputError
 from medae.files import read_table
 from medae.intervals import INTERVAL_COLUMNS, holm
@@ -24,8 +25,8 @@ def oracle_dimensions(summary: pd.DataFrame) -> dict[str, int]:
     """Return each dataset's d with the highest mean test AUC of the autoencoder; of ties the least.
 
     `summary` has the columns dataset, method, latent_dim, metric and mean, which are those of
-    `summarise` and of the paper's values. Datasets with fewer than two d, where nothing was chosen,
-    are left out.
+    `summarise` (give its rows of one split) and of the paper's values. Datasets with fewer than two
+    d, where nothing was chosen, are left out.
     """
     chosen = summary[(summary["method"] == AUTOENCODER) & (summary["metric"] == "auc")]
     chosen = chosen.sort_values(["mean", "latent_dim"], ascending=[False, True])
@@ -36,14 +37,23 @@ def oracle_dimensions(summary: pd.DataFrame) -> dict[str, int]:
 def compared_rows(
     table: pd.DataFrame, *, latent_dim: int, oracle: Mapping[str, int]
 ) -> pd.DataFrame:
-    """Return the rows of `table` at `latent_dim`, then those of the oracle, with method ORACLE.
+    """Return the rows of `table` at `latent_dim` or without d, then the oracle's, as ORACLE.
 
     `table` has the columns dataset, method and latent_dim; `oracle` is that of `oracle_dimensions`.
     """
     best = table["latent_dim"] == table["dataset"].map(oracle)
     best &= table["method"] == AUTOENCODER
-    at_one_dim = table[table["latent_dim"] == latent_dim]
+    at_one_dim = table[table["latent_dim"].isin([latent_dim, 0])]
     return pd.concat([at_one_dim, table[best].assign(method=ORACLE)], ignore_index=True)
+
+
+def row_labels(methods: Mapping[str, str], *, oracle: str) -> dict[str, str]:
+    """Return the display names of methods and, as `oracle`, of the oracle, in the rows' order.
+
+    Networks come first, then the oracle, then the baselines.
+    """
+    networks = {key: name for key, name in methods.items() if key not in BASELINES}
+    return {**networks, ORACLE: oracle, **methods}
 
 
 def read_intervals(paths: Sequence[Path]) -> pd.DataFrame:
@@ -65,13 +75,14 @@ def add_statistics(cells: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
 
     `cells` are rows of `summarise` and `drawn` those of the tables of intervals, both through
     `compared_rows`. Tests are kept where the reference of the bootstrap, the setting without a
-    difference, is the autoencoder of this table, and never for the oracle.
+    difference, is the autoencoder of this table, and never for the oracle. A family of Holm's
+    correction is all tests of one dataset, split and metric.
     """
     joined = cells.merge(drawn.drop(columns="value"), on=SETTING, how="left", validate="1:1")
     reference = drawn[(drawn["method"] == AUTOENCODER) & drawn["difference"].isna()]
     tested = joined["dataset"].isin(reference["dataset"]) & (joined["method"] != ORACLE)
     joined.loc[~tested, TESTS] = float("nan")
     joined["p_holm"] = float("nan")
-    for _, family in joined[joined["p_value"].notna()].groupby(["dataset", "metric"]):
+    for _, family in joined[joined["p_value"].notna()].groupby(["dataset", "split", "metric"]):
         joined.loc[family.index, "p_holm"] = holm(family["p_value"])
     return joined

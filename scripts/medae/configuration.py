@@ -52,12 +52,14 @@ def _inconsistencies(config: dict) -> list[str]:
     ]
     reference = config["figures"]["reference"]
     if not any(
-        reference["method"] in block["methods"] and reference["latent_dim"] in block["latent_dims"]
+        reference["method"] in block["methods"]
+        and reference["latent_dim"] in block["latent_dims"]
+        and "all" in block.get("training_sets", ["all"])
         for block in config["grid"]
     ):
         faults.append(
             f"figures.reference is {reference['method']} with latent_dim {reference['latent_dim']},"
-            " which the grid does not train; name one of its settings"
+            " which the grid does not train on all images; name one of its settings"
         )
     for block in config["grid"]:
         if any(isinstance(size, float) for size in block["latent_dims"]):

@@ -5,8 +5,9 @@ nothing global is left behind.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -17,10 +18,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
+from medae.baselines import BASELINES
 from medae.errors import InputError
 from medae.files import atomic_path, read_table
 from medae.methods import REGISTRY
-from medae.tables import summarise
+from medae.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.tables import count_test_images, distinct_splits, summarise
 
 PAGE_WIDTH = 6.9  # inches; the text width of a two-column page, so that fonts print at their size
 PANEL_WIDTH = 3.3  # inches; one column of that page
@@ -29,9 +32,14 @@ FONT_SIZE = 7  # points; the smallest text anywhere
 # Okabe and Ito's palette for colour-blind readers, https://jfly.uni-koeln.de/color/
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, ORANGE, BLACK = "#56B4E9", "#E69F00", "#000000"
-PAIRS = [(BLUE, BLACK), (VERMILLION, GREEN), (PURPLE, ORANGE), (SKY, "0.5")]  # ours, published
+PAIRS = [(BLUE, BLACK), (VERMILLION, GREEN), (PURPLE, ORANGE), (SKY, "0.5")]  # ours, paper's
 NORMAL_TRAIN, NORMAL, ABNORMAL = SKY, BLUE, VERMILLION
 
+METRICS = {"auc": "AUC (%)", "ap": "AP (%)"}
+PIXEL_METRICS = {"ap_pix": r"AP$_{\mathrm{pix}}$ (%)", "dice_max": "⌈Dice⌉ (%)"}
+LABELS = METRICS | PIXEL_METRICS
+COUNTED = "numbers: normal + abnormal test images"
+Cell = tuple[str, str] | None
 
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same text width on every machine
@@ -83,18 +91,23 @@ def save_figure(figure: Figure, *, pdf: Path, png: Path) -> None:
         )
 
 
-def read_metrics(path: Path) -> pd.DataFrame:
-    """Read `metrics.tsv`, the rows of the published test split.
+def read_metrics(path: Path, *, leak_free: bool = False) -> pd.DataFrame:
+    """Read `metrics.tsv`: the rows with all training images on the published test set.
 
-    Raises InputError when the file is no table, or has no such rows.
+    With `leak_free` also those on the leak-free test set, where it is another one. Raises
+    InputError when the file is no table, or has no published rows.
     """
     metrics = read_table(path)
-    if "split" not in metrics or not (metrics["split"] == "published").any():
-        raise InputError(
-            f"The table {path} has no metrics of the split 'published', so nothing can be drawn. "
-            "Delete it and run the workflow again; it will be made anew."
-        )
-    return metrics[metrics["split"] == "published"]
+    if {"split", "training_set"} <= set(metrics):
+        metrics = metrics[metrics["training_set"] == "all"]
+        if (metrics["split"] == PUBLISHED_SPLIT).any():
+            metrics = distinct_splits(metrics)
+            return metrics if leak_free else metrics[metrics["split"] == PUBLISHED_SPLIT]
+    raise InputError(
+        f"The table {path} has no metrics of the split '{PUBLISHED_SPLIT}' with all training "
+        "images, so nothing can be drawn. Delete it and run the workflow again; it will be made "
+        "anew."
+    )
 
 
 def dataset_order(metrics: pd.DataFrame, names: dict[str, str]) -> list[str]:
@@ -103,9 +116,12 @@ def dataset_order(metrics: pd.DataFrame, names: dict[str, str]) -> list[str]:
 
 
 def swept_methods(metrics: pd.DataFrame) -> list[str]:
-    """Return the methods with at least two latent sizes, or all of them when there is none."""
-    sizes = metrics.groupby("method", sort=False)["latent_dim"].nunique()
-    return list(sizes.index[sizes > 1]) or list(sizes.index)
+    """Return the networks with at least two latent sizes, or all without any, then PCA."""
+    with_size = metrics[metrics["latent_dim"] > 0]
+    sizes = with_size.groupby("method", sort=False)["latent_dim"].nunique()
+    networks = sizes[~sizes.index.isin(list(BASELINES))]
+    chosen = list(networks.index[networks > 1]) or list(networks.index)
+    return chosen + [key for key in sizes.index if key in BASELINES]
 
 
 def over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -123,20 +139,25 @@ def draw_sweep(
     color: str,
     label: str,
     marker: str = "o",
+    line: str = "-",
     scale: float = 1.0,
 ) -> None:
-    """Draw `value` times `scale` against the latent size: mean, ± std band, faint single seeds."""
+    """Draw `value` times `scale` against the latent size: mean, ± std band, faint single seeds.
+
+    `marker` and `line` are matplotlib's marker and line style.
+    """
     summary = scale * over_seeds(metrics)
     low, high = summary["mean"] - summary["std"], summary["mean"] + summary["std"]
     axes.fill_between(summary.index, low, high, color=color, alpha=0.2, linewidth=0)
     points = metrics["latent_dim"], scale * metrics["value"]
     axes.scatter(*points, s=5, color=color, alpha=0.35, linewidth=0)
-    axes.plot(summary["mean"], f"{marker}-", color=color, label=label, zorder=3)
+    style = {"marker": marker, "linestyle": line, "zorder": 3}
+    axes.plot(summary["mean"], color=color, label=label, **style)
 
 
-def draw_published(axes: Axes, published: pd.DataFrame, *, color: str, label: str) -> None:
-    """Draw published means with error bars (columns latent_dim, mean, std) just beside ours."""
-    sizes, mean, std = (published[key] for key in ("latent_dim", "mean", "std"))
+def draw_paper(axes: Axes, paper: pd.DataFrame, *, color: str, label: str) -> None:
+    """Draw the paper's means with error bars (columns latent_dim, mean, std) just beside ours."""
+    sizes, mean, std = (paper[key] for key in ("latent_dim", "mean", "std"))
     axes.errorbar(
         sizes,
         mean,
@@ -172,19 +193,45 @@ def seeds_note(metrics: pd.DataFrame) -> str:
 
 
 def method_name(method: str) -> str:
-    """Return the display name of a method."""
-    return REGISTRY[method].display_name if method in REGISTRY else method
+    """Return the display name of a method or baseline."""
+    known = {**REGISTRY, **BASELINES}
+    return known[method].display_name if method in known else method
 
 
 def image_counts(metrics: pd.DataFrame) -> str:
-    """Return how many test images the metrics of one dataset rest on."""
-    first = metrics.iloc[0]
-    return f"{int(first['n_normal'])} normal, {int(first['n_abnormal'])} abnormal"
+    """Return how many test images the metrics of one dataset rest on; a line per split.
+
+    The numbers are of normal and of abnormal images, which the legend has to say (COUNTED).
+    """
+    (splits,) = count_test_images(metrics).values()
+    lines = ["{} + {} images".format(*splits[PUBLISHED_SPLIT])]
+    if LEAK_FREE_SPLIT in splits:
+        lines.append("leak-free: {} + {}".format(*splits[LEAK_FREE_SPLIT]))
+    return "\n".join(lines)
+
+
+def chance_levels(metrics: pd.DataFrame, metric: str) -> dict[str, float]:
+    """Return by split what a random score has of auc or ap on one dataset's images (0–1).
+
+    Other metrics have no such level here; equal levels of both splits are given once.
+    """
+    splits = next(iter(count_test_images(metrics).values()), {})
+    match metric:
+        case "auc":
+            return {PUBLISHED_SPLIT: 0.5}
+        case "ap":
+            return {key: bad / (normal + bad) for key, (normal, bad) in splits.items()}
+    return {}
+
+
+def plain(text: str) -> str:
+    """Return a user's text so that matplotlib takes no part of it for a formula."""
+    return text.replace("$", r"\$")
 
 
 def set_title(axes: Axes, title: str, *, note: str) -> None:
-    """Put a title above `axes`, and a note in small print under the title."""
-    axes.set_title(title, fontweight="bold", pad=14)
+    """Put a plain title above `axes`, and a note in small print, of any lines, under the title."""
+    axes.set_title(plain(title), fontweight="bold", pad=5 + 9 * (1 + note.count("\n")))
     offset = {"xytext": (0, 4), "textcoords": "offset points"}
     axes.annotate(note, (0.5, 1), xycoords="axes fraction", ha="center", **offset)
 
@@ -216,12 +263,53 @@ def grid_shape(panels: int, *, columns: int) -> tuple[int, int]:
     return rows, math.ceil(panels / rows)
 
 
-def metric_rows(
-    datasets: list[str], metrics: Iterable[str], *, columns: int
-) -> list[list[tuple[str, str]]]:
-    """Return rows of cells (dataset, metric): of up to `columns` datasets each metric in turn."""
+def arrange_metrics(metrics: pd.DataFrame, names: dict[str, str]) -> list[list[Cell]]:
+    """Return rows of cells (dataset, metric) of equal length; None where nothing stands.
+
+    Of up to four datasets in a row each of METRICS in turn, of a single dataset side by side; then
+    the PIXEL_METRICS of the datasets that have any.
+    """
+    datasets = dataset_order(metrics, names)
+    columns = grid_shape(len(datasets), columns=4)[1]
     blocks = [datasets[start : start + columns] for start in range(0, len(datasets), columns)]
-    return [[(key, metric) for key in block] for block in blocks for metric in metrics]
+    rows: list[list[Cell]]
+    rows = [[(key, metric) for key in block] for block in blocks for metric in METRICS]
+    if len(datasets) == 1:
+        columns = len(METRICS)
+        rows = [[cell for row in rows for cell in row]]
+    masked = dataset_order(metrics[metrics["metric"].isin(list(PIXEL_METRICS))], names)
+    pixels = [(key, metric) for key in masked for metric in PIXEL_METRICS]
+    rows += [pixels[start : start + columns] for start in range(0, len(pixels), columns)]
+    return [row + [None] * (columns - len(row)) for row in rows]
+
+
+def add_panels(
+    figure: Figure,
+    rows: list[list[Cell]],
+    *,
+    metrics: pd.DataFrame,
+    names: dict[str, str],
+    heights: Sequence[float] | None = None,
+) -> dict[tuple[str, str], Axes]:
+    """Add axes for the cells of `arrange_metrics`, labelled "{dataset} {metric}", with titles.
+
+    `heights` are those of the rows, in any unit. A title names the dataset and its test images; a
+    panel has none where the panel above it is the same dataset's.
+    """
+    grid = figure.add_gridspec(len(rows), len(rows[0]), height_ratios=heights)
+    panels = {}
+    for (above, row), i in zip(
+        pairwise([[None] * len(rows[0]), *rows]), range(len(rows)), strict=True
+    ):
+        for j, cell in enumerate(row):
+            if cell is None:
+                continue
+            key, metric = cell
+            panels[cell] = figure.add_subplot(grid[i, j], label=f"{key} {metric}")
+            if above[j] is None or above[j][0] != key:
+                counts = image_counts(metrics[metrics["dataset"] == key])
+                set_title(panels[cell], names[key], note=counts)
+    return panels
 
 
 def as_picture(image: np.ndarray) -> np.ndarray:

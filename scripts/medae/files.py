@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and the one dialect of tables."""
 
 import csv
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it replaces `path` when the block succeeds.
 
     The temporary file is removed when the block fails, so nothing half-written remains; its name
-    is unique, so two writers of the same `path` don't mix.
+    is unique, so two writers of the same `path` don't mix. An OSError of the block that names no
+    file, as on a full disk, gets the name of `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,9 +34,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp makes files private; results are to be shared
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and not error.filename:
+            error.filename = str(path)
         raise
+
+
+def check_writable(folder: Path) -> None:
+    """Raise PermissionError for the first folder at or below `folder` that cannot be written to."""
+    for place, _, _ in os.walk(folder):
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), place)
 
 
 def write_text(text: str, path: Path) -> None:
@@ -62,7 +73,13 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises InputError when the file is missing or not a table.
     """
     try:
-        return pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""])
+        return pd.read_csv(
+            path,
+            sep="\t",
+            keep_default_na=False,
+            na_values=[""],
+            lineterminator="\n",  # names of files may hold other ends of lines
+        )
     except (OSError, ValueError) as error:
         raise InputError(
             f"Cannot read the table {path}: {error}. Delete it and run the workflow again; "

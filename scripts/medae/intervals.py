@@ -1,6 +1,6 @@
 """Bootstrap over test images: intervals of metrics, and paired tests of two settings.
 
-Images of one group (a patient, or copies of one image) are not independent, so whole groups are
+Images of one group (a patient's, or copies of one image) are not independent, so whole groups are
 drawn, with replacement. A replicate is a vector of weights, how often each group was drawn, and is
 used for all settings and seeds alike: that pairs them. The networks stay as they were trained, so
 an interval tells what other test images would change, not what another training would.
@@ -20,6 +20,7 @@ from medae.errors import InputError
 
 INTERVAL_COLUMNS = [
     "dataset",
+    "training_set",
     "method",
     "latent_dim",
     "split",

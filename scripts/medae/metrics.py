@@ -14,19 +14,25 @@ from medae.errors import InputError
 
 METRIC_COLUMNS = [
     "dataset",
+    "training_set",
     "method",
     "latent_dim",
     "seed",
     "split",
     "metric",
     "value",
+    "n_train",
     "n_normal",
     "n_abnormal",
 ]
-"""Columns of the tables of metrics; n_normal and n_abnormal count test images."""
+"""Columns of the tables of metrics: latent_dim is 0 for a method without one, n_train counts the
+training images that were used, n_normal and n_abnormal test images."""
 
 PUBLISHED_SPLIT = "published"
 """Value of column `split` for metrics on the test images that the dataset's authors chose."""
+
+LEAK_FREE_SPLIT = "leak_free"
+"""Value of column `split` for metrics on those of them that have no twin in training."""
 
 
 @dataclass(frozen=True)

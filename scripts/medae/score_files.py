@@ -1,4 +1,4 @@
-"""What reads the files that scoring leaves per model, checked against the packed dataset."""
+"""The files that scoring leaves per model; reading checks them against the packed dataset."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +8,42 @@ import numpy as np
 import pandas as pd
 
 from medae.errors import InputError
-from medae.files import read_table
+from medae.files import atomic_path, read_table
 from medae.packed import PackedDataset
 
 SCORE_COLUMNS = ["split", "id", "label", "score", "reconstruction_error"]
+
+
+def score_table(
+    data: PackedDataset, *, scores: np.ndarray, errors: np.ndarray | None
+) -> pd.DataFrame:
+    """Return the table of scores of the training images, then the test images, of `data`.
+
+    `scores` and `errors` (reconstruction errors, or None where nothing is reconstructed) have
+    shape (images of both splits,).
+    """
+    n_train, n_test = len(data.train_ids), len(data.test_ids)
+    return pd.DataFrame(
+        {
+            "split": np.repeat(["train", "test"], [n_train, n_test]),
+            "id": [*data.train_ids, *data.test_ids],
+            "label": np.concatenate([np.zeros(n_train, dtype=int), data.test_labels]),
+            "score": scores,
+            "reconstruction_error": errors,
+        },
+        columns=SCORE_COLUMNS,
+    )
+
+
+def write_maps(
+    path: Path, data: PackedDataset, *, maps: np.ndarray, reconstructions: np.ndarray | None
+) -> None:
+    """Write anomaly maps N × H × W and reconstructions N × C × H × W of the test images."""
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.create_dataset("ids", data=data.test_ids, dtype=h5py.string_dtype())
+        file["maps"] = maps.astype(np.float32)
+        if reconstructions is not None:
+            file["reconstructions"] = reconstructions.astype(np.float32)
 
 
 def read_scores(path: Path, truth: PackedDataset) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from medae.torch_setup import is_out_of_memory, smaller_batch
 from medae.training import normalise
 
 
@@ -38,20 +39,36 @@ def score_batches(
     """Yield the scores of uint8 images N × C × H × W, batch by batch in their order.
 
     The model must be in evaluation mode, so that an image's score does not depend on its batch;
-    raises ValueError otherwise.
+    raises ValueError otherwise. When memory runs out the batches go on half as large; InputError
+    when a single image is too much.
     """
     if model.training:
         raise ValueError("score_batches needs a model in evaluation mode")
-    for start in range(0, len(images), batch_size):
+    start = 0
+    while start < len(images):
         rows = slice(start, start + batch_size)
-        batch = normalise(torch.from_numpy(images[rows]).to(device))
-        latents = model.encode(batch)
-        reconstructions = model.decode(latents)
-        maps = anomaly_map(batch, reconstructions)
-        yield Scores(
-            rows=rows,
-            latents=latents.cpu().numpy(),
-            reconstructions=reconstructions.cpu().contiguous().numpy(),
-            maps=maps.cpu().numpy(),
-            scores=maps.cpu().double().mean(dim=(1, 2)).numpy(),  # MPS has no float64
-        )
+        try:
+            scores = _score(model, images, rows, device)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            scores = None
+        if scores is None:  # outside the handler, which keeps what the failed batch had allocated
+            batch_size = smaller_batch(batch_size, least=1, what="Scoring")
+            continue
+        yield scores
+        start = rows.stop
+
+
+def _score(model: nn.Module, images: np.ndarray, rows: slice, device: torch.device) -> Scores:
+    batch = normalise(torch.from_numpy(images[rows]).to(device))
+    latents = model.encode(batch)
+    reconstructions = model.decode(latents)
+    maps = anomaly_map(batch, reconstructions)
+    return Scores(
+        rows=rows,
+        latents=latents.cpu().numpy(),
+        reconstructions=reconstructions.cpu().contiguous().numpy(),
+        maps=maps.cpu().numpy(),
+        scores=maps.cpu().double().mean(dim=(1, 2)).numpy(),  # MPS has no float64
+    )

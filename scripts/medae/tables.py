@@ -1,14 +1,19 @@
-"""Tables of metrics: mean and standard deviation over seeds, and their Markdown and LaTeX."""
+"""Tables of metrics: mean and standard deviation over seeds, and their Markdown and LaTeX.
+
+A metric has two columns: on the published test set, and on the leak-free one, the test images
+without a twin in training. Where the two sets are the same there is one column.
+"""
 
 import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import numpy as np
 import pandas as pd
 
 from medae.errors import InputError
+from medae.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 
 TABLE_METRICS = {
     "auc": ("AUC", "AUC"),
@@ -18,7 +23,7 @@ TABLE_METRICS = {
 }
 """The metrics of the paper's tables, in its order, as Markdown and as LaTeX."""
 
-SETTING = ["dataset", "method", "latent_dim", "split", "metric"]
+SETTING = ["dataset", "training_set", "method", "latent_dim", "split", "metric"]
 MISSING = "–"
 HTML_STYLE = (
     "body{font-family:sans-serif;margin:1.5em}table{border-collapse:collapse}"
@@ -39,16 +44,14 @@ LATEX_SPECIALS = {
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a grid: a metric on a dataset."""
+    """One column of a grid: a metric on one of a dataset's test sets."""
 
     dataset: str
     """Display name."""
     metric: str
     """Key of TABLE_METRICS."""
-    n_normal: int
-    """Normal test images."""
-    n_abnormal: int
-    """Abnormal test images."""
+    split: str
+    """PUBLISHED_SPLIT or LEAK_FREE_SPLIT."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Grid:
 
     row_title: str
     row_labels: list[str]
+    row_groups: list[str]
+    """The name of each row's group; rows are ranked within their group."""
     columns: list[Column]
     """The columns of one dataset are neighbours."""
     mean: np.ndarray
@@ -65,6 +70,8 @@ class Grid:
     """Shape (rows, columns), percent, over seeds; nan with one seed."""
     n_seeds: np.ndarray
     """Shape (rows, columns); 0 where there is no result."""
+    images: Mapping[str, Mapping[str, tuple[int, int]]]
+    """By display name and split: numbers of normal and abnormal test images."""
     notes: tuple[str, ...] = ()
     """Sentences that the table's description ends with."""
 
@@ -72,8 +79,8 @@ class Grid:
 def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
     """Reduce a table of metrics (one row per seed) to one row per setting, split and metric.
 
-    Returns dataset, method, latent_dim, split, metric, mean, std (over seeds, ddof 1; nan with one
-    seed), n_seeds, n_normal, n_abnormal; mean and std in the unit of `value`.
+    Returns the columns SETTING, mean, std (over seeds, ddof 1; nan with one seed), n_seeds, n_train
+    (of the first seed), n_normal, n_abnormal; mean and std in the unit of `value`.
 
     Raises InputError when a seed occurs twice in a setting, or its seeds were scored on different
     numbers of test images.
@@ -96,6 +103,7 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
         mean=("value", "mean"),
         std=("value", "std"),
         n_seeds=("seed", "size"),
+        n_train=("n_train", "first"),
         n_normal=("n_normal", "first"),
         n_abnormal=("n_abnormal", "first"),
     ).reset_index()
@@ -103,6 +111,41 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
 
 def _describe(row: pd.Series) -> str:
     return ", ".join(f"{key} {row[key]}" for key in [*SETTING, "seed"] if key in row)
+
+
+def count_test_images(rows: pd.DataFrame) -> dict[str, dict[str, tuple[int, int]]]:
+    """Return the numbers of normal and abnormal test images by dataset and split.
+
+    `rows` have the columns dataset, split, n_normal and n_abnormal. Raises InputError when those
+    of one dataset and split rest on different numbers.
+    """
+    counts = rows[["dataset", "split", "n_normal", "n_abnormal"]].drop_duplicates()
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    for dataset, split, n_normal, n_abnormal in counts.itertuples(index=False):
+        splits = found.setdefault(dataset, {})
+        if split in splits:
+            raise InputError(
+                f"The settings of dataset {dataset} were scored on different numbers of test "
+                "images, so they are not comparable. Delete its scores and metrics and run the "
+                "workflow again."
+            )
+        splits[split] = int(n_normal), int(n_abnormal)
+    return found
+
+
+def distinct_splits(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of both splits, the leak-free ones only where that test set is smaller.
+
+    The leak-free test set is a part of the published one: of the same size, it is the same.
+    """
+    images = count_test_images(rows)
+    same = [key for key, sets in images.items() if _is_same(sets)]
+    leak_free = (rows["split"] == LEAK_FREE_SPLIT) & ~rows["dataset"].isin(same)
+    return rows[(rows["split"] == PUBLISHED_SPLIT) | leak_free]
+
+
+def _is_same(sets: Mapping[str, tuple[int, int]]) -> bool:
+    return sets.get(PUBLISHED_SPLIT) == sets.get(LEAK_FREE_SPLIT)
 
 
 def display_name(dataset: str, names: Mapping[str, str]) -> str:
@@ -118,10 +161,11 @@ def display_name(dataset: str, names: Mapping[str, str]) -> str:
 def sort_rows(frame: pd.DataFrame, *, by: Sequence[str], names: Mapping[str, str]) -> pd.DataFrame:
     """Return the rows sorted by the columns `by`, in the order in which tables show them.
 
-    Datasets come in the order of `names`, metrics in that of TABLE_METRICS, latent dimensions
-    descending, all else ascending.
+    Datasets come in the order of `names`, metrics in that of TABLE_METRICS, the published split
+    first, latent dimensions descending, all else ascending.
     """
     places = {
+        "split": {PUBLISHED_SPLIT: 0, LEAK_FREE_SPLIT: 1},
         "dataset": {key: place for place, key in enumerate(names)},
         "metric": {key: place for place, key in enumerate(TABLE_METRICS)},
     }
@@ -141,13 +185,15 @@ def make_grid(
     row_title: str,
     rows: Mapping[object, str],
     names: Mapping[str, str],
+    groups: Mapping[object, str] | None = None,
 ) -> Grid:
-    """Lay out a summary: rows by column `row`, columns by dataset and metric.
+    """Lay out a summary: rows by column `row`, columns by dataset, metric and split.
 
-    `summary` comes from `summarise`, with at most one line per row, dataset and metric (filter it
-    before: one split, one method or one latent dimension). `rows` maps each value of column `row`
-    to its label, in the order wanted; `names` maps each dataset's key to its display name, in the
-    order wanted. A dataset has a column for each of TABLE_METRICS that any of its rows has.
+    `summary` comes from `summarise`, with both splits and at most one line per row, dataset, metric
+    and split (filter it before: one training set, one method or one latent dimension). `rows` maps
+    each value of column `row` to its label, in the order wanted; `names` maps each dataset's key to
+    its display name, in the order wanted; `groups` maps each value of `row` to its group, without
+    it there is one. A dataset has columns for each of TABLE_METRICS that any of its rows has.
     """
     for dataset in sorted(set(summary["dataset"])):
         display_name(dataset, names)
@@ -158,33 +204,24 @@ def make_grid(
             f"{', '.join(TABLE_METRICS)} for it. Check which datasets and methods the "
             "configuration selects, and run the workflow again."
         )
-    if cells.duplicated([row, "dataset", "metric"]).any():
-        raise ValueError(f"more than one line for a {row}, dataset and metric")
-    keys = [
-        (dataset, metric)
-        for dataset in names
-        for metric in TABLE_METRICS
-        if ((cells["dataset"] == dataset) & (cells["metric"] == metric)).any()
-    ]
-    columns = []
-    for dataset, metric in keys:
-        counts = cells.loc[cells["dataset"] == dataset, ["n_normal", "n_abnormal"]]
-        if len(counts.drop_duplicates()) > 1:
-            raise InputError(
-                f"The settings of dataset {dataset} were scored on different numbers of test "
-                "images, so they are not comparable. Delete its scores and metrics and run the "
-                "workflow again."
-            )
-        columns.append(Column(names[dataset], metric, *(int(n) for n in counts.iloc[0])))
-    wide = cells.set_index([row, "dataset", "metric"])[["mean", "std", "n_seeds"]].unstack([1, 2])
+    index = ["dataset", "metric", "split"]
+    if cells.duplicated([row, *index]).any():
+        raise ValueError(f"more than one line for a {row}, dataset, metric and split")
+    images = count_test_images(cells)
+    shown = distinct_splits(cells)
+    keys = sort_rows(shown[index].drop_duplicates(), by=index, names=names)
+    keys = list(keys.itertuples(index=False, name=None))
+    wide = shown.set_index([row, *index])[["mean", "std", "n_seeds"]].unstack([1, 2, 3])
     wide = wide.reindex(index=list(rows))
     return Grid(
         row_title=row_title,
         row_labels=list(rows.values()),
-        columns=columns,
+        row_groups=[groups[key] if groups else "" for key in rows],
+        columns=[Column(names[dataset], metric, split) for dataset, metric, split in keys],
         mean=100 * wide["mean"][keys].to_numpy(dtype=float),
         std=100 * wide["std"][keys].to_numpy(dtype=float),
         n_seeds=wide["n_seeds"][keys].fillna(0).to_numpy(dtype=int),
+        images={names[key]: images[key] for key in names if key in images},
     )
 
 
@@ -212,6 +249,15 @@ def rank_cells(mean: np.ndarray) -> np.ndarray:
     return ranks
 
 
+def rank_grid(grid: Grid) -> np.ndarray:
+    """Return the ranks of all cells, as `rank_cells` gives them, each group of rows apart."""
+    groups = np.array(grid.row_groups)
+    ranks = np.zeros(grid.mean.shape, dtype=int)
+    for group in set(grid.row_groups):
+        ranks[groups == group] = rank_cells(grid.mean[groups == group])
+    return ranks
+
+
 def describe_grid(grid: Grid) -> str:
     """Return the sentences that go with a table: seeds, marks, numbers of test images."""
     seeds = sorted(set(grid.n_seeds[grid.n_seeds > 0].tolist()))
@@ -221,15 +267,55 @@ def describe_grid(grid: Grid) -> str:
         among = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
         spread = f"mean ± standard deviation over {among} seeds"
         spread += " (without ± where there is one)" if 1 in seeds else ""
-    images = {column.dataset: (column.n_normal, column.n_abnormal) for column in grid.columns}
-    counts = ", ".join(f"{name} {normal} + {bad}" for name, (normal, bad) in images.items())
     sentences = [f"Percent; {spread}."]
-    if rank_cells(grid.mean).any():
-        sentences.append("Best of a column in bold, second underlined.")
+    if rank_grid(grid).any():
+        groups = list(dict.fromkeys(grid.row_groups))
+        apart = f", {' and '.join(groups)} apart" if len(groups) > 1 else ""
+        sentences.append(f"Best of a column in bold, second underlined{apart}.")
     if any(column.metric == "dice_max" for column in grid.columns):
         sentences.append("⌈Dice⌉: best Dice over all thresholds, chosen on the test set.")
-    sentences.append(f"Test images (normal + abnormal): {counts}.")
+    sentences += describe_test_sets(grid.images)
+    if any(column.split == LEAK_FREE_SPLIT and column.metric == "ap" for column in grid.columns):
+        sentences.append(
+            "AP depends on the share of abnormal images, so it is not to be compared between the "
+            f"two test sets; by chance it is {_join_splits(grid.images, _chance)}."
+        )
     return " ".join([*sentences, *grid.notes])
+
+
+def describe_test_sets(images: Mapping[str, Mapping[str, tuple[int, int]]]) -> list[str]:
+    """Return the sentences about the numbers of test images, which are those of a grid."""
+    counts = _join_splits(images, lambda normal, abnormal: f"{normal} + {abnormal}")
+    sentences = [f"Test images (normal + abnormal): {counts}."]
+    if any(LEAK_FREE_SPLIT in sets and not _is_same(sets) for sets in images.values()):
+        sentences.append("Leak-free: the test images without a copy in training.")
+    if same := [name for name, sets in images.items() if _is_same(sets)]:
+        sentences.append(
+            f"No test image of {' or '.join(same)} has a copy in training: the published and the "
+            "leak-free test set are the same."
+        )
+    if without := [name for name, sets in images.items() if LEAK_FREE_SPLIT not in sets]:
+        sentences.append(
+            f"No leak-free numbers of {' or '.join(without)}: all normal or all abnormal test "
+            "images have a copy in training."
+        )
+    return sentences
+
+
+def _join_splits(
+    images: Mapping[str, Mapping[str, tuple[int, int]]], text: Callable[[int, int], str]
+) -> str:
+    """Return e.g. "Scans 600 + 600, leak-free 74 + 600; X-ray 5 + 6"; `text` writes the counts."""
+    parts = []
+    for name, sets in images.items():
+        parts.append(f"{name} {text(*sets[PUBLISHED_SPLIT])}")
+        if LEAK_FREE_SPLIT in sets and not _is_same(sets):
+            parts[-1] += f", leak-free {text(*sets[LEAK_FREE_SPLIT])}"
+    return "; ".join(parts)
+
+
+def _chance(n_normal: int, n_abnormal: int) -> str:
+    return f"{100 * n_abnormal / (n_normal + n_abnormal):.1f}"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
@@ -287,8 +373,11 @@ def render_html(grid: Grid, *, title: str, after: str = "") -> str:
 
 
 def _titles(grid: Grid) -> list[str]:
-    names = (f"{column.dataset} {TABLE_METRICS[column.metric][0]}" for column in grid.columns)
-    return [grid.row_title, *names]
+    titles = [grid.row_title]
+    for column in grid.columns:
+        ending = ", leak-free" if column.split == LEAK_FREE_SPLIT else ""
+        titles.append(f"{column.dataset} {TABLE_METRICS[column.metric][0]}{ending}")
+    return titles
 
 
 def render_markdown(grid: Grid) -> str:
@@ -301,7 +390,8 @@ def render_markdown(grid: Grid) -> str:
 def render_latex(grid: Grid, *, caption: str, label: str) -> str:
     """Return the grid as a LaTeX table environment; the document needs the package booktabs.
 
-    `caption` is plain text, and the grid's description follows it.
+    `caption` is plain text, and the grid's description follows it. Leak-free columns have an
+    asterisk, which leaves them narrow.
     """
     marks = {0: "{}", 1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
     spans, rules, first = [""], [], 2
@@ -311,11 +401,23 @@ def render_latex(grid: Grid, *, caption: str, label: str) -> str:
         rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
         first += width
     titles = [escape_latex(grid.row_title)]
-    titles += [TABLE_METRICS[column.metric][1] for column in grid.columns]
+    leak_free = [column.split == LEAK_FREE_SPLIT for column in grid.columns]
+    titles += [
+        TABLE_METRICS[column.metric][1] + "*" * marked
+        for column, marked in zip(grid.columns, leak_free, strict=True)
+    ]
+    note = " Columns with an asterisk are leak-free." if any(leak_free) else ""
+    body: list[str] = []
+    groups = [grid.row_groups[0], *grid.row_groups]
+    for line, (above, group) in zip(
+        _lines(grid, marks, escape_latex), pairwise(groups), strict=True
+    ):
+        body += [r"\midrule"] * (group != above)
+        body.append(" & ".join(line) + r" \\")
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape_latex(f'{caption} {describe_grid(grid)}')}}}",
+        rf"\caption{{{escape_latex(f'{caption} {describe_grid(grid)}{note}')}}}",
         rf"\label{{{label}}}",
         rf"\begin{{tabular}}{{r{'c' * len(grid.columns)}}}",
         r"\toprule",
@@ -323,7 +425,7 @@ def render_latex(grid: Grid, *, caption: str, label: str) -> str:
         " ".join(rules),
         " & ".join(titles) + r" \\",
         r"\midrule",
-        *(" & ".join(line) + r" \\" for line in _lines(grid, marks, escape_latex)),
+        *body,
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -340,7 +442,7 @@ def _lines(
     grid: Grid, marks: Mapping[int, str], escape: Callable[[str], str] = str
 ) -> list[list[str]]:
     """Return the label and the marked cells of each row; `marks` has a format for each rank."""
-    ranks = rank_cells(grid.mean)
+    ranks = rank_grid(grid)
     return [
         [escape(label)]
         + [

@@ -1,5 +1,6 @@
 """Device, seeds and determinism: what must be set before a network runs."""
 
+import logging
 import os
 import random
 
@@ -7,6 +8,11 @@ import numpy as np
 import torch
 
 from medae.errors import InputError
+
+log = logging.getLogger(__name__)
+
+# torch has a class for CUDA's allocator alone.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
 
 
 def select_device(name: str) -> torch.device:
@@ -27,6 +33,42 @@ def select_device(name: str) -> torch.device:
             "this machine. Set it to 'auto' or 'cpu', or install a torch build for that device."
         )
     return torch.device(name)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether an error of torch says that the device's memory doesn't suffice."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in str(error) for words in OUT_OF_MEMORY
+    )
+
+
+def to_device(images: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Return the images on the device; raises InputError when its memory doesn't hold them."""
+    try:
+        return torch.from_numpy(images).to(device)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(
+            f"{len(images)} images ({images.nbytes / 2**20:.0f} MiB) do not fit into the memory of "
+            f"the device '{device}'. End what else runs on it, or set training.device to 'cpu'."
+        ) from error
+
+
+def smaller_batch(batch_size: int, *, least: int, what: str) -> int:
+    """Return half the batch size, for a device that ran out of memory, and log it as a warning.
+
+    Raises InputError when `batch_size` is already the `least` one.
+    """
+    if batch_size <= least:
+        raise InputError(
+            f"{what}: out of memory even with {least} image(s) at a time. End what else runs on "
+            "the device, set training.device to 'cpu', or lower image_size or the method's width."
+        )
+    smaller = max(batch_size // 2, least)
+    log.warning("%s: out of memory with batches of %d images; now %d.", what, batch_size, smaller)
+    torch.cuda.empty_cache()
+    return smaller
 
 
 def make_deterministic(torch_threads: int) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -12,9 +12,15 @@ from tqdm import tqdm
 
 from medae.checkpoints import load_tensors, save_tensors
 from medae.errors import InputError
-from medae.torch_setup import epoch_generators
+from medae.torch_setup import epoch_generators, is_out_of_memory, smaller_batch
 
 log = logging.getLogger(__name__)
+
+CHECK_SUMS = {  # settings that a message names instead of showing them
+    "code_sha256": "the code",
+    "dataset_sha256": "the dataset's images",
+    "rows_sha256": "the choice of training images",
+}
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -83,24 +89,50 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def _save_state(path, model, optimizer, settings, history) -> None:
+def _save_state(path, model, optimizer, description) -> None:
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    description = {"settings": settings, "history": history}
     save_tensors(path, tensors | _optimizer_tensors(optimizer), description)
 
 
-def _restore_state(path, model, optimizer, settings) -> list[dict]:
-    """Load the state of an interrupted training; an empty history where there is none to use."""
-    if not path.exists():
-        return []
+def _read_state(path: Path, settings: dict, unusable_state: str) -> tuple[dict, dict] | None:
+    """Return tensors and description of a training's state; None where there is none to use.
+
+    A file that is damaged or has other settings is named with the reason, in a warning or, where
+    `unusable_state` is `stop`, by InputError.
+    """
     try:
         tensors, description = load_tensors(path)
+        differences = _differences(description.get("settings", {}), settings)
+        if not differences:
+            return tensors, description
+        fault = f"{path} was made with other settings or other code ({'; '.join(differences)})."
     except InputError as error:
-        log.warning("Starting afresh: %s", error)
-        return []
-    if description["settings"] != settings:
-        log.warning("Starting afresh: %s was made with other settings or other code.", path)
-        return []
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        fault = str(error)
+    if unusable_state == "stop":
+        raise InputError(
+            f"{fault} This training stops there, as training.unusable_state is 'stop'; with "
+            "'restart', or without that file, it starts afresh."
+        )
+    log.warning("Starting afresh: %s", fault)
+    return None
+
+
+def _differences(there: dict, now: dict, prefix: str = "") -> list[str]:
+    """Return which settings differ, with both values."""
+    found = []
+    for key in sorted(there.keys() | now.keys()):
+        old, new = there.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(CHECK_SUMS.get(key, f"{prefix}{key}: {old} there, {new} now"))
+    return found
+
+
+def _restore(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict) -> None:
+    """Put the tensors of a state into the model and its optimiser."""
     model.load_state_dict(
         {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     )
@@ -114,8 +146,6 @@ def _restore_state(path, model, optimizer, settings) -> list[dict]:
                 value = torch.empty_like(parameters[int(index)]).copy_(value)
             state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-    log.info("Resuming %s after epoch %d.", path, len(description["history"]))
-    return description["history"]
 
 
 def _progress(epochs: range, total: int, label: str) -> Iterable[int]:
@@ -133,20 +163,38 @@ def train(
     seed: int,
     settings: dict,
     state: Path,
+    unusable_state: str = "restart",
     label: str = "training",
     save_seconds: float = 60,
-) -> pd.DataFrame:
-    """Train `model` in place with Adam and return its history, one row per epoch.
+    stop: Callable[[], str | None] = lambda: None,
+) -> tuple[pd.DataFrame, int]:
+    """Train `model` in place with Adam; return its history, a row per epoch, and the batch size.
 
     `images` is uint8, N × C × H × W, on the model's device. Every `save_seconds` the weights and
     the optimiser go to the file `state`; a `state` with equal `settings` is where the training
-    starts, with the same end, bit for bit on the CPU, as one that was never interrupted. Raises
-    InputError when the loss stops being finite.
+    starts, with the batch size of the state, and with the same end, bit for bit on the CPU, as one
+    that was never interrupted. Another state is named, and training starts afresh or, where
+    `unusable_state` is `stop`, raises InputError.
+
+    `stop` is asked before every epoch; when it names a signal, the state is saved and InputError
+    raised. InputError also when the loss stops being finite.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
-    history = _restore_state(state, model, optimizer, settings)
+    history: list[dict] = []
+    if found := _read_state(state, settings, unusable_state):
+        tensors, description = found
+        _restore(model, optimizer, tensors)
+        history, batch_size = description["history"], description["batch_size"]
+        log.info("Resuming %s after epoch %d.", state, len(history))
+    description = {"settings": settings, "batch_size": batch_size, "history": history}
     saved = shown = time.monotonic()
     for epoch in _progress(range(len(history), epochs), epochs, label):
+        if name := stop():
+            _save_state(state, model, optimizer, description)
+            raise InputError(
+                f"{label}: stopped by {name} after epoch {epoch} of {epochs}; {state} holds its "
+                "state. Run the same command again: it goes on from there, to the same weights."
+            )
         try:
             losses = train_epoch(
                 model, optimizer, images, batch_size=batch_size, seed=seed, epoch=epoch
@@ -162,6 +210,35 @@ def train(
             log.info("%s: epoch %d of %d, loss %.6f", label, epoch + 1, epochs, losses["loss"])
             shown = now
         if now - saved > save_seconds or epoch + 1 == epochs:
-            _save_state(state, model, optimizer, settings, history)
+            _save_state(state, model, optimizer, description)
             saved = now
-    return pd.DataFrame(history)
+    return pd.DataFrame(history), batch_size
+
+
+def train_within_memory(
+    build: Callable[[], nn.Module],
+    images: Tensor,
+    *,
+    batch_size: int,
+    state: Path,
+    label: str,
+    **options,
+) -> tuple[nn.Module, pd.DataFrame, int]:
+    """Return the model of `build`, trained, and what `train` returns, whose arguments these are.
+
+    Whenever the device's memory doesn't suffice, training starts afresh with half the batch size.
+    Raises InputError when it doesn't suffice for two images, and as `train` does.
+    """
+    while True:
+        try:
+            model = build()
+            history, used = train(
+                model, images, batch_size=batch_size, state=state, label=label, **options
+            )
+            return model, history, used
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        # Outside the handler, which keeps what the failed step had allocated.
+        batch_size = smaller_batch(batch_size, least=2, what=label)
+        state.unlink(missing_ok=True)

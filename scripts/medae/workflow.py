@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from medae.baselines import BASELINES
 from medae.errors import InputError
 
 PACKAGE = Path(__file__).parent
@@ -15,9 +16,10 @@ SCRIPTS = PACKAGE.parent
 
 @dataclass(frozen=True, order=True)
 class Setting:
-    """One point of the grid; a training job makes it for all seeds."""
+    """One point of the grid; a job makes it for all seeds."""
 
     dataset: str
+    training_set: str
     method: str
     latent_dim: int
 
@@ -25,13 +27,34 @@ class Setting:
 def settings(config: dict) -> list[Setting]:
     """Return the settings of the grid, each once, in the order of the configuration."""
     found = (
-        Setting(dataset, method, latent_dim)
+        Setting(dataset, training_set, method, latent_dim)
         for dataset in config["datasets"]
         for block in config["grid"]
+        for training_set in block.get("training_sets", ["all"])
         for method in block["methods"]
         for latent_dim in block["latent_dims"]
     )
     return list(dict.fromkeys(found))
+
+
+def baseline_runs(config: dict) -> list[dict]:
+    """Return what the baselines score on every dataset: training_set, method, latent_dim and seed.
+
+    latent_dim is 0 for those that have none, and that of `figures.reference` is always among the
+    others. Only a random training set depends on the seed; the
+    others have the first one.
+    """
+    chosen = config["baselines"]
+    sizes = sorted({*chosen["latent_dims"], config["figures"]["reference"]["latent_dim"]})
+    runs = []
+    for method in chosen["methods"]:
+        baseline = BASELINES[method]
+        for training_set in chosen["training_sets"] if baseline.learns else ["all"]:
+            for size in sizes if baseline.has_latent else [0]:
+                seeds = config["seeds"] if training_set == "without_random" else config["seeds"][:1]
+                run = {"training_set": training_set, "method": method, "latent_dim": size}
+                runs += [run | {"seed": seed} for seed in seeds]
+    return runs
 
 
 @cache

@@ -33,10 +33,13 @@ def test_real_datasets_end_in_tables_and_panels(root, real_data, tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     metrics = pd.read_csv(tmp_path / "results/real/metrics.tsv", sep="\t")
-    counts = metrics.groupby("dataset")[["n_normal", "n_abnormal"]].first()
+    splits = metrics.groupby(["split", "dataset"])[["n_normal", "n_abnormal"]].first()
+    counts = splits.loc["published"]
     assert counts.loc["brain_tumor"].tolist() == [600, 600]
     assert counts.loc["lgg"].tolist() == [932, 605]
     assert counts.loc["pediatric_cxr"].tolist() == [234, 390]
+    assert splits.loc["leak_free", "brain_tumor"].tolist() == [74, 600]
+    assert splits.loc["leak_free", "pediatric_cxr"].tolist() == [234, 390]
     pixel = metrics[metrics["metric"].isin(["ap_pix", "dice_max", "auc_pix"])]
     assert set(pixel["dataset"]) == {"lgg"}
     assert pixel["value"].between(0, 1).all()

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from compute_metrics import compute_metrics
 
+from medae.audit import IMAGE_COLUMNS
 from medae.errors import InputError
 from medae.files import read_table, write_table
 from medae.metrics import METRIC_COLUMNS
@@ -53,6 +54,16 @@ def write_scores(path, scores=SCORES, test_ids=TEST_IDS, labels=LABELS, train_id
     write_table(frame.assign(reconstruction_error=2 * frame["score"]), path)
 
 
+def write_audit(path, twins=()):
+    """The audit of the packed file, with twins at these positions of the test set."""
+    ids = [*TRAIN_IDS, *TEST_IDS]
+    frame = pd.DataFrame("", index=range(len(ids)), columns=IMAGE_COLUMNS)
+    frame["split"] = ["train"] * len(TRAIN_IDS) + ["test"] * len(TEST_IDS)
+    frame["id"] = ids
+    frame["twin"] = [int(place - len(TRAIN_IDS) in twins) for place in range(len(ids))]
+    write_table(frame, path)
+
+
 def write_maps(path, maps, ids=TEST_IDS):
     with h5py.File(path, "w") as file:
         file["maps"] = maps
@@ -64,6 +75,7 @@ def setting(tmp_path):
     """Files of a dataset with masks, two seeds, and how to run on them."""
 
     class Setting:
+        audit = tmp_path / "images.tsv"
         scores = (tmp_path / "s0.tsv", tmp_path / "s1.tsv")
         maps = (tmp_path / "m0.h5", tmp_path / "m1.h5")
         packed = tmp_path / "packed.h5"
@@ -74,7 +86,10 @@ def setting(tmp_path):
                 "scores": self.scores,
                 "maps": self.maps,
                 "packed": self.packed,
+                "audit": self.audit,
+                "training_rows": None,
                 "dataset": "toy",
+                "training_set": "all",
                 "method": "ae",
                 "latent_dim": 16,
                 "seeds": [3, 7],
@@ -83,8 +98,12 @@ def setting(tmp_path):
             compute_metrics(**arguments | changes)
             return read_table(self.output)
 
+        def run_published(self, **changes):
+            return self.run(**changes).query("split == 'published'").reset_index(drop=True)
+
     masks, maps = masks_and_maps()
     write_packed(Setting.packed, masks)
+    write_audit(Setting.audit)
     write_scores(Setting.scores[0])
     write_scores(Setting.scores[1], [0.1, 0.4, 0.2, 0.25])
     write_maps(Setting.maps[0], maps)
@@ -93,14 +112,16 @@ def setting(tmp_path):
 
 
 def test_hand_computed_values(setting):
-    table = setting.run()
+    assert len(setting.run()) == 2 * 2 * 9
+    table = setting.run_published()
     assert list(table.columns) == METRIC_COLUMNS
-    assert len(table) == 2 * 9
     for column, value in [
         ("dataset", "toy"),
+        ("training_set", "all"),
         ("method", "ae"),
         ("latent_dim", 16),
         ("split", "published"),
+        ("n_train", 2),
         ("n_normal", 2),
         ("n_abnormal", 2),
     ]:
@@ -119,9 +140,49 @@ def test_hand_computed_values(setting):
     )
 
 
+def test_the_leak_free_split_leaves_out_images_with_a_twin(setting):
+    """Without the second normal image (0.2): scores 0.1 against 0.4 and 0.15, all right."""
+    write_audit(setting.audit, twins=[2])
+    table = setting.run(scores=setting.scores[:1], maps=setting.maps[:1], seeds=[3])
+    counts = table.groupby("split")[["n_normal", "n_abnormal"]].first()
+    assert counts.loc["published"].tolist() == [2, 2]
+    assert counts.loc["leak_free"].tolist() == [1, 2]
+    values = table.pivot(index="metric", columns="split", values="value")
+    assert values["published"]["auc"] == 3 / 4
+    assert values["leak_free"]["auc"] == values["leak_free"]["ap"] == 1
+    assert values["leak_free"]["error_test_normal"] == pytest.approx(0.2)
+    assert values["leak_free"]["error_train_normal"] == pytest.approx(0.02)
+    # 2 of 3 abnormal pixels at 0.5, then 45 normal ones at 0.2, then the last abnormal at 0.1
+    assert values["leak_free"]["ap_pix"] == pytest.approx(2 / 3 + 1 / 3 * 3 / 48)
+
+
+@pytest.mark.parametrize("twins", [[0, 2], [1, 3], [0, 1, 2, 3]])
+def test_a_class_of_which_all_images_have_twins_leaves_the_published_split(setting, twins):
+    write_audit(setting.audit, twins=twins)
+    assert set(setting.run()["split"]) == {"published"}
+
+
+def test_errors_of_training_images_are_of_those_that_were_used(setting, tmp_path):
+    rows = tmp_path / "without_random.tsv"
+    write_table(pd.DataFrame({"id": ["a", "b", "c"], "seed3": 1, "seed7": 1}), rows)
+    with pytest.raises(InputError, match=r"without_random\.tsv is not the training set"):
+        setting.run(training_set="without_random", training_rows=rows)
+    table = pd.DataFrame({"id": TRAIN_IDS, "seed3": [1, 0], "seed7": [1, 1]})
+    write_table(table, rows)
+    with pytest.raises(InputError, match=r"Of the 2 training images of '' 1 are left"):
+        setting.run(training_set="without_random", training_rows=rows)
+
+
+def test_an_audit_of_other_images_is_refused(setting):
+    table = read_table(setting.audit)
+    write_table(table[::-1], setting.audit)
+    with pytest.raises(InputError, match=r"images\.tsv is not the audit of this packed dataset"):
+        setting.run()
+
+
 def test_without_maps_there_are_no_pixel_metrics(setting):
     table = setting.run(maps=[])
-    assert table["metric"].tolist() == IMAGE_METRICS * 2
+    assert table["metric"].tolist() == IMAGE_METRICS * 4
     write_packed(setting.packed)
     assert setting.run(maps=[]).equals(table)
 
@@ -129,7 +190,7 @@ def test_without_maps_there_are_no_pixel_metrics(setting):
 def test_values_belong_to_their_seed(setting):
     one = setting.run()
     other = setting.run(scores=setting.scores[::-1], maps=setting.maps[::-1], seeds=[7, 3])
-    keys = ["seed", "metric"]
+    keys = ["seed", "split", "metric"]
     assert one.sort_values(keys, ignore_index=True).equals(
         other.sort_values(keys, ignore_index=True)
     )
@@ -149,7 +210,7 @@ def test_a_file_per_seed_is_needed(setting):
         ({"test_ids": ["x", *TEST_IDS[1:]]}, r"only one of them has test/1\.png"),
         ({"train_ids": TRAIN_IDS[:1]}, r"training part of .*s1\.tsv lists 1 .* dataset 2"),
         ({"labels": [1, 0, 1, 0]}, r"test labels in .*s1\.tsv are not those"),
-        ({"scores": [0.1, 0.2, np.inf, 0.3]}, r"1 of the 4 scores of test images in .*s1\.tsv"),
+        ({"scores": [0.1, 0.2, np.inf, 0.3]}, r"1 of the 4 scores of published test images in"),
     ],
 )
 def test_scores_of_other_images_are_refused(setting, change, message):
@@ -198,11 +259,13 @@ def test_one_class_is_an_input_error(setting):
     write_packed(setting.packed, labels=[0] * 4)
     for path in setting.scores:
         write_scores(path, labels=[0] * 4)
-    with pytest.raises(InputError, match=r"All 4 test images in .*s0\.tsv are normal"):
+    with pytest.raises(InputError, match=r"All 4 published test images in .*s0\.tsv are normal"):
         setting.run(maps=[])
 
 
 def test_empty_masks_are_an_input_error(setting):
     write_packed(setting.packed, np.zeros((4, 4, 4), dtype=np.uint8))
-    with pytest.raises(InputError, match=r"All 64 pixels of the test .*m0\.h5 are normal"):
+    with pytest.raises(
+        InputError, match=r"All 64 pixels of the published test .*s0\.tsv are normal"
+    ):
         setting.run()

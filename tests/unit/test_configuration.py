@@ -8,11 +8,13 @@ from dataclasses import fields
 import pytest
 import yaml
 
+from medae.baselines import BASELINES
 from medae.configuration import check_configuration
 from medae.errors import InputError
 from medae.layouts import LAYOUTS
 from medae.methods import REGISTRY
 from medae.phantom import FACTORS, PhantomOptions
+from medae.training_sets import TRAINING_SETS
 from medae.workflow import fingerprint, settings, sort_keys
 
 
@@ -70,6 +72,9 @@ def test_every_key_of_the_configuration_is_commented(root):
 def test_enumerations_are_those_of_the_code(schema):
     definitions = schema["$defs"]
     assert definitions["method"]["enum"] == list(REGISTRY)
+    baselines = schema["properties"]["baselines"]["properties"]
+    assert baselines["methods"]["items"]["enum"] == list(BASELINES)
+    assert baselines["training_sets"]["items"]["enum"] == TRAINING_SETS
     dataset = definitions["dataset"]["properties"]
     assert set(dataset["layout"]["enum"]) == set(LAYOUTS)
     generator = dataset["generator"]["properties"]

@@ -23,6 +23,7 @@ from PIL import Image
 from medae import figures
 from medae.errors import InputError
 from medae.files import read_table, write_table
+from medae.metrics import METRIC_COLUMNS
 
 NAMES = {"rsna": "RSNA", "vindr": "VinDr-CXR", "brain_tumor": "Brain Tumor", "brats": "BraTS2021"}
 SIZES = [1, 2, 4, 8, 16, 32, 64, 128]
@@ -48,18 +49,29 @@ def value(*, dataset, method, d, seed, metric):
     return 0.5 + jitter + 0.01 * len(metric)
 
 
-def make_metrics(*, datasets=tuple(NAMES), grid=None, seeds=(0, 1, 2), masked=MASKED):
+def make_metrics(
+    *, datasets=tuple(NAMES), grid=None, seeds=(0, 1, 2), masked=MASKED, twins=(), baselines=False
+):
+    """Metrics of all settings; of the datasets `twins` also leak-free ones, half as high.
+
+    With `baselines` there are PCA, the nearest training image and contrast, of the first seed.
+    """
+    grid = {key: (sizes, seeds) for key, sizes in (grid or {"ae": SIZES}).items()}
+    if baselines:
+        grid |= {key: ([0], seeds[:1]) for key in ("nearest", "contrast")}
+        grid["pca"] = ([1, 16, 256], seeds[:1])
     rows = []
     for dataset in datasets:
         metrics = ["auc", "ap", *ERRORS]
         metrics += ["ap_pix", "dice_max", "dice_max_threshold"] if dataset in masked else []
-        for method, sizes in (grid or {"ae": SIZES}).items():
-            for d, seed, metric in itertools.product(sizes, seeds, metrics):
-                key = {"dataset": dataset, "method": method, "d": d, "seed": seed}
-                v = value(**key, metric=metric)
-                rows.append((*key.values(), "published", metric, v, 1000, 1948))
-    columns = ["dataset", "method", "latent_dim", "seed", "split", "metric", "value"]
-    return pd.DataFrame(rows, columns=[*columns, "n_normal", "n_abnormal"])
+        for method, (sizes, own_seeds) in grid.items():
+            for d, seed, metric in itertools.product(sizes, own_seeds, metrics):
+                v = value(dataset=dataset, method=method, d=max(d, 1), seed=seed, metric=metric)
+                start = (dataset, "all", method, d, seed)
+                rows.append((*start, "published", metric, v, 4000, 1000, 1948))
+                if dataset in twins:
+                    rows.append((*start, "leak_free", metric, v / 2, 4000, 100, 1948))
+    return pd.DataFrame(rows, columns=METRIC_COLUMNS)
 
 
 @pytest.fixture(autouse=True)
@@ -159,13 +171,27 @@ def test_style_ignores_the_users_settings_and_restores_them():
         assert matplotlib.rcParams["font.size"] == 3
 
 
-def test_read_metrics_takes_the_published_split_only(tmp_path):
-    table = make_metrics(datasets=["rsna"])
-    write_table(pd.concat([table, table.assign(split="validation")]), tmp_path / "metrics.tsv")
-    assert len(figures.read_metrics(tmp_path / "metrics.tsv")) == len(table)
+def test_read_metrics_takes_all_training_images_and_distinct_test_sets(tmp_path):
+    table = make_metrics(datasets=["rsna", "vindr"], twins=["rsna"])
+    same = make_metrics(datasets=["vindr"]).assign(split="leak_free")
+    others = table.assign(training_set="without_twins")
+    published = table[table["split"] == "published"]
+    path = tmp_path / "metrics.tsv"
+    write_table(pd.concat([table, same, others, published.assign(split="validation")]), path)
+    assert len(figures.read_metrics(path)) == len(published)
+    both = figures.read_metrics(path, leak_free=True)
+    assert len(both) == len(table)
+    assert set(both.loc[both["split"] == "leak_free", "dataset"]) == {"rsna"}
 
 
-@pytest.mark.parametrize("table", [make_metrics().assign(split="x"), pd.DataFrame({"a": [1]})])
+BAD_TABLES = [
+    make_metrics().assign(split="x"),
+    make_metrics().assign(training_set="without_twins"),
+    pd.DataFrame({"a": [1]}),
+]
+
+
+@pytest.mark.parametrize("table", BAD_TABLES)
 def test_read_metrics_names_a_table_without_metrics(tmp_path, table):
     write_table(table, tmp_path / "metrics.tsv")
     with pytest.raises(InputError, match=r"metrics\.tsv"):
@@ -175,6 +201,34 @@ def test_read_metrics_names_a_table_without_metrics(tmp_path, table):
 def test_swept_methods():
     assert figures.swept_methods(make_metrics(grid={"vae": [16], "ae": [1, 2]})) == ["ae"]
     assert figures.swept_methods(make_metrics(grid={"vae": [16], "ae": [16]})) == ["vae", "ae"]
+    beside = make_metrics(grid={"vae": [16], "ae": [1, 2]}, baselines=True)
+    assert figures.swept_methods(beside) == ["ae", "pca"]
+    beside = make_metrics(grid={"ae": [16]}, baselines=True)
+    assert figures.swept_methods(beside) == ["ae", "pca"]
+
+
+def test_image_counts_of_both_test_sets():
+    metrics = make_metrics(datasets=["rsna"])
+    assert figures.image_counts(metrics) == "1000 + 1948 images"
+    metrics = make_metrics(datasets=["rsna"], twins=["rsna"])
+    assert figures.image_counts(metrics) == "1000 + 1948 images\nleak-free: 100 + 1948"
+
+
+def test_chance_levels():
+    metrics = make_metrics(datasets=["rsna"], twins=["rsna"])
+    assert figures.chance_levels(metrics, "auc") == {"published": 0.5}
+    levels = {"published": 1948 / 2948, "leak_free": 1948 / 2048}
+    assert figures.chance_levels(metrics, "ap") == pytest.approx(levels)
+    assert figures.chance_levels(metrics, "ap_pix") == {}
+
+
+def test_dollars_in_names_are_no_formula():
+    metrics = make_metrics(datasets=["rsna"])
+    figure = draw_latent(metrics, names={"rsna": "A $x$ set"})
+    figure.draw_without_rendering()
+    (title,) = {axes.title for axes in figure.axes if axes.get_label() == "rsna auc"}
+    text, is_math = title._preprocess_math(title.get_text())
+    assert (text, is_math) == ("A $x$ set", False)
 
 
 def test_over_seeds_takes_the_standard_deviation_of_a_sample():
@@ -241,7 +295,7 @@ def test_latent_dimension_draws_means_bands_seeds_and_published_points():
     expected = np.column_stack([rows["latent_dim"], 100 * rows["value"]])
     assert np.asarray(dots.get_offsets()) == pytest.approx(expected)
 
-    theirs = line(axes, "AE, published")
+    theirs = line(axes, "AE, paper")
     assert list(theirs.get_xdata()) == [4, 128]
     assert list(theirs.get_ydata()) == [72.9, 60.5]
     assert theirs.get_marker() != ours.get_marker()
@@ -253,11 +307,11 @@ def test_latent_dimension_draws_means_bands_seeds_and_published_points():
     assert low < 59.9 and high > 75
 
 
-def test_published_points_stand_beside_ours():
+def test_the_papers_points_stand_beside_ours():
     figure = draw_latent(make_metrics(datasets=["rsna"]))
     figure.draw_without_rendering()
     axes = panel(figure, "rsna auc")
-    ours, theirs = line(axes, "this run"), line(axes, "published")
+    ours, theirs = line(axes, "this run"), line(axes, "paper")
     x_ours = ours.get_transform().transform((4, 70))[0]
     x_theirs = theirs.get_transform().transform((4, 70))[0]
     assert 2 < (x_theirs - x_ours) / figure.dpi * 72 < 6  # points
@@ -269,7 +323,7 @@ def test_latent_dimension_names_axes_and_counts_images():
     assert panel(figure, "rsna ap").get_ylabel() == "AP (%)"
     assert panel(figure, "rsna ap").get_xlabel() == "latent dimension $d$"
     texts = [text.get_text() for text in visible_texts(figure)]
-    assert texts.count("1000 normal, 1948 abnormal") == 4
+    assert texts.count("1000 + 1948 images") == 6  # of four datasets and two pixel panels
     assert "⌈Dice⌉ (%)" in texts and r"AP$_{\mathrm{pix}}$ (%)" in texts
     assert set(NAMES.values()) <= set(texts)
 
@@ -279,7 +333,7 @@ def test_latent_dimension_has_pixel_panels_only_where_there_are_masks():
     images = [f"{key} {metric}" for metric in ("auc", "ap") for key in NAMES]
     assert labels(figure) == [*images, "brats ap_pix", "brats dice_max"]
     assert labels(draw_latent(make_metrics(masked={}))) == images
-    theirs = line(panel(figure, "brats ap_pix"), "published")
+    theirs = line(panel(figure, "brats ap_pix"), "paper")
     assert list(theirs.get_ydata()) == [33.4]
 
 
@@ -292,11 +346,15 @@ def test_latent_dimension_has_one_legend_that_counts_the_seeds():
     figure = draw_latent(make_metrics())
     assert legend_texts(figure) == [
         "AE, this run (mean ± std of 3 seeds)",
-        "AE, published (mean ± std)",
+        "chance",
+        "published test set",
+        "AE, paper (mean ± std)",
     ]
     assert len(figure.legends) == 1 and not any(axes.get_legend() for axes in figure.axes)
     assert legend_texts(draw_latent(make_metrics(datasets=["vindr"], seeds=[5]))) == [
-        "AE, this run (1 seed)"
+        "AE, this run (1 seed)",
+        "chance",
+        "published test set",
     ]
 
 
@@ -312,7 +370,9 @@ def test_latent_dimension_leaves_out_methods_of_one_size():
     assert legend_texts(figure) == [
         "AE, this run (mean ± std of 3 seeds)",
         "MemAE, this run (mean ± std of 3 seeds)",
-        "AE, published (mean ± std)",
+        "chance",
+        "published test set",
+        "AE, paper (mean ± std)",
     ]
     assert list(line(panel(figure, "rsna auc"), "MemAE").get_xdata()) == [4, 16]
 
@@ -328,21 +388,68 @@ def test_methods_keep_their_colours_in_all_panels():
 @pytest.mark.parametrize(
     ("datasets", "masked", "rows"),
     [
-        ("a", "", ["a1", "a2"]),
-        ("a", "a", ["a1", "a2", "a3", "a4"]),
+        ("a", "", ["a1a2"]),
+        ("a", "a", ["a1a2", "a3a4"]),
         ("ab", "b", ["a1b1", "a2b2", "b3b4"]),
-        ("abc", "c", ["a1b1c1", "a2b2c2", "..c3c4"]),
-        ("abc", "bc", ["a1b1c1", "a2b2c2", "..b3c3", "..b4c4"]),
-        ("abcd", "ad", ["a1b1c1d1", "a2b2c2d2", "a3d3a4d4"]),
-        ("abcde", "e", ["a1b1c1", "a2b2c2", "d1e1", "d2e2", "..e3e4"]),
+        ("abc", "c", ["a1b1c1", "a2b2c2", "c3c4.."]),
+        ("abc", "bc", ["a1b1c1", "a2b2c2", "b3b4c3", "c4...."]),
+        ("abcd", "ad", ["a1b1c1d1", "a2b2c2d2", "a3a4d3d4"]),
+        ("abcde", "e", ["a1b1c1", "a2b2c2", "d1e1..", "d2e2..", "e3e4.."]),
     ],
 )
 def test_arrangement_of_the_panels(datasets, masked, rows):
     number = {"auc": "1", "ap": "2", "ap_pix": "3", "dice_max": "4"}
-    arranged = plot_latent_dimension.arrange(list(datasets), masked=list(masked))
+    table = [(key, "ap_pix" if key in masked else "auc") for key in datasets]
+    table = pd.DataFrame(table, columns=["dataset", "metric"])
+    arranged = figures.arrange_metrics(table, {key: key for key in "abcde"})
     assert rows == [
         "".join(cell[0] + number[cell[1]] if cell else ".." for cell in row) for row in arranged
     ]
+
+
+def test_titles_stand_above_each_dataset():
+    metrics = make_metrics(datasets=["rsna", "brats"])
+    figure = draw_latent(metrics)
+    titles = {axes.get_label(): axes.get_title() for axes in figure.axes}
+    assert titles == {
+        "rsna auc": "RSNA",
+        "brats auc": "BraTS2021",
+        "rsna ap": "",
+        "brats ap": "",
+        "brats ap_pix": "BraTS2021",
+        "brats dice_max": "",
+    }
+    ylabels = {axes.get_label(): axes.get_ylabel() for axes in figure.axes}
+    assert ylabels["rsna ap"] == "AP (%)" and ylabels["brats ap"] == ""
+    assert ylabels["brats dice_max"] == "⌈Dice⌉ (%)"
+
+
+def test_both_test_sets_have_one_colour_and_two_lines():
+    metrics = make_metrics(datasets=["rsna", "vindr"], twins=["rsna"], baselines=True)
+    figure = draw_latent(metrics)
+    axes = panel(figure, "rsna auc")
+    curves = [x for x in axes.lines if len(x.get_xdata()) == len(SIZES)]
+    published, leak_free = curves
+    assert published.get_ydata() == pytest.approx(2 * leak_free.get_ydata())
+    assert same_color(published.get_color(), leak_free.get_color())
+    assert (published.get_linestyle(), leak_free.get_linestyle()) == ("-", "--")
+    other = panel(figure, "vindr auc")
+    assert len([x for x in other.lines if len(x.get_xdata()) == len(SIZES)]) == 1
+    assert {"published test set", "leak-free test set", "chance"} <= set(legend_texts(figure))
+    assert "leak-free test set" not in legend_texts(draw_latent(make_metrics()))
+
+
+def test_pca_has_a_curve_and_the_nearest_image_a_level():
+    metrics = make_metrics(datasets=["rsna"], twins=["rsna"], baselines=True)
+    axes = panel(draw_latent(metrics), "rsna auc")
+    assert list(line(axes, "PCA").get_xdata()) == [1, 16, 256]
+    rows = metrics.query("method == 'nearest' and metric == 'auc'").set_index("split")["value"]
+    colour = line(axes, "Nearest training image").get_color()
+    levels = [x for x in axes.lines if same_color(x.get_color(), colour)]
+    expected = [100 * rows["published"], 100 * rows["leak_free"]]
+    assert [level.get_ydata()[0] for level in levels] == pytest.approx(expected)
+    assert 0 not in axes.get_xticks()
+    assert not [x for x in axes.lines if "contrast" in x.get_label()]
 
 
 CASES = {
@@ -351,6 +458,8 @@ CASES = {
     "demo": {"datasets": ["brats"], "grid": {"ae": [1, 4, 16, 64]}, "seeds": [0, 1]},
     "one seed": {"datasets": ["brain_tumor"], "grid": {"ae": [4, 16, 64, 128]}, "seeds": [0]},
     "three": {"datasets": ["rsna", "vindr", "brats"]},
+    "both test sets": {"twins": ["rsna", "brats"], "baselines": True},
+    "one dataset": {"datasets": ["brats"], "twins": ["brats"], "baselines": True},
 }
 
 
@@ -377,7 +486,9 @@ def test_reconstruction_error_draws_the_mean_of_each_kind_of_image():
         mean = rows.groupby("latent_dim")["value"].mean()
         assert list(drawn.get_xdata()) == SIZES
         assert drawn.get_ydata() == pytest.approx(mean.to_numpy())
-    assert figure.legends[0].get_title().get_text() == "this run (mean ± std of 3 seeds)"
+    title = figure.legends[0].get_title().get_text()
+    assert title.startswith("published test set, this run (mean ± std of 3 seeds)")
+    assert title.endswith("numbers: normal + abnormal test images")
     axes = panel(figure, "vindr ae")
     assert axes.get_ylabel() == "mean squared error\n(intensities in [−1, 1])"
     assert axes.get_ylim()[0] == 0
@@ -437,6 +548,12 @@ def test_reconstruction_error_has_a_panel_per_swept_method():
     assert panel(draw_error(datasets=["rsna"]), "rsna ae").get_title() == "RSNA"
 
 
+def test_reconstruction_error_of_networks_and_pca():
+    figure = draw_error(datasets=["rsna"], baselines=True)
+    assert labels(figure) == ["rsna ae", "rsna pca"]
+    assert panel(figure, "rsna pca").get_title() == "RSNA, PCA"
+
+
 @pytest.mark.parametrize("case", ["large", "demo", "one seed"])
 def test_reconstruction_error_is_legible(case):
     check_page(draw_error(**CASES[case]))
@@ -456,9 +573,15 @@ def make_scores(*, n_normal=60, n_abnormal=40, seed=0):
     return pd.DataFrame(table).assign(reconstruction_error=score)
 
 
-def draw_histograms(settings, tables=None):
-    aucs = pd.Series({tuple(s.values()): 0.7 + i / 100 for i, s in enumerate(settings)})
+def draw_histograms(settings, tables=None, leak_free=False):
+    aucs = {(*s.values(), "published"): 0.7 + i / 100 for i, s in enumerate(settings)}
+    if leak_free:
+        aucs |= {(*s.values(), "leak_free"): 0.4 for s in settings}
+    aucs = pd.Series(aucs).sort_index()
     tables = tables or [make_scores(seed=i) for i in range(len(settings))]
+    tables = [table[table["split"] == "test"] for table in tables]
+    tables = [{"twin": 0} | dict(table) for table in tables]
+    tables = [pd.DataFrame(table) for table in tables]
     return plot_score_histograms.draw(tables=tables, aucs=aucs, name="RSNA", settings=settings)
 
 
@@ -494,11 +617,38 @@ def test_histogram_titles_have_size_and_auc():
     assert [panel(figure, f"ae d{d}").get_title() for d in (1, 128)] == ["d = 1", "d = 128"]
     assert "AUC 70.0 %" in texts and "AUC 71.0 %" in texts
     assert legend_texts(figure) == ["normal (n = 60)", "abnormal (n = 40)"]
-    assert figure.legends[0].get_title().get_text() == "RSNA"
+    assert figure.legends[0].get_title().get_text() == "RSNA, published test set"
     assert "anomaly score (the highest 1 % in the last bin)" in texts
     assert panel(figure, "ae d1").get_ylabel() == "density"
     figure = draw_histograms([setting(16), setting(16, "vae")])
     assert panel(figure, "vae d16").get_title() == "VAE, d = 16"
+
+
+def test_histograms_part_normal_images_with_a_twin_from_the_others():
+    table = make_scores()
+    table["twin"] = 0
+    table.loc[10:59, "twin"] = 1  # 50 of 60 normal test images
+    table.loc[table.index[-5:], "twin"] = 1  # an abnormal one stays with its class
+    figure = draw_histograms([setting(4)], [table], leak_free=True)
+    assert legend_texts(figure) == [
+        "normal with a copy in training (n = 50)",
+        "normal without one (n = 10)",
+        "abnormal (n = 40)",
+    ]
+    texts = [text.get_text() for text in visible_texts(figure)]
+    assert "AUC 70.0 %, leak-free 40.0 %" in texts
+    axes = panel(figure, "ae d4")
+    assert len(axes.collections) == 2
+    (outline,) = axes.lines
+    x, y = outline.get_data()
+    assert outline.get_drawstyle() == "steps-post"
+    assert sum(np.diff(x) * y[:-1]) == pytest.approx(1)
+
+
+def test_histogram_titles_of_baselines():
+    figure = draw_histograms([setting(16), setting(0, "nearest"), setting(16, "pca")])
+    assert panel(figure, "nearest d0").get_title() == "Nearest training image"
+    assert panel(figure, "pca d16").get_title() == "PCA, d = 16"
 
 
 def test_histograms_want_a_table_per_setting():
@@ -509,6 +659,16 @@ def test_histograms_want_a_table_per_setting():
 @pytest.mark.parametrize("count", [1, 4, 8, 11])
 def test_histograms_are_legible(count):
     check_page(draw_histograms([setting(2**i) for i in range(count)]))
+
+
+def test_histograms_with_baselines_and_twins_are_legible():
+    learnt = [setting(2**i) for i in range(8)] + [setting(0, "nearest"), setting(16, "pca")]
+    statistics = [setting(0, key) for key in ("mean_intensity", "contrast", "total_variation")]
+    tables = [make_scores(n_normal=600, n_abnormal=600).assign(twin=0) for _ in range(13)]
+    for table in tables:
+        table.loc[10:499, "twin"] = 1
+        table["score"] *= -1e5
+    check_page(draw_histograms(learnt + statistics, tables, leak_free=True))
 
 
 # plot_examples
@@ -531,7 +691,7 @@ def make_examples(path, *, settings=(("ae", 4), ("ae", 16)), channels=1, masks=T
         for method, d in settings:
             group = file.create_group(f"{method}/d{d}")
             group["reconstructions"] = rng.uniform(-1, 1, (6, channels, 16, 16)).astype("f4")
-            group["maps"] = rng.uniform(0, 1 / d, (6, 16, 16)).astype(np.float32)
+            group["maps"] = rng.uniform(0, 1 / max(d, 1), (6, 16, 16)).astype(np.float32)
             group.attrs["scores"] = np.arange(6.0)
     return path
 
@@ -580,7 +740,8 @@ def test_example_titles_say_role_and_score(tmp_path):
     titles = [panel(figure, f"input {i}").get_title() for i in range(6)]
     assert titles[0] == "normal\nlowest\n0.0101"
     assert titles[4] == "abnormal\nmedian\n0.0500"
-    assert figure.get_suptitle() == "BraTS2021: examples by the score of AE, d = 4"
+    title = "BraTS2021: examples of the published test set by the score of AE, d = 4"
+    assert figure.get_suptitle() == title
 
 
 def test_masks_are_outlined_where_there_are_any(tmp_path):
@@ -608,6 +769,15 @@ def test_settings_come_in_the_order_given_and_no_others(tmp_path):
     tops = [panel(figure, f"{m} d{d} map 0").get_position().y0 for m, d in order]
     assert tops == sorted(tops, reverse=True)
     assert panel(figure, "ae d128 reconstruction 0").get_ylabel() == "AE\nd = 128"
+
+
+def test_examples_of_baselines_have_a_label_without_d(tmp_path):
+    settings = [("ae", 4), ("nearest", 0), ("pca", 4)]
+    figure = draw_examples(make_examples(tmp_path / "e.h5", settings=settings), settings)
+    label = panel(figure, "nearest d0 reconstruction 0").get_ylabel()
+    assert label == "Nearest\ntraining\nimage"
+    assert panel(figure, "pca d4 reconstruction 0").get_ylabel() == "PCA\nd = 4"
+    check_page(figure)
 
 
 @pytest.mark.parametrize("count", [1, 4, 8])
@@ -638,6 +808,8 @@ def test_script_maps_snakemake_to_files(tmp_path, root, script, parameter):
     write_table(PAPER, tmp_path / "paper.tsv")
     for d in (4, 16):
         write_table(make_scores(seed=d), tmp_path / f"{d}.tsv")
+    audit = make_scores()[["split", "id"]].assign(twin=0)
+    write_table(audit, tmp_path / "images.tsv")
     make_examples(tmp_path / "examples.h5")
     outputs = {"pdf": tmp_path / "figures" / "a.pdf", "png": tmp_path / "figures" / "a.png"}
     snakemake = SimpleNamespace(
@@ -645,6 +817,7 @@ def test_script_maps_snakemake_to_files(tmp_path, root, script, parameter):
             metrics=str(tmp_path / "metrics.tsv"),
             paper=str(tmp_path / "paper.tsv"),
             scores=[str(tmp_path / f"{d}.tsv") for d in (4, 16)],
+            audit=str(tmp_path / "images.tsv"),
             examples=str(tmp_path / "examples.h5"),
         ),
         params=SimpleNamespace(**parameter),
@@ -667,6 +840,6 @@ def test_published_values_fit_the_figure(root):
         dataset, metric = axes.get_label().rsplit(" ", 1)
         rows = paper[(paper["dataset"] == dataset) & (paper["metric"] == metric)]
         rows = rows[rows["method"] == "ae"]
-        drawn = dict(zip(*line(axes, "published").get_data(), strict=True))
+        drawn = dict(zip(*line(axes, "paper").get_data(), strict=True))
         assert drawn == dict(zip(rows["latent_dim"], rows["mean"], strict=True))
     assert len(figure.axes) == 10

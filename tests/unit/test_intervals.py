@@ -4,10 +4,11 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from bootstrap_metrics import bootstrap_metrics
+from bootstrap_metrics import bootstrap_metrics, with_maps
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from medae import intervals
+from medae.audit import IMAGE_COLUMNS
 from medae.errors import InputError
 from medae.files import read_table, write_table
 from medae.intervals import (
@@ -242,6 +243,7 @@ class Run:
     def __init__(self, folder, masks):
         self.folder, self.packed = folder, folder / "packed.h5"
         self.settings, self.scores, self.maps = [], [], []
+        self.audit()
         images = np.zeros((8, 1, 16, 16), np.uint8)
         with packed_writer(
             self.packed,
@@ -257,6 +259,13 @@ class Run:
             texts = ["dataset", "modality", "layout", "source", "source_sha256", "resize_filter"]
             writer.attributes |= dict.fromkeys([*texts, "intensity_range"], "")
             writer.attributes["identical_train_test"] = 0
+
+    def audit(self, twin=(0,) * 8, copy_group=range(1, 9)):
+        """Write the audit: which test images have a twin, and their copy groups."""
+        table = pd.DataFrame({"id": ["train/a.png", *IDS], "label": [0, *LABELS]})
+        table["split"] = ["train"] + ["test"] * 8
+        table["twin"], table["copy_group"] = [0, *twin], [0, *copy_group]
+        write_table(table.reindex(columns=IMAGE_COLUMNS), self.folder / "images.tsv")
 
     def add(self, method, latent_dim, seed, scores, maps=None, ids=IDS):
         place = self.folder / f"{method}{latent_dim}-{seed}"
@@ -278,6 +287,7 @@ class Run:
             scores=self.scores,
             maps=self.maps,
             packed=self.packed,
+            audit=self.folder / "images.tsv",
             dataset="xray",
             settings=self.settings,
             reference=options.pop("reference", REFERENCE),
@@ -314,7 +324,8 @@ def test_the_table_of_intervals(run):
         ["ae", 4, "ap"],
     ]
     assert set(table["dataset"]) == {"xray"}
-    assert set(table["split"]) == {"published"}
+    assert set(table["training_set"]) == {"all"}
+    assert set(table["split"]) == {"published"}  # no image has a twin
     assert set(table["replicates"]) == {60}
     assert set(table["n_groups"]) == {8}
     # SCORES: abnormal 0.4, 0.15, 0.9, 0.5 are above 3, 1, 4 and 4 of the four normal images.
@@ -357,8 +368,58 @@ def test_equal_calls_write_equal_bytes(run):
 
 
 def test_groups_are_counted(run):
+    run.audit(copy_group=[5] * 8)  # patients count where they are known
     table = run.bootstrap(group_pattern=r"/(p\d)_")
     assert set(table["n_groups"]) == {4}
+
+
+COPIES = [3, 7, 3, 7, 4, 4, 9, 8]  # images 0 and 2, 1 and 3, 4 and 5 (of both classes)
+TWINS = [1, 0, 0, 0, 1, 0, 1, 0]  # two normal images and an abnormal one
+
+
+def brute_force(scores, kept, replicates):
+    """The published or leak-free AUCs, image by image, for draws of whole copy groups."""
+    labels, scores, groups = (np.array(values)[kept] for values in (LABELS, scores, COPIES))
+    names = sorted(set(groups))
+    numbered = np.array([names.index(group) for group in groups])
+    weights = draw_weights(labels=labels, groups=numbered, replicates=replicates, seed=0)
+    copies = [np.repeat(np.arange(len(labels)), row[numbered].astype(int)) for row in weights]
+    return np.array([roc_auc_score(labels[rows], scores[rows]) for rows in copies])
+
+
+def test_both_splits_by_copy_groups_equal_a_brute_force(run):
+    run.audit(twin=TWINS, copy_group=COPIES)
+    table = run.bootstrap().query("metric == 'auc'")
+    for split, kept, groups in (
+        ("published", np.ones(8, dtype=bool), 5),
+        ("leak_free", np.array(TWINS) == 0, 4),
+    ):
+        rows = table[table["split"] == split].set_index(["method", "latent_dim"])
+        first, second = (brute_force(scores, kept, 60) for scores in (SCORES, OTHER))
+        expected = percentile_interval((first + second) / 2)
+        assert rows.loc[("ae", 16), ["low", "high"]].tolist() == pytest.approx(expected)
+        differences = second - (first + second) / 2
+        expected = percentile_interval(differences)
+        found = rows.loc[("ae", 4), ["difference_low", "difference_high"]].tolist()
+        assert found == pytest.approx(expected)
+        assert rows["p_value"]["ae", 4] == pytest.approx(paired_p_value(differences))
+        assert set(rows["n_groups"]) == {groups}
+    # Without twins are the abnormal 0.4, 0.15, 0.9 and the normal 0.2, 0.45: 3 of 6 pairs are
+    # right. OTHER: the abnormal 0.2, 0.5, 0.6 and the normal 0.4, 0.45: 4 of 6.
+    value = table.query("split == 'leak_free' and latent_dim == 16 and method == 'ae'")["value"]
+    assert value.item() == pytest.approx((3 / 6 + 4 / 6) / 2)
+
+
+def test_a_leak_free_split_without_a_class_is_left_out(run):
+    run.audit(twin=1 - np.array(LABELS))  # all normal images have a twin
+    assert set(run.bootstrap()["split"]) == {"published"}
+
+
+def test_the_audit_must_be_about_the_test_images(run):
+    table = read_table(run.folder / "images.tsv")
+    write_table(table.iloc[::-1], run.folder / "images.tsv")
+    with pytest.raises(InputError, match=r"images\.tsv is not the audit of this packed dataset"):
+        run.bootstrap()
 
 
 def test_without_the_reference_there_are_no_tests(run):
@@ -382,6 +443,42 @@ def test_pixel_metrics_of_datasets_with_masks(tmp_path):
     assert table["value"][7] == pytest.approx(exact["dice_max"], abs=1e-9)
     assert (table["low"] < table["high"])[[2, 3, 6, 7]].all()
     assert table["p_value"][[6, 7]].notna().all()
+
+
+def test_pixel_metrics_of_the_leak_free_images_and_of_baselines(tmp_path):
+    masks = np.zeros((8, 16, 16), np.uint8)
+    masks[np.array(LABELS) == 1, 4:8, 4:9] = 1
+    random = np.random.default_rng(0)
+    run = Run(tmp_path, masks)
+    run.audit(twin=TWINS)
+    maps = [(random.random(masks.shape) + masks / 2).astype(np.float32) for _ in range(3)]
+    run.add("ae", 16, 0, SCORES, maps[0])
+    run.add("nearest", 0, 0, OTHER, maps[1])
+    run.add("contrast", 0, 0, OTHER)
+    run.add("intensity", 0, 0, SCORES, maps[2])
+    table = run.bootstrap()
+    measured = table.groupby(["method", "split"])["metric"].agg(list).to_dict()
+    everything = ["auc", "ap", "ap_pix", "dice_max"]
+    for split in ("published", "leak_free"):
+        assert measured["ae", split] == measured["nearest", split] == everything
+        assert measured["contrast", split] == ["auc", "ap"]
+        assert measured["intensity", split] == ["ap_pix", "dice_max"]
+    kept = np.array(TWINS) == 0
+    exact = pixel_metrics(masks=masks[kept], maps=maps[2][kept], what="pixels")
+    values = table.query("split == 'leak_free'").set_index(["method", "metric"])["value"]
+    assert values["intensity", "ap_pix"] == pytest.approx(exact["ap_pix"], abs=1e-9)
+    assert values["intensity", "dice_max"] == pytest.approx(exact["dice_max"], abs=1e-9)
+    tested = table[table["method"] != "ae"]
+    assert tested["p_value"].notna().all()
+
+
+def test_maps_go_to_the_settings_that_have_them():
+    settings = [{"method": key} for key in ("ae", "contrast", "nearest")]
+    files = [row[2] for row in with_maps(settings, [1, 2, 3], ["a", "b"])]
+    assert files == ["a", None, "b"]
+    assert [row[2] for row in with_maps(settings, [1, 2, 3], [])] == [None] * 3
+    with pytest.raises(ValueError, match="3 files of maps for 2 settings"):
+        list(with_maps(settings, [1, 2, 3], ["a", "b", "c"]))
 
 
 def test_files_about_other_images_are_refused(run):

@@ -14,6 +14,8 @@ from medae.errors import InputError
 from medae.files import read_table, write_table
 from medae.metrics import METRIC_COLUMNS
 from medae.tables import (
+    count_test_images,
+    distinct_splits,
     escape_latex,
     format_percent,
     make_grid,
@@ -25,13 +27,20 @@ from medae.tables import (
 )
 
 NAMES = {"scans": "Scans_2 & more", "xray": "X-ray", "unused": "Unused"}
-COUNTS = {"scans": (30, 40), "xray": (5, 6)}
+METHODS = {"ae": "AE", "vae": "VAE", "pca": "PCA"}
+COUNTS = {("scans", "published"): (30, 40), ("scans", "leak_free"): (10, 40)}
 
 
-def metric_rows(values, dataset="xray", method="ae", dim=4, metric="auc", split="published"):
-    """Rows of one setting and metric, one per value; seeds count from 0."""
+def metric_rows(
+    values, dataset="xray", method="ae", dim=4, metric="auc", split="published", training="all"
+):
+    """Rows of one setting and metric, one per value; seeds count from 0.
+
+    Of `scans` 20 of 30 normal test images have a twin, of any other dataset none of 5 + 6.
+    """
+    images = COUNTS.get((dataset, split), (5, 6))
     return [
-        (dataset, method, dim, seed, split, metric, value, *COUNTS.get(dataset, (5, 6)))
+        (dataset, training, method, dim, seed, split, metric, value, 100, *images)
         for seed, value in enumerate(values)
     ]
 
@@ -42,7 +51,7 @@ def metric_table(*groups):
 
 @pytest.fixture
 def metrics():
-    """Two datasets, one with masks; d = 16, 4 and 1; a VAE that the table leaves out."""
+    """Two datasets, one with masks and twins; d = 16, 4 and 1; what the table leaves out."""
     return metric_table(
         metric_rows([0.70, 0.72], dim=4),
         metric_rows([0.60, 0.62], dim=16),
@@ -50,7 +59,14 @@ def metrics():
         metric_rows([0.80, 0.80], dim=4, metric="ap"),
         metric_rows([0.8004, 0.8004], dim=16, metric="ap"),
         metric_rows([0.25], dim=1, metric="ap"),
+        metric_rows([0.71, 0.73], dim=4, split="leak_free"),
         metric_rows([0.9, 1.0], "scans", dim=16),
+        metric_rows([0.4, 0.4], "scans", dim=16, split="leak_free"),
+        metric_rows([0.88], "scans", "pca", dim=64),
+        metric_rows([0.45], "scans", "pca", dim=64, split="leak_free"),
+        metric_rows([0.3], "xray", "pca", dim=8),
+        metric_rows([0.2], "xray", "pca", dim=64),
+        metric_rows([0.2], "xray", dim=4, training="without_twins"),
         metric_rows([0.3, 0.1], "scans", dim=4, metric="dice_max"),
         metric_rows([0.99], "xray", "vae"),
         metric_rows([0.01], "xray", dim=4, metric="error_train_normal"),
@@ -72,6 +88,19 @@ def test_summarise_hand_computed():
     assert summary[["n_normal", "n_abnormal"]].to_numpy().tolist() == [[5, 6], [5, 6]]
 
 
+def test_summarise_keeps_training_sets_and_splits_apart(metrics):
+    keys = "dataset == 'xray' and method == 'ae' and latent_dim == 4 and metric == 'auc'"
+    summary = summarise(metrics.query(keys))
+    rows = summary[["training_set", "split", "mean"]].to_numpy().tolist()
+    assert [row[:2] for row in rows] == [
+        ["all", "leak_free"],
+        ["all", "published"],
+        ["all", "robust"],
+        ["without_twins", "published"],
+    ]
+    assert [row[2] for row in rows] == pytest.approx([0.72, 0.71, 0.99, 0.2])
+
+
 def test_summarise_refuses_a_seed_twice(metrics):
     with pytest.raises(InputError, match=r"two rows for dataset xray.*seed 0"):
         summarise(pd.concat([metrics, metrics.iloc[:1]]))
@@ -82,6 +111,23 @@ def test_summarise_refuses_different_test_sets():
     table.loc[1, "n_normal"] = 4
     with pytest.raises(InputError, match="different numbers of test images"):
         summarise(table)
+
+
+# --- the two test sets ---
+
+
+def test_test_images_by_split(metrics):
+    assert count_test_images(metrics.query("split != 'robust'")) == {
+        "scans": {"published": (30, 40), "leak_free": (10, 40)},
+        "xray": {"published": (5, 6), "leak_free": (5, 6)},
+    }
+
+
+def test_leak_free_rows_of_equal_test_sets_are_left_out(metrics):
+    kept = distinct_splits(metrics)
+    assert set(kept["split"]) == {"published", "leak_free"}
+    assert set(kept.loc[kept["split"] == "leak_free", "dataset"]) == {"scans"}
+    assert (kept["split"] == "published").sum() == (metrics["split"] == "published").sum()
 
 
 # --- cells ---
@@ -139,14 +185,20 @@ def test_sort_rows_follows_names_metrics_and_descending_dimension():
 
 GOLDEN = """\
 Percent; mean ± standard deviation over 1 to 2 seeds (without ± where there is one). Best of a \
-column in bold, second underlined. ⌈Dice⌉: best Dice over all thresholds, chosen on the test set. \
-Test images (normal + abnormal): Scans_2 & more 30 + 40, X-ray 5 + 6.
+column in bold, second underlined, AE and PCA apart. ⌈Dice⌉: best Dice over all thresholds, chosen \
+on the test set. Test images (normal + abnormal): Scans_2 & more 30 + 40, leak-free 10 + 40; X-ray \
+5 + 6. Leak-free: the test images without a copy in training. No test image of X-ray has a copy in \
+training: the published and the leak-free test set are the same. PCA is the linear autoencoder: d \
+principal components of the training images.
 
-| d | Scans_2 & more AUC | Scans_2 & more ⌈Dice⌉ | X-ray AUC | X-ray AP |
-| --: | :-: | :-: | :-: | :-: |
-| 16 | 95.0 ± 7.1 | – | <ins>61.0 ± 1.4</ins> | **80.0 ± 0.0** |
-| 4 | – | 20.0 ± 14.1 | **71.0 ± 1.4** | **80.0 ± 0.0** |
-| 1 | – | – | 50.0 | <ins>25.0</ins> |
+| Model | Scans_2 & more AUC | Scans_2 & more AUC, leak-free | Scans_2 & more ⌈Dice⌉ | X-ray AUC \
+| X-ray AP |
+| --: | :-: | :-: | :-: | :-: | :-: |
+| AE, d = 16 | 95.0 ± 7.1 | 40.0 ± 0.0 | – | <ins>61.0 ± 1.4</ins> | **80.0 ± 0.0** |
+| AE, d = 4 | – | – | 20.0 ± 14.1 | **71.0 ± 1.4** | **80.0 ± 0.0** |
+| AE, d = 1 | – | – | – | 50.0 | <ins>25.0</ins> |
+| PCA, d = 64 | 88.0 | 45.0 | – | <ins>20.0</ins> | – |
+| PCA, d = 8 | – | – | – | **30.0** | – |
 """
 
 
@@ -154,7 +206,8 @@ Test images (normal + abnormal): Scans_2 & more 30 + 40, X-ray 5 + 6.
 def tabulated(metrics, tmp_path):
     write_table(metrics, tmp_path / "metrics.tsv")
     outputs = {name: tmp_path / name for name in ("markdown", "latex", "html", "table")}
-    tabulate_latent_dimension(metrics=tmp_path / "metrics.tsv", names=NAMES, **outputs)
+    options = {"metrics": tmp_path / "metrics.tsv", "names": NAMES, "methods": METHODS}
+    tabulate_latent_dimension(**options, **outputs)
     return outputs
 
 
@@ -168,21 +221,22 @@ def test_latent_dimension_latex(tabulated):
     for environment in ("table", "tabular"):
         assert text.count(rf"\begin{{{environment}}}") == 1
         assert text.count(rf"\end{{{environment}}}") == 1
-    assert r"\multicolumn{2}{c}{Scans\_2 \& more} & \multicolumn{2}{c}{X-ray} \\" in text
-    assert r"\cmidrule(lr){2-3} \cmidrule(lr){4-5}" in lines
-    assert r"d & AUC & $\lceil$Dice$\rceil$ & AUC & AP \\" in lines
-    assert (
-        r"4 & -- & 20.0 $\pm$ 14.1 & \textbf{71.0 $\pm$ 1.4} & \textbf{80.0 $\pm$ 0.0} \\" in lines
-    )
+    assert r"\multicolumn{3}{c}{Scans\_2 \& more} & \multicolumn{2}{c}{X-ray} \\" in text
+    assert r"\cmidrule(lr){2-4} \cmidrule(lr){5-6}" in lines
+    assert r"Model & AUC & AUC* & $\lceil$Dice$\rceil$ & AUC & AP \\" in lines
+    best = r"\textbf{71.0 $\pm$ 1.4} & \textbf{80.0 $\pm$ 0.0}"
+    assert rf"AE, d = 4 & -- & -- & 20.0 $\pm$ 14.1 & {best} \\" in lines
     assert r"\underline{61.0 $\pm$ 1.4}" in text
     assert text.isascii()
     assert text.count("{") == text.count("}")
     assert not re.search(r"(?<!\\)[_%#]", text)
-    assert r"\begin{tabular}{rcccc}" in lines
+    assert r"\begin{tabular}{rccccc}" in lines
     body = lines[lines.index(r"\midrule") + 1 : lines.index(r"\bottomrule")]
-    assert [line.count(" & ") for line in body] == [4, 4, 4]
+    assert [line.count(" & ") for line in body] == [5, 5, 5, 0, 5, 5]
+    assert body[3] == r"\midrule"  # between AE and PCA
     caption = next(line for line in lines if line.startswith(r"\caption{"))
     assert r"X-ray 5 + 6" in caption
+    assert "Columns with an asterisk are leak-free." in caption
 
 
 def test_latent_dimension_html(tabulated):
@@ -191,43 +245,80 @@ def test_latent_dimension_html(tabulated):
     assert "<u>61.0 ± 1.4</u>" in text
     assert "Scans_2 &amp; more AUC" in text
     ElementTree.fromstring(text.partition("<meta")[0] + text[text.index("<title>") :])
-    assert text.count("<tr>") == 4
+    assert text.count("<tr>") == 6
 
 
 def test_latent_dimension_tsv(tabulated):
     table = read_table(tabulated["table"])
-    assert table[["latent_dim", "dataset", "metric"]].to_numpy().tolist() == [
-        [16, "scans", "auc"],
-        [16, "xray", "auc"],
-        [16, "xray", "ap"],
-        [4, "scans", "dice_max"],
-        [4, "xray", "auc"],
-        [4, "xray", "ap"],
-        [1, "xray", "auc"],
-        [1, "xray", "ap"],
+    keys = ["method", "latent_dim", "dataset", "metric", "split"]
+    assert table[keys].to_numpy().tolist() == [
+        ["ae", 16, "scans", "auc", "published"],
+        ["ae", 16, "scans", "auc", "leak_free"],
+        ["ae", 16, "xray", "auc", "published"],
+        ["ae", 16, "xray", "ap", "published"],
+        ["ae", 4, "scans", "dice_max", "published"],
+        ["ae", 4, "xray", "auc", "published"],
+        ["ae", 4, "xray", "ap", "published"],
+        ["ae", 1, "xray", "auc", "published"],
+        ["ae", 1, "xray", "ap", "published"],
+        ["pca", 64, "scans", "auc", "published"],
+        ["pca", 64, "scans", "auc", "leak_free"],
+        ["pca", 64, "xray", "auc", "published"],
+        ["pca", 8, "xray", "auc", "published"],
     ]
-    assert table["mean_percent"].tolist() == [95.0, 61.0, 80.04, 20.0, 71.0, 80.0, 50.0, 25.0]
-    assert table["std_percent"][1] == pytest.approx(np.sqrt(2), abs=1e-8)
-    assert table["std_percent"].isna().tolist() == [False] * 6 + [True] * 2
-    assert table["n_seeds"].tolist() == [2] * 6 + [1] * 2
-    assert table["n_abnormal"].tolist() == [40, 6, 6, 40, 6, 6, 6, 6]
+    ae = [95.0, 40.0, 61.0, 80.04, 20.0, 71.0, 80.0, 50.0, 25.0]
+    assert table["mean_percent"].tolist() == [*ae, 88.0, 45.0, 20.0, 30.0]
+    assert table["std_percent"][2] == pytest.approx(np.sqrt(2), abs=1e-8)
+    assert table["std_percent"].isna().tolist() == [False] * 7 + [True] * 6
+    assert table["n_seeds"].tolist() == [2] * 7 + [1] * 6
+    assert table["n_normal"].tolist()[:3] == [30, 10, 5]
+    assert set(table["n_train"]) == {100}
+
+
+def one_metric(*splits, dataset="scans", metric="auc"):
+    groups = (metric_rows([0.5], dataset, split=split, metric=metric) for split in splits)
+    summary = summarise(metric_table(*groups))
+    return make_grid(summary, row="method", row_title="", rows={"ae": "AE"}, names=NAMES)
+
+
+def test_a_dataset_without_twins_has_one_column():
+    text = render_markdown(one_metric("published", "leak_free", dataset="xray"))
+    assert "|  | X-ray AUC |" in text
+    assert "No test image of X-ray has a copy in training" in text
+    assert "Leak-free:" not in text
+
+
+def test_a_leak_free_set_without_a_class_has_no_column():
+    text = render_markdown(one_metric("published"))
+    assert "|  | Scans_2 & more AUC |" in text
+    assert "No leak-free numbers of Scans_2 & more: all normal or all abnormal test" in text
+    assert "the same" not in text
+
+
+def test_chance_of_ap_is_told_for_both_test_sets():
+    text = render_markdown(one_metric("published", "leak_free", metric="ap"))
+    # 40 of 70 and 40 of 50 images are abnormal.
+    assert "by chance it is Scans_2 & more 57.1, leak-free 80.0." in text
+    assert "by chance" not in render_markdown(one_metric("published", "leak_free"))
 
 
 def test_one_seed_prints_means_only(metrics, tmp_path):
     write_table(metrics[metrics["seed"] == 0], tmp_path / "metrics.tsv")
     outputs = {name: tmp_path / name for name in ("markdown", "latex", "html", "table")}
-    tabulate_latent_dimension(metrics=tmp_path / "metrics.tsv", names=NAMES, **outputs)
+    options = {"metrics": tmp_path / "metrics.tsv", "names": NAMES, "methods": METHODS}
+    tabulate_latent_dimension(**options, **outputs)
     text = outputs["markdown"].read_text(encoding="utf-8")
     assert text.startswith("Percent; one seed.")
     assert "±" not in text
-    assert "| 4 | – | 30.0 | **70.0** |" in text
+    assert "| AE, d = 4 | – | – | 30.0 | **70.0** |" in text
 
 
 def test_no_results_of_the_autoencoder(metrics, tmp_path):
     write_table(metrics[metrics["method"] == "vae"], tmp_path / "metrics.tsv")
     outputs = {name: tmp_path / name for name in ("markdown", "latex", "html", "table")}
-    with pytest.raises(InputError, match="no results to put in the table by latent_dim"):
-        tabulate_latent_dimension(metrics=tmp_path / "metrics.tsv", names=NAMES, **outputs)
+    options = {"metrics": tmp_path / "metrics.tsv", "names": NAMES, "methods": METHODS}
+    with pytest.raises(InputError, match="no results of the method ae"):
+        tabulate_latent_dimension(**options, **outputs)
     assert not any(path.exists() for path in outputs.values())
 
 
@@ -240,7 +331,7 @@ def test_a_dataset_needs_a_display_name(metrics):
 
 def test_settings_on_different_test_sets_are_not_one_table(metrics):
     metrics.loc[metrics["latent_dim"] == 16, "n_normal"] = 99
-    chosen = metrics[(metrics["split"] == "published") & (metrics["method"] == "ae")]
+    chosen = metrics.query("split == 'published' and method == 'ae' and training_set == 'all'")
     with pytest.raises(InputError, match="not comparable"):
         make_grid(summarise(chosen), row="latent_dim", row_title="d", rows={16: "16", 4: "4"},
                   names=NAMES)  # fmt: skip
@@ -283,7 +374,7 @@ def test_collect_sorts_whatever_the_order_of_inputs(metrics, tmp_path):
     collected = read_table(tmp_path / "one.tsv")
     assert list(collected.columns) == METRIC_COLUMNS
     assert len(collected) == len(metrics)
-    keys = collected[["dataset", "method", "latent_dim", "seed", "split", "metric"]]
+    keys = collected[METRIC_COLUMNS[:7]]
     keys = keys.to_numpy().tolist()
     assert keys == sorted(keys)
 
@@ -387,9 +478,11 @@ def test_comparison_without_a_common_cell(metrics, run_comparison):
     assert len(text.splitlines()) == 4
 
 
-def test_comparison_uses_published_splits_only(metrics):
-    split = metrics[metrics["split"] != "published"]
-    assert compare(metrics=split, paper=PAPER, names=NAMES).empty
+@pytest.mark.parametrize("query", ["split != 'published'", "training_set != 'all'"])
+def test_comparison_uses_what_the_paper_did(metrics, query):
+    others = metrics.query(query)
+    assert len(others)
+    assert compare(metrics=others, paper=PAPER, names=NAMES).empty
 
 
 def test_comparison_refuses_a_paper_with_a_cell_twice(metrics):

@@ -10,8 +10,14 @@ from medae import methods
 from medae.checkpoints import load_checkpoint, load_tensors, save_checkpoint
 from medae.errors import InputError
 from medae.scoring import score_batches
-from medae.torch_setup import epoch_generators, make_deterministic, seed_everything, select_device
-from medae.training import batches, normalise, train
+from medae.torch_setup import (
+    epoch_generators,
+    make_deterministic,
+    seed_everything,
+    select_device,
+    to_device,
+)
+from medae.training import batches, normalise, train, train_within_memory
 
 CPU = torch.device("cpu")
 SIZES = {"image_size": 16, "channels": 1, "latent_dim": 2, "width": 4, "hidden_dim": 8}
@@ -38,7 +44,7 @@ def fit(folder, *, method="ae", epochs=3, seed=0, settings=None, images=None, **
     sizes = SIZES | ({"mask_side": 3} if method == "ceae" else {})
     model = methods.build(method, **sizes).to(memory_format=torch.channels_last)
     arguments = {"batch_size": 4, "learning_rate": 1e-3, "save_seconds": 0} | more
-    history = train(
+    history, _ = train(
         model,
         make_images() if images is None else images,
         epochs=epochs,
@@ -91,19 +97,178 @@ def test_resuming_really_starts_from_the_state(tmp_path, monkeypatch):
     assert epochs == [2, 3]
 
 
-@pytest.mark.parametrize("spoil", ["settings", "truncated", "empty", "text"])
-def test_an_unusable_state_is_named_and_not_used(spoil, tmp_path, caplog):
+def stop_at(check):
+    """A `stop` that names a signal when it is asked for the `check`-th time."""
+    asked = []
+    return lambda: "SIGTERM" if asked.append(1) or len(asked) == check else None
+
+
+@pytest.mark.parametrize("done", [0, 1, 3])
+def test_a_training_that_is_told_to_stop_ends_with_the_same_weights(done, method, tmp_path):
     (tmp_path / "b").mkdir()
-    whole, _ = fit(tmp_path, epochs=3)
-    fit(tmp_path / "b", epochs=2, settings={"name": "other"} if spoil == "settings" else None)
+    whole, history = fit(tmp_path, method=method, epochs=4)
+    with pytest.raises(InputError, match=f"SIGTERM after epoch {done} of 4.*resume.*goes on"):
+        fit(tmp_path / "b", method=method, epochs=4, save_seconds=1e9, stop=stop_at(done + 1))
     state = tmp_path / "b" / "resume.safetensors"
+    assert len(load_tensors(state)[1]["history"]) == done
+    resumed, again = fit(tmp_path / "b", method=method, epochs=4)
+    assert equal(whole, resumed)
+    assert history.equals(again)
+
+
+SETTINGS = {"name": "test", "epochs": 40, "code_sha256": "a", "training": {"batch_size": 8}}
+
+
+def spoilt_state(folder, spoil):
+    """A state after 2 epochs, of SETTINGS and whole but for `spoil`."""
+    other = {"epochs": 50, "training": {"batch_size": 4}} if spoil == "settings" else {}
+    other |= {"code_sha256": "b"} if spoil == "code" else {}
+    fit(folder, epochs=2, settings=SETTINGS | other)
+    state = folder / "resume.safetensors"
     content = state.read_bytes()
+    flipped = bytearray(content)
+    flipped[-100] ^= 1
     spoilt = {"truncated": content[: len(content) // 2], "empty": b"", "text": b"not a state"}
-    state.write_bytes(spoilt.get(spoil, content))
-    afresh, _ = fit(tmp_path / "b", epochs=3)
+    state.write_bytes((spoilt | {"flipped": flipped}).get(spoil, content))
+    return state
+
+
+SPOILT = {
+    "settings": "epochs: 50 there, 40 now; training.batch_size: 4 there, 8 now",
+    "code": "settings or other code (the code)",
+    "truncated": "not a whole checkpoint",
+    "empty": "not a whole checkpoint",
+    "text": "not a whole checkpoint",
+    "flipped": "its contents do not match its check sum",
+}
+
+
+@pytest.mark.parametrize(("spoil", "reason"), SPOILT.items())
+def test_an_unusable_state_is_named_with_the_reason_and_not_used(spoil, reason, tmp_path, caplog):
+    (tmp_path / "b").mkdir()
+    whole, _ = fit(tmp_path, epochs=3, settings=SETTINGS)
+    state = spoilt_state(tmp_path / "b", spoil)
+    afresh, history = fit(tmp_path / "b", epochs=3, settings=SETTINGS)
     assert equal(whole, afresh)
-    assert "Starting afresh" in caplog.text
-    assert str(state) in caplog.text
+    assert len(history) == 3
+    assert "Starting afresh" in caplog.text and "Resuming" not in caplog.text
+    assert str(state) in caplog.text and reason in caplog.text
+
+
+@pytest.mark.parametrize(("spoil", "reason"), SPOILT.items())
+def test_an_unusable_state_stops_the_training_where_configured(spoil, reason, tmp_path):
+    state = spoilt_state(tmp_path, spoil)
+    before = state.read_bytes()
+    with pytest.raises(InputError) as caught:
+        fit(tmp_path, settings=SETTINGS, unusable_state="stop")
+    assert str(state) in str(caught.value) and reason in str(caught.value)
+    assert "training.unusable_state" in str(caught.value)
+    assert state.read_bytes() == before
+
+
+def test_without_a_state_training_starts_silently(tmp_path, caplog):
+    fit(tmp_path, unusable_state="stop")
+    assert "afresh" not in caplog.text
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+def fit_within_memory(folder, largest, *, monkeypatch, error=None, **more):
+    """Train with batches of 8 where more than `largest` images at a time are too many."""
+    from medae.methods.ae import AutoEncoder
+
+    error = error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    original = AutoEncoder.loss
+
+    def loss(self, images, generator):
+        if len(images) > largest:
+            raise error
+        return original(self, images, generator)
+
+    def build():
+        seed_everything(0)
+        return methods.build("ae", **SIZES).to(memory_format=torch.channels_last)
+
+    monkeypatch.setattr(AutoEncoder, "loss", loss)
+    arguments = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "seed": 0, "settings": {}}
+    arguments |= {"state": folder / "resume.safetensors", "label": "phantom ae", "save_seconds": 0}
+    return train_within_memory(build, make_images(12), **arguments | more)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_out_of_memory_trains_afresh_with_half_the_batch(error, tmp_path, monkeypatch, caplog):
+    (tmp_path / "b").mkdir()
+    model, history, used = fit_within_memory(tmp_path, 3, monkeypatch=monkeypatch, error=error)
+    assert used == 2
+    assert "phantom ae: out of memory with batches of 8 images; now 4" in caplog.text
+    assert "now 2" in caplog.text
+    monkeypatch.undo()
+    expected, same_history = fit(tmp_path / "b", batch_size=2, images=make_images(12))
+    assert equal(model, expected)
+    assert history.equals(same_history)
+
+
+def test_out_of_memory_after_a_state_was_saved_leaves_nothing_of_it(tmp_path, monkeypatch):
+    from medae.methods.ae import AutoEncoder
+
+    (tmp_path / "b").mkdir()
+    expected, history = fit(tmp_path / "b", batch_size=4, images=make_images(12))
+    steps = []
+    original = AutoEncoder.loss
+
+    def loss(self, images, generator):
+        steps.append(len(images))
+        if len(images) > 4 and len(steps) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return original(self, images, generator)
+
+    monkeypatch.setattr(AutoEncoder, "loss", loss)
+    model, again, used = fit_within_memory(tmp_path, 8, monkeypatch=monkeypatch)
+    assert steps[:3] == [8, 4, 8] and used == 4
+    assert equal(model, expected) and history.equals(again)
+
+
+def test_a_state_is_resumed_with_its_own_batch_size(tmp_path, monkeypatch, caplog):
+    whole, history, _ = fit_within_memory(tmp_path, 4, monkeypatch=monkeypatch)
+    (tmp_path / "resume.safetensors").unlink()
+    fit_within_memory(tmp_path, 4, monkeypatch=monkeypatch, epochs=1)
+    caplog.clear()
+    resumed, again, used = fit_within_memory(tmp_path, 4, monkeypatch=monkeypatch)
+    assert used == 4
+    assert equal(whole, resumed) and history.equals(again)
+    assert "out of memory" not in caplog.text
+
+
+def test_two_images_that_do_not_fit_into_memory_say_so(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="out of memory even with 2 .*training.device"):
+        fit_within_memory(tmp_path, 1, monkeypatch=monkeypatch)
+    assert not (tmp_path / "resume.safetensors").exists()
+
+
+def test_another_error_of_torch_is_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):
+    with pytest.raises(RuntimeError, match="shape"):
+        fit_within_memory(tmp_path, 1, monkeypatch=monkeypatch, error=RuntimeError("shape"))
+
+
+def test_images_that_do_not_fit_into_memory_say_so(monkeypatch):
+    def to(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    with pytest.raises(InputError, match="13 images .* do not fit"):
+        to_device(make_images().numpy(), CPU)
+
+
+# --- the loop ------------------------------------------------------------------------------------
 
 
 def test_loss_falls(tmp_path):
@@ -177,9 +342,6 @@ def test_auto_device_is_there_and_a_missing_one_is_named():
             select_device("cuda")
 
 
-# --- checkpoints ---------------------------------------------------------------------------------
-
-
 def trained_checkpoint(folder, method="ae"):
     model, _ = fit(folder, method=method)
     arguments = SIZES | ({"mask_side": 3} if method == "ceae" else {})
@@ -194,28 +356,6 @@ def test_checkpoint_rebuilds_its_model(method, tmp_path):
     assert equal(model, loaded)
     assert not loaded.training
     assert description["method"] == method
-
-
-def test_checkpoint_bytes_repeat(tmp_path):
-    _, path = trained_checkpoint(tmp_path)
-    first = path.read_bytes()
-    _, path = trained_checkpoint(tmp_path)
-    assert path.read_bytes() == first
-
-
-@pytest.mark.parametrize("content", [b"", b"garbage", None])
-def test_damaged_checkpoint_is_refused_by_name(content, tmp_path):
-    _, path = trained_checkpoint(tmp_path)
-    path.write_bytes(path.read_bytes()[:-100] if content is None else content)
-    with pytest.raises(InputError, match=r"checkpoint\.safetensors is not a whole checkpoint"):
-        load_tensors(path)
-
-
-def test_checkpoint_of_another_shape_is_refused(tmp_path):
-    model, path = trained_checkpoint(tmp_path)
-    save_checkpoint(path, model, {"method": "ae", "arguments": SIZES | {"latent_dim": 5}})
-    with pytest.raises(InputError, match="does not fit"):
-        load_checkpoint(path, CPU)
 
 
 # --- scoring -------------------------------------------------------------------------------------
@@ -240,6 +380,33 @@ def test_scores_do_not_depend_on_batch_size_or_order(method, tmp_path):
     np.testing.assert_allclose(
         scores_of(model, images[order], 4)["scores"], whole["scores"][order], rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("largest", [5, 1])
+def test_out_of_memory_in_scoring_goes_on_with_smaller_batches(
+    largest, tmp_path, monkeypatch, caplog
+):
+    from medae.methods.ae import AutoEncoder
+
+    _, path = trained_checkpoint(tmp_path)
+    model, _ = load_checkpoint(path, CPU)
+    images = make_images().numpy()
+    whole = scores_of(model, images, 8)
+    original = AutoEncoder.decode
+
+    def decode(self, latents):
+        if len(latents) > largest:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return original(self, latents)
+
+    monkeypatch.setattr(AutoEncoder, "decode", decode)
+    found = scores_of(model, images, 8)
+    assert "Scoring: out of memory with batches of 8 images; now 4." in caplog.text
+    for name, values in whole.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=1e-5)
+    monkeypatch.setattr(AutoEncoder, "decode", lambda *_: decode(model, [0] * 9))
+    with pytest.raises(InputError, match="even with 1"):
+        scores_of(model, images, 8)
 
 
 def test_scoring_leaves_the_model_alone(method, tmp_path):

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 from safetensors import safe_open
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -26,13 +27,22 @@ FILES = [
     "metrics.tsv",
     "provenance.json",
     *(f"tables/latent_dimension.{end}" for end in ("md", "tex", "tsv", "html")),
-    *(f"tables/paper_comparison.{end}" for end in ("md", "tsv", "html")),
+    *(f"tables/methods.{end}" for end in ("md", "tex", "tsv", "html")),
+    *(
+        f"tables/{name}.{end}"
+        for name in ("paper_comparison", "audit", "training_sets")
+        for end in ("md", "tsv", "html")
+    ),
     *(
         f"figures/{name}.{end}"
         for name in (
             "latent_dimension",
             "reconstruction_error",
             "score_histograms_phantom",
+            "audit_phantom",
+            "copies_phantom",
+            "training_sets",
+            "methods",
             "examples_latent_dimension_phantom",
         )
         for end in ("pdf", "png")
@@ -51,16 +61,16 @@ def test_results_are_there(finished, name):
 
 def test_metrics_are_those_of_the_scores(finished):
     metrics = metrics_of(finished)
-    keys = metrics[["dataset", "method", "latent_dim", "seed", "split"]].drop_duplicates()
+    key = ["dataset", "training_set", "method", "latent_dim", "seed", "split"]
+    assert not metrics.duplicated([*key, "metric"]).any()
+    trained = metrics.query("method == 'ae' and split == 'published'")
+    keys = trained[key].drop_duplicates()
     assert len(keys) == 4
-    assert not metrics.duplicated(
-        ["dataset", "method", "latent_dim", "seed", "split", "metric"]
-    ).any()
     for key in keys.itertuples():
-        folder = finished.results / f"scores/phantom/ae/d{key.latent_dim}/seed{key.seed}"
+        folder = finished.results / f"scores/phantom/all/ae/d{key.latent_dim}/seed{key.seed}"
         scores = pd.read_csv(folder / "scores.tsv", sep="\t")
         test = scores[scores["split"] == "test"]
-        chosen = metrics.query("latent_dim == @key.latent_dim and seed == @key.seed")
+        chosen = trained.query("latent_dim == @key.latent_dim and seed == @key.seed")
         values = chosen.set_index("metric")["value"]
         assert values["auc"] == pytest.approx(roc_auc_score(test["label"], test["score"]))
         assert values["ap"] == pytest.approx(average_precision_score(test["label"], test["score"]))
@@ -131,6 +141,8 @@ def test_report_holds_every_item_with_its_caption(finished_copy):
             {"figures": {"reference": {"method": "ae", "latent_dim": 2}}},
             {"score_images", "select_examples", "plot_examples", "record_provenance"},
         ),
+        ({"audit": {"threshold": 0.97}}, {"audit_dataset"}),
+        ({"baselines": {"latent_dims": [3]}}, {"score_baselines"}),
     ],
 )
 def test_editing_a_key_reruns_only_what_uses_it(finished_copy, changes, expected):
@@ -140,7 +152,7 @@ def test_editing_a_key_reruns_only_what_uses_it(finished_copy, changes, expected
     finished_copy.configure(**changes)
     planned = set(finished_copy.planned())
     assert "train_autoencoder" not in planned
-    assert not expected or "select_examples" in planned
+    assert expected <= planned
     assert expected or not planned
 
 
@@ -151,6 +163,9 @@ def touched(project, name):
 
 
 PLOTS = {
+    "plot_audit",
+    "plot_copies",
+    "plot_training_sets",
     "plot_latent_dimension",
     "plot_reconstruction_error",
     "plot_score_histograms",
@@ -278,6 +293,12 @@ def test_settings_that_differ_in_a_swept_key_write_disjoint_files(fresh):
         "latent_dim": {"grid": [{"methods": ["ae"], "latent_dims": [8]}]},
         "method": {"grid": [{"methods": ["vae"], "latent_dims": [2]}]},
         "seed": {"seeds": [2]},
+        "training_set": {
+            "grid": [
+                {"methods": ["ae"], "latent_dims": [4]},
+                {"methods": ["ae"], "latent_dims": [2], "training_sets": ["without_twins"]},
+            ]
+        },
     }
     outputs = {}
     for name, changes in grids.items():
@@ -293,6 +314,10 @@ def test_settings_that_differ_in_a_swept_key_write_disjoint_files(fresh):
         assert outputs[name]
     for name in ("latent_dim", "method", "seed"):
         assert not outputs["base"] & outputs[name]
+    of_all = {name for name in outputs["training_set"] if "/all/" in name}
+    assert of_all < outputs["base"]
+    assert outputs["training_set"] - of_all
+    assert not outputs["base"] & (outputs["training_set"] - of_all)
 
 
 def test_the_projects_configurations_have_runs_of_their_own(root):
@@ -321,7 +346,7 @@ def test_the_papers_grid_lists_exactly_its_jobs(root):
     config = yaml.safe_load((root / "config/config.yaml").read_text())
     dims = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
     expected = {
-        Setting(dataset, method, latent_dim)
+        Setting(dataset, "all", method, latent_dim)
         for dataset in ("rsna", "vindr", "brain_tumor", "brats")
         for method, latent_dim in [
             *(("ae", d) for d in dims),
@@ -336,7 +361,8 @@ def test_the_papers_grid_lists_exactly_its_jobs(root):
 
 def test_the_papers_dry_run_plans_exactly_its_grid(fresh):
     planned = fresh.planned(config="config/config.yaml")
-    for rule in ("download_dataset", "pack_dataset", "bootstrap_metrics", "select_examples"):
+    once = ("download_dataset", "pack_dataset", "audit_dataset", "score_baselines")
+    for rule in (*once, "bootstrap_metrics", "select_examples"):
         assert planned[rule] == 4, rule
     for rule in ("train_autoencoder", "score_images", "compute_metrics"):
         assert planned[rule] == 4 * 14, rule
@@ -355,6 +381,12 @@ def test_the_papers_dry_run_plans_exactly_its_grid(fresh):
         ({"datasets": ["phantomm"]}, ["'phantomm'", "registry", "phantom"]),
         ({"run": "../up"}, ["run", "'../up'"]),
         ({"figures": {"reference": {"method": "vae", "latent_dim": 2}}}, ["figures.reference"]),
+        (
+            {"grid": [{"methods": ["ae"], "latent_dims": [4], "training_sets": ["without_twins"]}]},
+            ["figures.reference", "on all images"],
+        ),
+        ({"audit": {"threshold": 1}}, ["audit.threshold", "correlation"]),
+        ({"baselines": {"methods": ["pcaa"]}}, ["baselines.methods.0", "'pcaa'", "nearest"]),
     ],
 )
 def test_a_wrong_key_is_named_with_what_is_allowed(fresh, changes, words):
@@ -379,8 +411,8 @@ def test_killed_training_ends_with_the_same_weights(finished, fresh):
     training.write_text(
         training.read_text().replace("save_seconds: float = 60", "save_seconds: float = 0")
     )
-    model = fresh.results / "models/phantom/ae/d4"
-    target = "results/small/models/phantom/ae/d4/seed1/checkpoint.safetensors"
+    model = fresh.results / "models/phantom/all/ae/d4"
+    target = "results/small/models/phantom/all/ae/d4/seed1/checkpoint.safetensors"
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--nolock", target]
     process = subprocess.Popen(
         [*command, "--configfile", "config/small.yaml"],
@@ -400,7 +432,7 @@ def test_killed_training_ends_with_the_same_weights(finished, fresh):
 
     done = fresh.snakemake(target)
     assert done.returncode == 0, done.stdout + done.stderr
-    log = (fresh.results / "logs/train_autoencoder/phantom/ae/d4.log").read_text()
+    log = (fresh.results / "logs/train_autoencoder/phantom/all/ae/d4.log").read_text()
     assert "Resuming" in log
     resumed = [(model / f"seed{s}" / "checkpoint.safetensors").read_bytes() for s in (0, 1)]
     shutil.rmtree(model)
@@ -432,7 +464,7 @@ def test_a_dataset_that_cannot_be_had_stops_alone(fresh):
     assert done.returncode != 0
     assert "nowhere/mine" in text
     assert "Traceback" not in text
-    assert (fresh.results / "metrics/phantom/ae/d4.tsv").exists()
+    assert (fresh.results / "metrics/phantom/all/ae/d4.tsv").exists()
     assert not (fresh.results / "packed/mine_64px.h5").exists()
 
 
@@ -449,7 +481,7 @@ def test_a_download_that_fails_says_what_to_do_and_stops_alone(fresh):
         assert word in text
     assert "Traceback" not in text
     assert not (fresh.folder / "data/RSNA.verified.json").exists()
-    assert (fresh.results / "metrics/phantom/ae/d4.tsv").exists()
+    assert (fresh.results / "metrics/phantom/all/ae/d4.tsv").exists()
 
 
 def test_an_archive_in_the_data_folder_is_checked_unpacked_and_packed(fresh, finished):
@@ -505,3 +537,56 @@ def test_an_own_dataset_in_a_folder_runs_without_code(fresh, finished):
     assert fresh.planned() == {}
     next((source / "train/normal").iterdir()).touch()
     assert "pack_dataset" in fresh.planned()
+
+
+# --- images seen in training ---------------------------------------------------------------------
+
+
+def test_copies_are_found_left_out_and_measured_apart(fresh, finished):
+    """Three training images lie in the test set too, one of them mirrored."""
+    source = fresh.folder / "copies"
+    shutil.copytree(finished.results / "raw/phantom", source)
+    originals = sorted((source / "train/normal").iterdir())[:3]
+    for number, path in enumerate(originals):
+        image = np.asarray(Image.open(path))
+        image = image[:, ::-1] if number == 2 else image
+        Image.fromarray(image).save(source / "test/normal" / f"copy{number}.png")
+    sets = ["all", "without_twins", "without_random"]
+    fresh.configure(
+        datasets=["mine"],
+        grid=[{"methods": ["ae"], "latent_dims": [4], "training_sets": sets}],
+        registry={
+            "mine": {
+                "name": "Mine",
+                "modality": "brain MRI",
+                "layout": "folder",
+                "channels": 1,
+                "masks": True,
+                "epochs": 1,
+                "path": str(source),
+            }
+        },
+        audit={"threshold": 0.999},
+    )
+    done = fresh.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    audit = pd.read_csv(fresh.results / "audit/mine/images.tsv", sep="\t").set_index("id")
+    seen = audit[(audit["split"] == "test") & (audit["twin"] == 1)]
+    assert list(seen.index) == [f"test/normal/copy{n}.png" for n in range(3)]
+    assert list(seen["nearest"]) == [f"train/normal/{path.name}" for path in originals]
+    assert list(seen["symmetry"]) == ["unmoved", "unmoved", "mirrored left-right"]
+    metrics = metrics_of(fresh)
+    assert set(metrics["training_set"]) == set(sets)
+    counts = metrics.groupby("split")[["n_normal", "n_abnormal"]].agg(["min", "max"])
+    assert counts.loc["published"].tolist() == [9, 9, 6, 6]
+    assert counts.loc["leak_free"].tolist() == [6, 6, 6, 6]
+    sizes = metrics.groupby("training_set")["n_train"].unique().map(list).to_dict()
+    assert sizes == {"all": [16], "without_twins": [13], "without_random": [13]}
+    nearest = metrics.query("method == 'nearest' and metric == 'error_test_normal'")
+    error = nearest.set_index(["training_set", "split", "seed"])["value"]
+    assert error["all", "published", 0] < error["without_twins", "published", 0]
+    assert error["all", "leak_free", 0] <= error["without_twins", "leak_free", 0]
+    kept = pd.read_csv(fresh.results / "audit/mine/without_twins.tsv", sep="\t").set_index("id")
+    assert (kept["seed0"] == 0).sum() == 3 and (kept.loc[list(seen["nearest"])] == 0).all(axis=None)
+    assert "train_autoencoder" not in touched(fresh, "audit.py")
+    assert "audit_dataset" in touched(fresh, "audit.py")

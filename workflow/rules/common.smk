@@ -6,11 +6,14 @@ import yaml
 
 sys.path.insert(0, str(Path(workflow.basedir, "../scripts").resolve()))
 
+from medae.baselines import BASELINES
 from medae.configuration import check_configuration
 from medae.errors import InputError
 from medae.methods import REGISTRY
+from medae.training_sets import TRAINING_SETS
 from medae.workflow import (
     SCRIPTS,
+    baseline_runs,
     check_owner,
     dataset_folder,
     fingerprint,
@@ -37,7 +40,11 @@ except InputError as error:
 config = sort_keys(config)
 config["data_dir"] = os.path.expanduser(config["data_dir"])
 SETTINGS = settings(config)
-METHOD_NAMES = {key: value.display_name for key, value in REGISTRY.items()}
+BASELINE_RUNS = baseline_runs(config)
+DRAWN_TRAINING_SETS = [s for s in config["baselines"]["training_sets"] if s != "all"]
+METHOD_NAMES = {
+    key: value.display_name for key, value in {**REGISTRY, **BASELINES}.items()
+}
 PAPER_VALUES = os.path.relpath(Path(workflow.basedir, "resources/paper_values.tsv"))
 NAMES = {dataset: config["registry"][dataset]["name"] for dataset in config["datasets"]}
 
@@ -117,6 +124,15 @@ def download_entry(wildcards):
             return {"key": key, **value}
 
 
+def group_pattern(wildcards):
+    return entry(wildcards).get("group_pattern")
+
+
+def training_rows(wildcards):
+    """The table of the images that a setting is trained on; nothing for all of them."""
+    return [] if wildcards.training_set == "all" else TRAINING_SET
+
+
 def epochs(wildcards):
     return config["training"]["epochs"] or entry(wildcards)["epochs"]
 
@@ -128,20 +144,58 @@ def maps_for_metrics(wildcards):
     return expand(f"{SCORES}/maps.h5", seed=config["seeds"], allow_missing=True)
 
 
+def is_compared(run):
+    """Whether tables and figures set a run of a baseline beside the networks."""
+    size = config["figures"]["reference"]["latent_dim"]
+    return run["training_set"] == "all" and run["latent_dim"] in (0, size)
+
+
+MAPPED_RUNS = [
+    run
+    for run in BASELINE_RUNS
+    if is_compared(run) and BASELINES[run["method"]].has_maps
+]
+
+
 def dataset_settings(wildcards):
-    """The settings of one dataset at the first seed: methods as registered, d ascending."""
-    found = [s for s in SETTINGS if s.dataset == wildcards.dataset]
-    found.sort(key=lambda s: (list(REGISTRY).index(s.method), s.latent_dim))
+    """What is compared on one dataset, at the first seed: methods as registered, d ascending.
+
+    The networks of all training images, then the baselines.
+    """
+    key = wildcards.dataset
+    found = [
+        vars(setting) | {"seed": config["seeds"][0]}
+        for setting in SETTINGS
+        if (setting.dataset, setting.training_set) == (key, "all")
+    ]
+    found.sort(key=lambda s: (list(REGISTRY).index(s["method"]), s["latent_dim"]))
+    masks = entry(wildcards)["masks"]
+    return found + [
+        run | {"dataset": key}
+        for run in BASELINE_RUNS
+        if is_compared(run) and (masks or BASELINES[run["method"]].scores_images)
+    ]
+
+
+def scoring_settings(wildcards):
+    """The settings of one dataset whose scores of images count."""
+    settings = dataset_settings(wildcards)
+    return [s for s in settings if s["method"] != "intensity"]
+
+
+def reconstructing_settings(wildcards):
+    """The settings of one dataset that reconstruct images."""
     return [
-        {"method": s.method, "latent_dim": s.latent_dim, "seed": config["seeds"][0]}
-        for s in found
+        s
+        for s in dataset_settings(wildcards)
+        if s["method"] in REGISTRY or BASELINES[s["method"]].learns
     ]
 
 
 # What the figures of examples compare: the reference method's latent dimensions, and the methods at
 # the reference's latent dimension where there are several.
 EXAMPLE_VIEWS = ["latent_dimension"]
-if len({setting.method for setting in SETTINGS}) > 1:
+if len({setting.method for setting in SETTINGS}) > 1 or BASELINE_RUNS:
     EXAMPLE_VIEWS.append("methods")
 
 
@@ -149,7 +203,8 @@ def example_settings(wildcards):
     """The settings that a view of the examples shows, in its order."""
     fixed = {"latent_dimension": "method", "methods": "latent_dim"}[wildcards.view]
     reference = config["figures"]["reference"]
-    found = [s for s in dataset_settings(wildcards) if s[fixed] == reference[fixed]]
+    found = reconstructing_settings(wildcards)
+    found = [s for s in found if s[fixed] == reference[fixed] or not s["latent_dim"]]
     # Eight fit a page: of the paper's grid d = 1 … 128, those of Table 1; the reference is kept.
     chosen = {key: reference[key] for key in ("method", "latent_dim")}
     kept = [s for i, s in enumerate(found) if i < 7 or chosen.items() <= s.items()]
@@ -157,26 +212,28 @@ def example_settings(wildcards):
 
 
 def dataset_runs(wildcards):
-    """The settings of one dataset with all seeds, as mappings."""
+    """The settings of one dataset with all seeds; a baseline has one, since none changes it."""
     return [
         setting | {"seed": seed}
         for setting in dataset_settings(wildcards)
-        for seed in config["seeds"]
+        for seed in config["seeds"][: None if setting["method"] in REGISTRY else 1]
     ]
 
 
 def files_of(settings_of, pattern):
-    """The files of one dataset's `dataset_settings` or `dataset_runs`, in their order."""
-    return lambda wildcards: [
-        pattern.format(dataset=wildcards.dataset, **setting)
-        for setting in settings_of(wildcards)
-    ]
+    """The files of one dataset's settings, as one of the functions above gives them."""
+    return lambda wildcards: [pattern.format(**s) for s in settings_of(wildcards)]
 
 
 def maps_for_bootstrap(wildcards):
+    """The anomaly maps of `dataset_runs`, in their order, where the dataset has masks."""
     if not entry(wildcards)["masks"]:
         return []
-    return files_of(dataset_runs, f"{SCORES}/maps.h5")(wildcards)
+    return [
+        f"{SCORES}/maps.h5".format(**run)
+        for run in dataset_runs(wildcards)
+        if run["method"] in REGISTRY or BASELINES[run["method"]].has_maps
+    ]
 
 
 def method_notes():

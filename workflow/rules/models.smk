@@ -1,9 +1,15 @@
 # Training, scoring and measuring one setting; each job does all seeds.
+import signal
+
+# A batch system announces the end of a job's time to all its processes by SIGUSR1, which a training
+# answers by saving its state. Unless Snakemake ignores it, it dies at once, and the job with it.
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 rule train_autoencoder:
     input:
         packed=PACKED,
+        training_rows=training_rows,
         modules=method_modules("train_autoencoder"),
     output:
         checkpoints=expand(
@@ -26,9 +32,12 @@ rule train_autoencoder:
         options=lookup(dpath="methods/{method}", within=config),
         seeds=config["seeds"],
         epochs=epochs,
-        training={k: v for k, v in config["training"].items() if k != "epochs"},
+        training={
+            key: config["training"][key]
+            for key in ("batch_size", "device", "learning_rate", "torch_threads")
+        },
     message:
-        "Training {wildcards.method} with d = {wildcards.latent_dim} on {wildcards.dataset}"
+        "Training {wildcards.method}, d = {wildcards.latent_dim}, on {wildcards.dataset}, {wildcards.training_set}"
     script:
         "../../scripts/train_autoencoder.py"
 
@@ -64,14 +73,55 @@ rule score_images:
         device=config["training"]["device"],
         torch_threads=config["training"]["torch_threads"],
     message:
-        "Scoring {wildcards.dataset} with {wildcards.method}, d = {wildcards.latent_dim}"
+        "Scoring {wildcards.dataset} with {wildcards.method}, d = {wildcards.latent_dim}, {wildcards.training_set}"
     script:
         "../../scripts/score_images.py"
+
+
+rule score_baselines:
+    input:
+        packed=PACKED,
+        audit=f"{AUDIT}/images.tsv",
+        training_sets=expand(
+            TRAINING_SET, training_set=DRAWN_TRAINING_SETS, allow_missing=True
+        ),
+        modules=modules("score_baselines"),
+    output:
+        scores=[
+            expand(f"{SCORES}/scores.tsv", **run, allow_missing=True)
+            for run in BASELINE_RUNS
+        ],
+        maps=[
+            path if config["scoring"]["keep_maps"] else temp(path)
+            for run in MAPPED_RUNS
+            for path in expand(f"{SCORES}/maps.h5", **run, allow_missing=True)
+        ],
+        metrics=BASELINE_METRICS,
+    log:
+        f"{LOGS}/score_baselines/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/score_baselines/{{dataset}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        runs=BASELINE_RUNS,
+        mapped=MAPPED_RUNS,
+        training_sets=DRAWN_TRAINING_SETS,
+    message:
+        "Scoring {wildcards.dataset} with the baselines"
+    script:
+        "../../scripts/score_baselines.py"
 
 
 rule compute_metrics:
     input:
         packed=PACKED,
+        audit=f"{AUDIT}/images.tsv",
+        training_rows=training_rows,
         scores=expand(f"{SCORES}/scores.tsv", seed=config["seeds"], allow_missing=True),
         maps=maps_for_metrics,
         modules=modules("compute_metrics"),
@@ -90,6 +140,6 @@ rule compute_metrics:
     params:
         seeds=config["seeds"],
     message:
-        "Measuring {wildcards.method} with d = {wildcards.latent_dim} on {wildcards.dataset}"
+        "Measuring {wildcards.method}, d = {wildcards.latent_dim}, {wildcards.training_set}, on {wildcards.dataset}"
     script:
         "../../scripts/compute_metrics.py"

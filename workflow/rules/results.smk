@@ -21,8 +21,11 @@ RESULTS = [
     ),
     *expand(f"{TABLES}/paper_comparison.{{end}}", end=["md", "tsv", "html"]),
     *expand(f"{FIGURES}/{{name}}.{{end}}", name=FIGURE_NAMES, end=["pdf", "png"]),
+    *AUDIT_RESULTS,
 ]
-SETTING_METRICS = [f"{RUN}/metrics/{SETTING}.tsv".format(**vars(s)) for s in SETTINGS]
+ALL_METRICS = [f"{RUN}/metrics/{SETTING}.tsv".format(**vars(s)) for s in SETTINGS]
+if BASELINE_RUNS:
+    ALL_METRICS += expand(BASELINE_METRICS, dataset=config["datasets"])
 CHECKPOINTS = [
     f"{MODEL}/checkpoint.safetensors".format(seed=seed, **vars(s))
     for s in SETTINGS
@@ -30,6 +33,8 @@ CHECKPOINTS = [
 ]
 # Targets too, though results need them anyway: a failed training loses its checkpoints, and the
 # results of the one before would count as up to date.
+# Baselines' scores are named since an output that a rule did not have before has no record, and hides
+# from Snakemake that the rule's parameters have changed.
 MODELS = [
     *expand(PACKED, dataset=config["datasets"]),
     *CHECKPOINTS,
@@ -38,13 +43,18 @@ MODELS = [
         for s in SETTINGS
         for seed in config["seeds"]
     ),
-    *SETTING_METRICS,
+    *ALL_METRICS,
+    *(
+        f"{SCORES}/scores.tsv".format(dataset=dataset, **run)
+        for dataset in config["datasets"]
+        for run in BASELINE_RUNS
+    ),
 ]
 
 
 rule collect_metrics:
     input:
-        metrics=SETTING_METRICS,
+        metrics=ALL_METRICS,
         modules=modules("collect_metrics"),
     output:
         metrics=report(
@@ -95,6 +105,7 @@ rule tabulate_latent_dimension:
         runtime=10,
     params:
         names=NAMES,
+        methods=METHOD_NAMES,
     message:
         "Tabulating the latent dimensions"
     script:
@@ -106,6 +117,7 @@ rule bootstrap_metrics:
         packed=PACKED,
         scores=files_of(dataset_runs, f"{SCORES}/scores.tsv"),
         maps=maps_for_bootstrap,
+        audit=f"{AUDIT}/images.tsv",
         modules=modules("bootstrap_metrics"),
     output:
         intervals=INTERVALS,
@@ -122,9 +134,7 @@ rule bootstrap_metrics:
     params:
         settings=dataset_runs,
         reference=config["figures"]["reference"],
-        group_pattern=lookup(
-            dpath="registry/{dataset}/group_pattern", within=config, default=None
-        ),
+        group_pattern=group_pattern,
         replicates=config["bootstrap"]["replicates"],
         seed=config["bootstrap"]["seed"],
     message:
@@ -298,8 +308,9 @@ rule plot_reconstruction_error:
 
 rule plot_score_histograms:
     input:
-        scores=files_of(dataset_settings, f"{SCORES}/scores.tsv"),
+        scores=files_of(scoring_settings, f"{SCORES}/scores.tsv"),
         metrics=METRICS,
+        audit=f"{AUDIT}/images.tsv",
         modules=modules("plot_score_histograms"),
     output:
         pdf=f"{FIGURES}/score_histograms_{{dataset}}.pdf",
@@ -321,7 +332,7 @@ rule plot_score_histograms:
         runtime=10,
     params:
         name=lookup(dpath="registry/{dataset}/name", within=config),
-        settings=dataset_settings,
+        settings=scoring_settings,
     message:
         "Plotting the scores of {wildcards.dataset}"
     script:
@@ -331,8 +342,8 @@ rule plot_score_histograms:
 rule select_examples:
     input:
         packed=PACKED,
-        scores=files_of(dataset_settings, f"{SCORES}/scores.tsv"),
-        maps=files_of(dataset_settings, f"{SCORES}/maps.h5"),
+        scores=files_of(reconstructing_settings, f"{SCORES}/scores.tsv"),
+        maps=files_of(reconstructing_settings, f"{SCORES}/maps.h5"),
         modules=modules("select_examples"),
     output:
         examples=EXAMPLES,
@@ -347,7 +358,7 @@ rule select_examples:
         mem_mb=1000,
         runtime=10,
     params:
-        settings=dataset_settings,
+        settings=reconstructing_settings,
         reference=config["figures"]["reference"],
     message:
         "Selecting example images of {wildcards.dataset}"

@@ -1,0 +1,107 @@
+"""The audit on real images: known copies of Brain Tumor, and copies planted in clean datasets."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from audit_dataset import audit_dataset
+from compare_with_phash import found, load, phash, thresholds_of
+from copies import KINDS, recalls
+from pack_dataset import pack_dataset
+
+from medae.files import read_table
+
+CONFIG = Path(__file__).parents[2] / "config"
+OPTIONS = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))["audit"]
+REGISTRY = yaml.safe_load((CONFIG / "datasets.yaml").read_text(encoding="utf-8"))["registry"]
+CERTAIN = [
+    "identical",
+    "brighter, more contrast, clipped",
+    "darker, less contrast",
+    "mirrored",
+    "rotated by 90°",
+    "JPEG, quality 50",
+    "JPEG, quality 30",
+    "resized to 3/4",
+    "noise, sd 5 of 255",
+]
+
+pytestmark = pytest.mark.real_data
+
+
+def entry_of(dataset, data):
+    entry = REGISTRY[dataset]
+    if not (data / entry["folder"]).is_dir():
+        pytest.skip(f"{data / entry['folder']} is not there")
+    return entry
+
+
+@pytest.fixture(scope="module", params=["lgg", "pediatric_cxr"])
+def clean(request, real_data):
+    """A dataset whose splits share no patient: images, and the threshold that it calibrates."""
+    entry = entry_of(request.param, real_data)
+    train, test, labels, ids = load(entry, real_data)
+    calibrated, _ = thresholds_of(entry, OPTIONS, train, test, labels, ids, moved=True)
+    return train, test, labels[len(train) :], calibrated
+
+
+def test_planted_copies_are_found(clean):
+    train, _, _, threshold = clean
+    shares = recalls(train, count=100, threshold=threshold)
+    assert set(shares) == set(KINDS)
+    for kind in CERTAIN:
+        assert shares[kind] >= 0.99, kind
+    for kind in ("shifted by 3/64", "rotated by 5°", "cropped by 5 %"):
+        assert shares[kind] < 0.5, kind
+
+
+def test_few_images_of_other_patients_are_called_copies(clean):
+    train, test, labels, threshold = clean
+    for label in (0, 1):
+        ours, *theirs = found(train, test[labels == label], thresholds=[threshold], moved=True)
+        assert ours <= 0.002
+        assert theirs[-1] > 0.2  # perceptual hashes at the usual distance of 10
+
+
+@pytest.mark.parametrize(("moved", "normal", "unmoved"), [(True, 526, 437), (False, 437, 437)])
+def test_test_images_of_brain_tumor_that_training_has(moved, normal, unmoved, real_data, tmp_path):
+    entry = entry_of("brain_tumor", real_data)
+    packed = tmp_path / "packed.h5"
+    pack_dataset(
+        root=real_data / entry["folder"],
+        output=packed,
+        dataset="brain_tumor",
+        image_size=64,
+        intensity_range=None,
+        source=entry["url"],
+        workers=1,
+        **{key: entry[key] for key in ("layout", "channels", "masks", "expected", "modality")},
+    )
+    audit_dataset(
+        packed=packed,
+        group_pattern=None,
+        threshold=OPTIONS["threshold"],
+        thresholds=OPTIONS["thresholds"],
+        moved=moved,
+        images=tmp_path / "images.tsv",
+        pairs=tmp_path / "pairs.tsv",
+        threshold_table=tmp_path / "thresholds.tsv",
+    )
+    table = read_table(tmp_path / "thresholds.tsv").set_index("threshold").loc[0.99]
+    assert table["test_normal"] == normal
+    assert table["test_normal_unmoved"] == unmoved
+    assert table["test_abnormal"] == 0
+    images = read_table(tmp_path / "images.tsv").query("split == 'test'")
+    assert images["twin"].sum() == normal
+    assert images["identical"].sum() == 94
+
+
+def test_a_hash_is_of_the_low_frequencies():
+    image = np.zeros((64, 64), np.uint8)
+    image[:, :32] = 200
+    hashes = phash([image, image // 2 + 10, 255 - image])
+    assert hashes.shape == (3, 64)
+    assert np.abs(hashes).tolist() == np.ones((3, 64)).tolist()
+    assert (hashes[0] != hashes[1]).sum() <= 2
+    assert (hashes[0] != hashes[2]).sum() > 2
