@@ -1,0 +1,126 @@
+"""Jobs of the workflow's scripts without Snakemake, in processes of their own.
+
+As a program: `jobs.py SCRIPT JOB.json` runs a script with the input, output, params … of a job.
+"""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+METHOD = {"width": 4, "hidden_dim": 8}
+TRAINING = {"batch_size": 8, "device": "cpu", "learning_rate": 1e-3, "torch_threads": 1}
+
+
+def write_packed(path: Path, *, n: int = 24, image_size: int = 32) -> Path:
+    """Write a packed dataset of random images, n to train and n to test."""
+    from medae.packed import packed_writer
+
+    images = np.random.default_rng(0).integers(0, 256, (n, 1, image_size, image_size), np.uint8)
+    ids = [f"{index:03d}.png" for index in range(n)]
+    labels = [index % 2 for index in range(n)]
+    with packed_writer(
+        path,
+        channels=1,
+        image_size=image_size,
+        train_ids=ids,
+        test_ids=ids,
+        test_labels=labels,
+        masks=False,
+    ) as writer:
+        writer.append("train", images)
+        writer.append("test", images[::-1])
+        writer.attributes |= dict.fromkeys(
+            ("dataset", "modality", "layout", "source", "resize_filter"), "noise"
+        )
+        writer.attributes |= {"source_sha256": "0", "intensity_range": "null"}
+        writer.attributes["identical_train_test"] = 0
+    return path
+
+
+def training_job(packed: Path, folder: Path, *, epochs: int = 3, seeds=(0, 1), **training) -> dict:
+    """Return the job that trains into `folder`; `training` changes keys of the configuration."""
+    unusable_state = training.pop("unusable_state", "restart")
+    return {
+        "input": {
+            "packed": str(packed),
+            "training_rows": "",
+            "modules": [str(path) for path in sorted((SCRIPTS / "medae").glob("*.py"))],
+        },
+        "output": {
+            "checkpoints": [str(folder / f"seed{s}/checkpoint.safetensors") for s in seeds],
+            "histories": [str(folder / f"seed{s}/history.tsv") for s in seeds],
+        },
+        "params": {
+            "options": METHOD,
+            "seeds": list(seeds),
+            "epochs": epochs,
+            "training": TRAINING | training,
+        },
+        "wildcards": {
+            "dataset": "noise",
+            "training_set": "all",
+            "method": "ae",
+            "latent_dim": "2",
+        },
+        "config": {"training": {"unusable_state": unusable_state}},
+        "log": [str(folder / "log.txt")],
+    }
+
+
+def scoring_job(packed: Path, checkpoints: list[str], folder: Path) -> dict:
+    """Return the job that scores with `checkpoints` into `folder`."""
+    names = {"scores": "scores.tsv", "latents": "latents.h5", "maps": "maps.h5"}
+    return {
+        "input": {"packed": str(packed), "checkpoints": checkpoints},
+        "output": {
+            key: [str(folder / f"{number}/{name}") for number in range(len(checkpoints))]
+            for key, name in names.items()
+        },
+        "params": {"batch_size": 8, "device": "cpu", "torch_threads": 1},
+        "log": [str(folder / "log.txt")],
+    }
+
+
+def packing_job(images: Path, folder: Path) -> dict:
+    """Return the job that packs the folder `images` into `folder`."""
+    return {
+        "input": {},
+        "output": {"packed": str(folder / "packed.h5")},
+        "params": {
+            "root": str(images),
+            "dataset": "noise",
+            "image_size": 64,
+            "entry": {"layout": "folder", "channels": 1, "masks": False, "modality": "none"},
+        },
+        "threads": 2,
+        "log": [str(folder / "log.txt")],
+    }
+
+
+def command(script: str, job: dict, path: Path) -> list[str]:
+    """Write the job to `path` and return the command that runs it."""
+    path.write_text(json.dumps(job))
+    return [sys.executable, __file__, script, str(path)]
+
+
+def main(script: str, job: Path) -> None:
+    """Run a script as Snakemake does."""
+    parts = json.loads(job.read_text())
+    namespaces = {
+        key: SimpleNamespace(**parts[key])
+        for key in ("input", "output", "params", "wildcards")
+        if key in parts
+    }
+    snakemake = SimpleNamespace(**parts | namespaces)
+    sys.path.insert(0, str(SCRIPTS))
+    path = str(SCRIPTS / f"{script}.py")
+    runpy.run_path(path, init_globals={"snakemake": snakemake}, run_name="__main__")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

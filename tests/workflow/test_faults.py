@@ -1,0 +1,509 @@
+"""What docs/faults.md promises: stops, kills, full disks, read-only folders, faulty datasets.
+
+`make test-faults` sets MEDAE_KILLS to the number of kills, and runs what takes minutes as well.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import SMALL, Project, copy_project
+from jobs import command, packing_job, scoring_job, training_job, write_packed
+from PIL import Image
+
+pytestmark = pytest.mark.workflow
+takes_minutes = pytest.mark.skipif("MEDAE_KILLS" not in os.environ, reason="in make test-faults")
+
+
+def run(arguments, **options):
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, **options)
+    return done.returncode, done.stdout + done.stderr
+
+
+def files_below(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def wait_for(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition() and process.poll() is None:
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+# --- stopping and going on -----------------------------------------------------------------------
+
+EPOCHS = 200
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    return write_packed(tmp_path_factory.mktemp("packed") / "packed.h5")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(packed, tmp_path_factory):
+    """The bytes of the checkpoint and history of a training that nothing stopped."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    job = training_job(packed, folder / "model", epochs=EPOCHS, seeds=[0])
+    assert run(command("train_autoencoder", job, folder / "job.json"))[0] == 0
+    return results_of(folder / "model")
+
+
+def results_of(model):
+    names = ("seed0/checkpoint.safetensors", "seed0/history.tsv")
+    return {name: (model / name).read_bytes() for name in names}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_training_that_is_told_to_stop_goes_on_to_the_same_weights(
+    number, packed, undisturbed, tmp_path
+):
+    model = tmp_path / "model"
+    job = training_job(packed, model, epochs=EPOCHS, seeds=[0])
+    arguments = command("train_autoencoder", job, tmp_path / "job.json")
+    log = Path(job["log"][0])
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(log.exists, process)
+        time.sleep(0.2)
+        process.send_signal(number)
+        screen = process.stderr.read()
+    assert process.returncode == 1
+    for text in (screen, log.read_text()):
+        assert f"stopped by {number.name} after epoch" in text
+        assert "Run the same command again" in text and "Traceback" not in text
+    assert files_below(model) == ["log.txt", "seed0/resume.safetensors"]
+    code, text = run(arguments)
+    assert code == 0 and "Resuming" in text
+    assert results_of(model) == undisturbed
+    assert not (model / "seed0/resume.safetensors").exists()
+
+
+def test_two_trainings_at_once_in_one_folder_both_end_well(packed, undisturbed, tmp_path):
+    model = tmp_path / "model"
+    processes = []
+    for number in range(2):
+        job = training_job(packed, model, epochs=EPOCHS, seeds=[0])
+        job["log"] = [str(tmp_path / f"{number}.txt")]
+        arguments = command("train_autoencoder", job, tmp_path / f"{number}.json")
+        processes.append(subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True))
+    for process in processes:
+        assert process.communicate()[1].count("Traceback") == 0
+        assert process.returncode == 0
+    assert results_of(model) == undisturbed
+    assert files_below(model) == sorted(undisturbed)
+
+
+def test_the_script_stops_at_an_unusable_state_where_configured(packed, tmp_path):
+    job = training_job(packed, tmp_path / "model", unusable_state="stop")
+    state = tmp_path / "model/seed0/resume.safetensors"
+    state.parent.mkdir(parents=True)
+    state.write_bytes(b"")
+    code, text = run(command("train_autoencoder", job, tmp_path / "job.json"))
+    assert code == 1
+    assert str(state) in text and "training.unusable_state" in text and "Traceback" not in text
+    assert state.read_bytes() == b""
+
+
+@takes_minutes
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_to_all_of_snakemake_is_answered_by_the_training(number, fresh):
+    """As a batch system, or Ctrl-C in a terminal, sends it."""
+    longer = SMALL["training"] | {"epochs": 300}
+    fresh.configure(training=longer, grid=[{"methods": ["ae"], "latent_dims": [4]}])
+    target = "results/small/models/phantom/all/ae/d4/seed1/checkpoint.safetensors"
+    process = start(fresh, target)
+    log = fresh.results / "logs/train_autoencoder/phantom/all/ae/d4.log"
+    wait_for(log.exists, process)
+    time.sleep(1)
+    os.killpg(process.pid, number)
+    assert process.wait() != 0
+    assert f"stopped by {number.name}" in log.read_text()
+    done = fresh.snakemake(target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Resuming" in log.read_text()
+
+
+# --- kill -9 -------------------------------------------------------------------------------------
+
+STAGES = {  # rule: about the seconds that its job takes
+    "generate_phantom": 1.5,
+    "pack_dataset": 1,
+    "audit_dataset": 2,
+    "train_autoencoder": 5,
+    "score_images": 4,
+    "compute_metrics": 2,
+    "bootstrap_metrics": 2,
+    "tabulate_latent_dimension": 2,
+    "plot_methods": 3,
+}
+SHORT = {rule: STAGES[rule] for rule in ("train_autoencoder", "tabulate_latent_dimension")}
+
+
+def start(project, *targets):
+    """Start Snakemake as the leader of a process group."""
+    arguments = [sys.executable, "-m", "snakemake", "--cores", "2", "--nolock", *targets]
+    return subprocess.Popen(
+        [*arguments, "--configfile", "config/small.yaml"],
+        cwd=project.folder,
+        env=os.environ | {"PYTHONHASHSEED": "0", "COLUMNS": "200"},
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def kill_at(project, stage, delay, *targets):
+    """Kill all of Snakemake, `delay` seconds after a job of `stage` began; return whether it ran.
+
+    Snakemake copies a job's script into its own folder before it starts it.
+    """
+
+    def begun():
+        return set(project.folder.glob(f".snakemake/scripts/*.{stage}.py"))
+
+    before = begun()
+    process = start(project, *targets, "--until", stage)
+    wait_for(lambda: begun() - before, process, seconds=300)
+    time.sleep(delay)
+    running = process.poll() is None
+    if running:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return running
+
+
+def final_files(project, names):
+    paths = [path for name in names for path in project.results.glob(name)]
+    return {str(path.relative_to(project.results)): path.read_bytes() for path in paths}
+
+
+def test_kill_9_at_a_random_moment_of_every_stage_changes_no_result(root, finished, tmp_path):
+    kills = int(os.environ.get("MEDAE_KILLS", len(SHORT)))
+    seed = int(os.environ.get("MEDAE_KILL_SEED", random.SystemRandom().randrange(10**6)))
+    print(f"MEDAE_KILL_SEED={seed}")  # noqa: T201 - shown when the test fails
+    draw = random.Random(seed)
+    names = ["metrics.tsv", "models/**/checkpoint.safetensors", "models/**/history.tsv"]
+    if kills == len(SHORT):
+        stages, grid, reference = SHORT, SMALL["grid"], finished
+        names += ["tables/latent_dimension.*"]
+        targets = ["results/small/tables/latent_dimension.tsv"]
+    else:
+        stages, grid = STAGES, [*SMALL["grid"], {"methods": ["vae"], "latent_dims": [4]}]
+        names += ["tables/*", "intervals/*", "figures/*.png"]
+        targets = []
+        reference = run_whole(copy_project(root, tmp_path / "reference"), grid)
+    expected = final_files(reference, names)
+    for number in range(2 + kills):
+        project = copy_project(root, tmp_path / f"killed{number}")
+        project.configure(grid=grid)
+        for stage, seconds in stages.items():
+            delay = draw.uniform(0, seconds)
+            killed = kills > 0 and kill_at(project, stage, delay, *targets)
+            kills -= killed
+            print(f"{stage}: {delay:.2f} s, killed: {killed}")  # noqa: T201
+        run_whole(project, grid, *targets)
+        found = final_files(project, names)
+        assert found.keys() == expected.keys()
+        assert [name for name in expected if found[name] != expected[name]] == []
+        if not kills:
+            return
+    raise AssertionError(f"{kills} kills are left, since the stages ended before")
+
+
+def run_whole(project, grid, *targets):
+    project.configure(grid=grid)
+    done = project.snakemake(*targets)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project
+
+
+# --- full disks ----------------------------------------------------------------------------------
+
+MOUNT = 'mount -t tmpfs -o size="$1"k tmpfs "$2" || exit 77; folder=$2; shift 2; '
+RUN = '"$@"; code=$?; echo "left:" $(ls -AR "$folder"); exit $code'
+
+
+def on_a_full_disk(folder, kilobytes, arguments):
+    """Run a command where `folder` is a disk of its own; return its code and what it printed.
+
+    Of the system of mounts that only this command sees, so that nothing is left to unmount.
+    """
+    folder.mkdir()
+    prefix = ["unshare", "--mount"] + (["--user", "--map-root-user"] if os.geteuid() else [])
+    shell = ["sh", "-c", MOUNT + RUN, "sh", str(kilobytes), str(folder)]
+    try:
+        code, text = run([*prefix, *shell, *arguments])
+    except OSError as error:
+        pytest.skip(f"no disk of a given size: {error}")
+    if code == 77 or "unshare failed" in text:
+        pytest.skip("no disk of a given size: mounting is not permitted")
+    return code, text
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder of 60 images of 64 × 64 pixels."""
+    rng = np.random.default_rng(0)
+    for part in ("train/normal", "test/normal", "test/abnormal"):
+        (tmp_path / "images" / part).mkdir(parents=True)
+        for number in range(20):
+            image = Image.fromarray(rng.integers(0, 256, (64, 64), np.uint8))
+            image.save(tmp_path / "images" / part / f"{number}.png")
+    return tmp_path / "images"
+
+
+def assert_full_disk(code, text, *, log, name):
+    assert code == 1, text
+    assert f"{name}: No space left on device. Free some space" in text
+    assert "Traceback" not in text
+    assert "partial" not in text.split("left:")[1]
+    if log:
+        assert "No space left on device. Free" in log.read_text()
+
+
+@pytest.mark.parametrize("log_too", [False, True])
+def test_a_full_disk_during_packing(log_too, images, tmp_path):
+    disk = tmp_path / "disk"
+    job = packing_job(images, disk)
+    if not log_too:
+        job["log"] = [str(tmp_path / "log.txt")]
+    arguments = command("pack_dataset", job, tmp_path / "job.json")
+    code, text = on_a_full_disk(disk, 100, arguments)
+    log = None if log_too else tmp_path / "log.txt"
+    assert_full_disk(code, text, log=log, name="packed.h5")
+
+
+def test_a_full_disk_during_training(packed, tmp_path):
+    disk = tmp_path / "disk"
+    job = training_job(packed, disk) | {"log": [str(tmp_path / "log.txt")]}
+    arguments = command("train_autoencoder", job, tmp_path / "job.json")
+    code, text = on_a_full_disk(disk, 100, arguments)
+    assert_full_disk(code, text, log=tmp_path / "log.txt", name="resume.safetensors")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(packed, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    job = training_job(packed, folder / "model", epochs=1, seeds=[0])
+    assert run(command("train_autoencoder", job, folder / "job.json"))[0] == 0
+    return str(folder / "model/seed0/checkpoint.safetensors")
+
+
+def test_a_full_disk_during_scoring(packed, checkpoint, tmp_path):
+    disk = tmp_path / "disk"
+    job = scoring_job(packed, [checkpoint], disk) | {"log": [str(tmp_path / "log.txt")]}
+    arguments = command("score_images", job, tmp_path / "job.json")
+    code, text = on_a_full_disk(disk, 100, arguments)
+    assert_full_disk(code, text, log=tmp_path / "log.txt", name="maps.h5")
+
+
+# --- folders that cannot be written --------------------------------------------------------------
+
+
+@pytest.fixture
+def unprivileged():
+    """The start of a command that takes root's right to write anywhere from it."""
+    if os.geteuid():
+        return []
+    if not shutil.which("setpriv"):
+        pytest.skip("root writes anywhere, and there is no setpriv to give that up")
+    return ["setpriv", "--bounding-set=-all"]
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A function that makes a folder read-only, until the test is over."""
+    closed = []
+
+    def close(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o555)
+        closed.append(folder)
+
+    yield close
+    for folder in closed:
+        folder.chmod(0o755)
+
+
+def test_an_output_folder_that_is_read_only(images, read_only, unprivileged, tmp_path):
+    read_only(tmp_path / "results")
+    job = packing_job(images, tmp_path / "results") | {"log": [str(tmp_path / "log.txt")]}
+    arguments = command("pack_dataset", job, tmp_path / "job.json")
+    code, text = run([*unprivileged, *arguments])
+    assert code == 1
+    for place in (text, (tmp_path / "log.txt").read_text()):
+        assert "results" in place and "Permission denied. Let the user" in place
+        assert "Traceback" not in place
+
+
+def test_a_log_folder_that_is_read_only(images, read_only, unprivileged, tmp_path):
+    read_only(tmp_path / "results")
+    job = packing_job(images, tmp_path / "results")
+    code, text = run([*unprivileged, *command("pack_dataset", job, tmp_path / "job.json")])
+    assert code == 1
+    assert "results/log.txt cannot be written." in text
+    assert "Permission denied. Let the user" in text and "Traceback" not in text
+
+
+@pytest.mark.parametrize("name", ["results", "results/small/logs"])
+def test_results_that_are_read_only_are_noticed_before_any_job(
+    name, fresh, read_only, unprivileged
+):
+    (fresh.folder / "results").mkdir()
+    read_only(fresh.folder / name)
+    arguments = [sys.executable, "-m", "snakemake", "--cores", "1", "--nolock"]
+    options = ["results/small/packed/phantom_64px.h5", "--configfile", "config/small.yaml"]
+    code, text = run([*unprivileged, *arguments, *options], cwd=fresh.folder)
+    assert code == 1
+    assert f"Cannot use {name}" in text and "Permission denied. Let the user" in text
+    assert "Traceback" not in text and not (fresh.results / "raw").exists()
+
+
+# --- damaged files between the stages ------------------------------------------------------------
+
+
+def rewrite_schema_version(path):
+    import h5py
+
+    from medae.packed import _stamp
+
+    with h5py.File(path, "r+") as file:
+        file.attrs["schema_version"] = 99
+    with path.open("r+b") as stream:
+        stamp = _stamp(stream)
+        stream.seek(0)
+        stream.write(stamp)
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        pytest.param(flip_a_bit, "do not match its check sum", marks=takes_minutes),
+        pytest.param(cut, "do not match its check sum", marks=takes_minutes),
+        pytest.param(rewrite_schema_version, "its schema_version is 99"),
+    ],
+)
+def test_a_damaged_packed_dataset_stops_the_training(damage, reason, packed, tmp_path):
+    path = Path(shutil.copy(packed, tmp_path / "packed.h5"))
+    damage(path)
+    job = training_job(path, tmp_path / "model")
+    code, text = run(command("train_autoencoder", job, tmp_path / "job.json"))
+    assert code == 1
+    for place in (text, (tmp_path / "model/log.txt").read_text()):
+        assert f"{path} is not a whole packed dataset" in place and reason in place
+        assert "run the workflow again" in place and "Traceback" not in place
+
+
+def test_a_damaged_checkpoint_stops_the_scoring(packed, checkpoint, tmp_path):
+    path = Path(shutil.copy(checkpoint, tmp_path / "checkpoint.safetensors"))
+    cut(path)
+    job = scoring_job(packed, [str(path)], tmp_path / "scores")
+    code, text = run(command("score_images", job, tmp_path / "job.json"))
+    assert code == 1
+    assert f"{path} is not a whole checkpoint" in text and "Traceback" not in text
+    assert files_below(tmp_path / "scores") == ["log.txt"]
+
+
+# --- datasets ------------------------------------------------------------------------------------
+
+
+def noise(rng, _):
+    return rng.integers(0, 256, (64, 64), np.uint8)
+
+
+def one_value(_, number):
+    return np.full((64, 64), 10 * number, np.uint8)
+
+
+def other_sizes(rng, number):
+    return rng.integers(0, 256, (20 + 7 * number, 90 - 5 * number), np.uint8)
+
+
+def own_dataset(project, *, counts=(10, 5, 5), image=noise, name="my images", suffix=".png"):
+    """Configure a dataset of (training, normal test, abnormal test) images."""
+    rng = np.random.default_rng(0)
+    root = project.folder / name
+    for part, count in zip(("train/normal", "test/normal", "test/abnormal"), counts, strict=True):
+        (root / part).mkdir(parents=True)
+        for number in range(count):
+            path = root / part / f"{number}{suffix}"
+            Image.fromarray(image(rng, number + 1)).save(path, "PNG")
+    entry = {"name": "Mine", "modality": "none", "layout": "folder", "channels": 1}
+    entry |= {"masks": False, "epochs": 1, "path": str(root)}
+    grid = [{"methods": ["ae"], "latent_dims": [4]}]
+    project.configure(datasets=["mine"], grid=grid, registry={"mine": entry})
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        pytest.param((10, 0, 5), "There is no image in", id="abnormal only"),
+        pytest.param((10, 5, 0), "There is no image in", marks=takes_minutes, id="normal only"),
+        pytest.param((1, 5, 5), "has 1 training image(s)", marks=takes_minutes, id="one image"),
+        pytest.param((0, 5, 5), "There is no image in", marks=takes_minutes, id="no image"),
+    ],
+)
+def test_a_dataset_that_cannot_be_used_says_why(counts, message, fresh):
+    own_dataset(fresh, counts=counts)
+    done = fresh.snakemake("results/small/metrics/mine/all/ae/d4.tsv")
+    screen, log = done.stdout + done.stderr, fresh.results / "logs/pack_dataset/mine.log"
+    assert done.returncode != 0
+    for text in (screen, log.read_text()):
+        assert message in text and "my images" in text and "Traceback" not in text
+
+
+@takes_minutes
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"counts": (10, 1, 1)}, id="one image per class"),
+        pytest.param({"image": one_value}, id="constant images"),
+        pytest.param({"image": other_sizes}, id="different sizes"),
+        pytest.param({"name": "it's; $(touch trace)", "suffix": " \n'é\" {x}.png"}, id="odd names"),
+    ],
+)
+def test_a_dataset_that_is_unusual_runs_to_the_end(options, fresh):
+    own_dataset(fresh, **options)
+    done = fresh.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (fresh.results / "tables/latent_dimension.tsv").exists()
+    assert not list(fresh.folder.rglob("trace"))
+
+
+@takes_minutes
+def test_images_that_are_all_the_same_say_why_nothing_is_left_to_train_on(fresh):
+    own_dataset(fresh, image=lambda *_: np.full((64, 64), 7, np.uint8))
+    done = fresh.snakemake()
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "are left for the training set without_twins" in text and "Traceback" not in text
+
+
+# --- configuration -------------------------------------------------------------------------------
+
+
+def test_what_to_do_about_an_unusable_state_retrains_nothing(finished):
+    text = yaml.safe_dump(SMALL | {"training": SMALL["training"] | {"unusable_state": "stop"}})
+    copy = finished.folder.with_name("unusable_state")
+    shutil.copytree(finished.folder, copy, symlinks=True)
+    (copy / "config/small.yaml").write_text(text)
+    assert set(Project(copy).planned()) <= {"record_provenance"}
