@@ -10,7 +10,7 @@ define show
 printf '\nTable:   $(1)/tables/latent_dimension.md\nPaper:   $(1)/tables/paper_comparison.md\nFigures: $(1)/figures/\nReport:  $(1)/report.html\n'
 endef
 
-.PHONY: help env demo paper test lint format clean
+.PHONY: help env demo paper test test-slurm lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ paper: $(READY) ## the paper's full grid; downloads its datasets
 
 test: $(READY) ## all tests; real data too where MEDAE_DATA names its folder
 	$(BIN)/python -m pytest --numprocesses auto
+
+test-slurm: $(READY) ## as root: install a Slurm of one node, test the slurm profile on it, end it
+	$(BIN)/python -m pytest tests/slurm
 
 lint: $(READY) ## ruff, snakefmt and snakemake --lint
 	$(BIN)/ruff check .

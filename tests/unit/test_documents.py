@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 QUOTE = re.compile(r"<!-- begin (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
-DOCUMENTS = ["README.md", "config/README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+DOCUMENTS = ["README.md", "config/README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/slurm.md"]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
