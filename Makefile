@@ -10,7 +10,7 @@ define show
 printf '\nTable:   $(1)/tables/latent_dimension.md\nPaper:   $(1)/tables/paper_comparison.md\nFigures: $(1)/figures/\nReport:  $(1)/report.html\n'
 endef
 
-.PHONY: help env demo paper test test-faults lint format clean
+.PHONY: help env demo paper test test-faults test-slurm lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ test: $(READY) ## all tests; real data too where MEDAE_DATA names its folder
 
 test-faults: $(READY) ## kill -9 in every stage, 20 times; faults that take minutes
 	MEDAE_KILLS=20 $(BIN)/python -m pytest --numprocesses auto tests/workflow/test_faults.py
+
+test-slurm: $(READY) ## as root: install a Slurm of one node, test the slurm profile on it, end it
+	$(BIN)/python -m pytest tests/slurm
 
 lint: $(READY) ## ruff, snakefmt and snakemake --lint
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import yaml
 
 QUOTE = re.compile(r"<!-- begin (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
 DOCUMENTS = ["README.md", "config/README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+DOCUMENTS += ["docs/audit.md", "docs/faults.md", "docs/slurm.md"]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
