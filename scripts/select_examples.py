@@ -21,6 +21,7 @@ import numpy as np
 
 from medae.errors import InputError
 from medae.files import atomic_path
+from medae.hdf5 import new_hdf5
 from medae.packed import read_packed
 from medae.score_files import read_maps, read_scores
 
@@ -58,7 +59,7 @@ def select_examples(
     judge = f"{reference['method']}/d{reference['latent_dim']}"
     chosen = choose(ids=data.test_ids, labels=data.test_labels, scores=tables[judge])
     rows = list(chosen.values())
-    with atomic_path(examples) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(examples) as temporary, new_hdf5(temporary) as file:
         file.attrs["reference"] = judge
         file.create_dataset("ids", data=[data.test_ids[row] for row in rows], dtype=TEXT)
         file.create_dataset("roles", data=list(chosen), dtype=TEXT)

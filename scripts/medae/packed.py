@@ -25,6 +25,7 @@ import numpy as np
 from medae import __version__
 from medae.errors import InputError
 from medae.files import atomic_path
+from medae.hdf5 import new_hdf5
 
 SCHEMA_VERSION = 1
 IMAGES_PER_CHUNK = 64
@@ -107,7 +108,7 @@ def packed_writer(
     labels = np.asarray(test_labels, dtype=np.uint8)
     shape = (channels, image_size, image_size)
     with atomic_path(path) as temporary:
-        with h5py.File(temporary, "w", userblock_size=USER_BLOCK) as file:
+        with new_hdf5(temporary, userblock_size=USER_BLOCK) as file:
             for split, ids in (("train", train_ids), ("test", test_ids)):
                 _create_images(file, f"{split}/images", (len(ids), *shape))
                 text = h5py.string_dtype("utf-8")

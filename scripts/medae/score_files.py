@@ -9,6 +9,7 @@ import pandas as pd
 
 from medae.errors import InputError
 from medae.files import atomic_path, read_table
+from medae.hdf5 import new_hdf5
 from medae.packed import PackedDataset
 
 SCORE_COLUMNS = ["split", "id", "label", "score", "reconstruction_error"]
@@ -39,7 +40,7 @@ def write_maps(
     path: Path, data: PackedDataset, *, maps: np.ndarray, reconstructions: np.ndarray | None
 ) -> None:
     """Write anomaly maps N × H × W and reconstructions N × C × H × W of the test images."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, new_hdf5(temporary) as file:
         file.create_dataset("ids", data=data.test_ids, dtype=h5py.string_dtype())
         file["maps"] = maps.astype(np.float32)
         if reconstructions is not None:
