@@ -19,13 +19,13 @@ TRAINING_SET_NAMES = {
 def compared_rows(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `metrics` that compare training sets.
 
-    Those of TABLE_METRICS, of models with at least two training sets, on datasets in which one of
-    these leaves out images.
+    Those of TABLE_METRICS, of models with at least two training sets, on datasets in which a
+    training set leaves out images.
     """
     rows = metrics[metrics["metric"].isin(list(TABLE_METRICS))]
-    models = rows.groupby(MODEL)
-    several = models["training_set"].transform("nunique") > 1
-    return rows[several & (models["n_train"].transform("nunique") > 1)]
+    several = rows.groupby(MODEL)["training_set"].transform("nunique") > 1
+    differ = rows.groupby("dataset")["n_train"].transform("nunique") > 1
+    return rows[several & differ]
 
 
 def training_sizes(rows: pd.DataFrame) -> dict[str, str]:

@@ -162,3 +162,18 @@ def test_a_dataset_needs_a_name(metrics, run):
 
 def test_points():
     assert [format_points(value) for value in (1.25, -0.04, np.nan)] == ["+1.2", "+0.0", "–"]
+
+
+def test_a_model_without_the_full_training_set_is_compared_too():
+    """Both smaller sets have the same size; that images are left out shows in the other model."""
+    sizes = {"all": 10, "without_twins": 4, "without_random": 4}
+    rows = pd.DataFrame(
+        [
+            {"dataset": "a", "method": method, "latent_dim": 2, "metric": "auc"}
+            | {"training_set": kind, "n_train": sizes[kind]}
+            for method, kinds in (("ae", list(sizes)[1:]), ("pca", list(sizes)))
+            for kind in kinds
+        ]
+    )
+    assert len(compared_rows(rows)) == 5
+    assert compared_rows(rows.assign(n_train=10)).empty
