@@ -132,7 +132,7 @@ def jobs(finished) -> dict[str, list[dict]]:
 
 
 def trainings(jobs) -> dict[int, list[dict]]:
-    return {d: jobs[f"rule_train_autoencoder_wildcards_phantom_ae_{d}"] for d in [2, *FAULTS]}
+    return {d: jobs[f"rule_train_autoencoder_wildcards_phantom_all_ae_{d}"] for d in [2, *FAULTS]}
 
 
 def time_of(job: dict, what: str) -> datetime:
@@ -182,7 +182,7 @@ def test_the_training_itself_gets_the_signal_before_its_time_is_over(finished, j
 
 def test_the_rest_of_the_grid_goes_on(jobs):
     (healthy,) = trainings(jobs)[2]
-    (scoring,) = jobs["rule_score_images_wildcards_phantom_ae_2"]
+    (scoring,) = jobs["rule_score_images_wildcards_phantom_all_ae_2"]
     assert healthy["JobState"] == scoring["JobState"] == "COMPLETED"
     assert time_of(scoring, "EndTime") < time_of(trainings(jobs)[5][0], "EndTime")
 
