@@ -27,8 +27,8 @@ from medae.audit import (
 )
 from medae.files import write_table
 from medae.image_statistics import brightness, contrast, total_variation
-from medae.intervals import image_groups
 from medae.packed import read_packed
+from medae.patients import image_groups
 from medae.similarity import SYMMETRIES, comparable
 from medae.training_sets import in_other_split
 

@@ -26,11 +26,12 @@ import pandas as pd
 
 from medae import intervals
 from medae.audit import leak_free, read_audit
-from medae.baselines import BASELINES
+from medae.baselines import can
 from medae.errors import InputError
 from medae.files import write_table
 from medae.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT, image_metrics, pixel_metrics
 from medae.packed import PackedDataset, read_packed
+from medae.patients import image_groups
 from medae.score_files import read_maps, read_scores
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ def bootstrap_metrics(
     audited = read_audit(audit, truth)
     groups = audited.loc[audited["split"] == "test", "copy_group"].to_numpy()
     if group_pattern is not None:
-        groups = intervals.image_groups(truth.test_ids, pattern=group_pattern)
+        groups = image_groups(truth.test_ids, pattern=group_pattern)
     resamplings = [
         resample(split, chosen, truth=truth, groups=groups, replicates=replicates, seed=seed)
         for split, chosen in split_images(truth, leak_free(audited)).items()
@@ -83,7 +84,7 @@ def bootstrap_metrics(
     runs: dict[tuple[str, int], list[Draws]] = {}
     for setting, table, map_file in with_maps(settings, scores, maps):
         draws: Draws = {}
-        if scores_images(setting["method"]):
+        if can(setting["method"], "scores_images"):
             draws |= draw_images(scores=table, truth=truth, resamplings=resamplings)
         if map_file is not None:
             draws |= draw_pixels(maps=map_file, truth=truth, resamplings=resamplings)
@@ -129,11 +130,6 @@ def resample(
     return Resampling(split, chosen, groups, weights)
 
 
-def scores_images(method: str) -> bool:
-    """Return whether the scores of images by a method count."""
-    return method not in BASELINES or BASELINES[method].scores_images
-
-
 def with_maps(
     settings: Sequence[Mapping], scores: Sequence[Path], maps: Sequence[Path]
 ) -> Iterator[tuple[Mapping, Path, Path | None]]:
@@ -141,7 +137,7 @@ def with_maps(
 
     `maps` are empty, or have a file for each setting of a network or of a baseline with maps.
     """
-    mapped = [s["method"] not in BASELINES or BASELINES[s["method"]].has_maps for s in settings]
+    mapped = [can(s["method"], "has_maps") for s in settings]
     if maps and len(maps) != sum(mapped):
         raise ValueError(f"{len(maps)} files of maps for {sum(mapped)} settings with maps")
     left = iter(maps)

@@ -27,7 +27,9 @@ from medae.tables import (
     TABLE_METRICS,
     display_name,
     format_percent,
+    format_points,
     html_page,
+    html_table,
     markdown_table,
     sort_rows,
     summarise,
@@ -61,7 +63,8 @@ def compare_with_paper(
     lines = printed_rows(compared, names=names)
     write_text(f"{text}\n\n{markdown_table(HEADER, lines, align=ALIGN)}", markdown)
     escaped = [[escape(cell) for cell in line] for line in lines]
-    write_text(html_page("Ours beside the paper", text, HEADER, escaped, ALIGN), html)
+    page = html_page("Ours beside the paper", text, html_table(HEADER, escaped, ALIGN))
+    write_text(page, html)
 
 
 def compare(
@@ -133,7 +136,7 @@ def printed_rows(compared: pd.DataFrame, *, names: Mapping[str, str]) -> list[li
             format_percent(cell.paper_mean, cell.paper_std),
             format_percent(cell.our_mean, cell.our_std),
             str(cell.n_seeds),
-            f"{round(cell.difference, 1) + 0.0:+.1f}",  # + 0.0 makes -0.0 positive
+            format_points(cell.difference),
             cell.verdict,
         ]
         for cell in compared.itertuples()

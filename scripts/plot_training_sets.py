@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from medae import figures
 from medae.files import read_table
 from medae.metrics import PUBLISHED_SPLIT
-from medae.retraining import TRAINING_SET_NAMES, compared_rows, training_sizes
+from medae.retraining import TRAINING_SET_NAMES, retrained_rows, training_sizes
 
 COLORS = {
     "all": figures.BLUE,
@@ -46,7 +46,7 @@ def draw_panel(axes: Axes, rows: pd.DataFrame, nearest: pd.DataFrame) -> None:
 
 
 def draw(metrics: pd.DataFrame, names: Mapping[str, str]) -> Figure:
-    """Draw the figure from the rows of `compared_rows`; labels of axes: "{dataset} {method}"."""
+    """Draw the figure from the rows of `retrained_rows`; labels of axes: "{dataset} {method}"."""
     rows = metrics[(metrics["split"] == PUBLISHED_SPLIT) & (metrics["metric"] == "auc")]
     panels = panels_of(rows, names)
     if not panels:
@@ -85,7 +85,7 @@ def panels_of(rows: pd.DataFrame, names: Mapping[str, str]) -> list[tuple[str, s
 
 def plot_training_sets(*, metrics: Path, names: Mapping[str, str], pdf: Path, png: Path) -> None:
     """Draw the table `metrics`, and write `pdf` and `png`."""
-    rows = compared_rows(read_table(metrics))
+    rows = retrained_rows(read_table(metrics))
     with figures.house_style():
         figures.save_figure(draw(rows, names), pdf=pdf, png=png)
 

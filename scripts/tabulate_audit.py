@@ -9,17 +9,15 @@ Fails when a table of an audit is missing or damaged.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from medae.files import read_table, write_table, write_text
-from medae.intervals import image_groups
 from medae.metrics import image_metrics
-from medae.tables import MISSING, html_page, html_table, markdown_table
+from medae.patients import image_groups
+from medae.tables import MISSING, Section, html_page, html_sections, markdown_sections
 
 TITLE = "Audit of the datasets"
 STATISTICS = {"brightness": "Brightness", "contrast": "Contrast", "total_variation": "Variation"}
@@ -62,17 +60,6 @@ SEPARABILITY = (
 )
 
 
-@dataclass(frozen=True)
-class Section:
-    """One table with its heading and text."""
-
-    heading: str
-    text: str
-    header: list[str]
-    rows: list[list[str]]
-    align: str
-
-
 def tabulate_audit(
     *,
     images: Sequence[Path],
@@ -97,8 +84,8 @@ def tabulate_audit(
         thresholds_section(numbers, names, moved=moved),
         classes_section(numbers, names),
     ]
-    write_text(render_markdown(sections), markdown)
-    write_text(render_html(sections), html)
+    write_text(markdown_sections(sections), markdown)
+    write_text(html_page(TITLE, "", html_sections(sections)), html)
     write_table(numbers, table)
 
 
@@ -260,35 +247,6 @@ def _values(numbers: pd.DataFrame, dataset: str, table: str, row: str) -> dict[s
     keys = {"dataset": dataset, "table": table, "row": row}
     part = numbers[(numbers[list(keys)] == pd.Series(keys)).all(axis=1)]
     return dict(zip(part["quantity"], part["value"], strict=True))
-
-
-def render_markdown(sections: Sequence[Section]) -> str:
-    """Return the sections as Markdown."""
-    parts = (
-        f"## {one.heading}\n\n{one.text}\n\n{markdown_table(one.header, one.rows, one.align)}"
-        for one in sections
-    )
-    return "\n".join(parts)
-
-
-def render_html(sections: Sequence[Section]) -> str:
-    """Return the sections as a page."""
-    first, *others = (
-        Section(
-            one.heading,
-            one.text,
-            one.header,
-            [[escape(c) for c in row] for row in one.rows],
-            one.align,
-        )
-        for one in sections
-    )
-    after = "".join(
-        f"\n<h2>{escape(one.heading)}</h2><p>{escape(one.text)}</p>\n"
-        f"{html_table(one.header, one.rows, one.align)}"
-        for one in others
-    )
-    return html_page(TITLE, first.text, first.header, first.rows, first.align, after=after)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ Fails when no method has results, a dataset has no display name, or intervals ar
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 
 import pandas as pd
@@ -33,10 +32,11 @@ from medae.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.tables import (
     MISSING,
     TABLE_METRICS,
+    Section,
     distinct_splits,
-    html_table,
+    html_sections,
     make_grid,
-    markdown_table,
+    markdown_sections,
     render_html,
     render_latex,
     render_markdown,
@@ -85,14 +85,14 @@ def tabulate_methods(
         compared_rows(read_intervals(intervals), latent_dim=latent_dim, oracle=oracle),
     )
     text = describe_statistics(statistics, latent_dim, names=names)
-    after, below = f"\n<h2>Statistics</h2><p>{escape(text)}</p>", f"\n## Statistics\n\n{text}\n"
-    for title, lines in printed_tables(statistics, names=names, labels=labels).items():
-        escaped = [[escape(cell) for cell in line] for line in lines]
-        after += f"\n<h3>{escape(title)}</h3>\n{html_table(HEADER, escaped, ALIGN)}"
-        below += f"\n### {title}\n\n{markdown_table(HEADER, lines, ALIGN)}"
-    write_text(render_markdown(grid) + below, markdown)
+    sections = [Section("Statistics", text)]
+    sections += [
+        Section(title, header=HEADER, rows=lines, align=ALIGN, level=3)
+        for title, lines in printed_tables(statistics, names=names, labels=labels).items()
+    ]
+    write_text(f"{render_markdown(grid)}\n{markdown_sections(sections)}", markdown)
     write_text(render_latex(grid, caption=CAPTION, label=LABEL), latex)
-    write_text(render_html(grid, title=CAPTION, after=after), html)
+    write_text(render_html(grid, title=CAPTION, after=html_sections(sections)), html)
     write_table(percent_rows(statistics, names=names), table)
 
 

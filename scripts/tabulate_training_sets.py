@@ -9,25 +9,25 @@ Fails when a dataset has no display name.
 """
 
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from medae.files import read_table, write_table, write_text
 from medae.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
-from medae.retraining import MODEL, TRAINING_SET_NAMES, compared_rows, training_sizes
+from medae.retraining import MODEL, TRAINING_SET_NAMES, retrained_rows, training_sizes
 from medae.tables import (
     MISSING,
     TABLE_METRICS,
+    Section,
     count_test_images,
     describe_test_sets,
     display_name,
     format_percent,
+    format_points,
     html_page,
-    html_table,
-    markdown_table,
+    html_sections,
+    markdown_sections,
     sort_rows,
     summarise,
 )
@@ -67,27 +67,32 @@ def tabulate_training_sets(
     table: Path,
 ) -> None:
     """Write the three forms of the table."""
-    rows = compared_rows(read_table(metrics))
+    rows = retrained_rows(read_table(metrics))
     losses = measure_losses(rows)
     if losses.empty:
-        text, sections = NOTHING, {}
+        text, sections = NOTHING, []
     else:
         images = {display_name(key, names): sets for key, sets in count_test_images(rows).items()}
         text = " ".join([EXPLANATION, describe_sizes(rows, names), *describe_test_sets(images)])
-        sections = {
+        lines = {
             title: printed_rows(losses[losses["split"] == split], names=names, methods=methods)
             for split, title in SPLITS.items()
-            if (losses["split"] == split).any()
         }
-    write_text(render_markdown(text, sections), markdown)
-    write_text(render_html(text, sections), html)
+        sections = [
+            Section(title, header=HEADER, rows=rows, align=ALIGN)
+            for title, rows in lines.items()
+            if rows
+        ]
+    below = f"\n{markdown_sections(sections)}" if sections else ""
+    write_text(f"{text}\n{below}", markdown)
+    write_text(html_page(TITLE, text, html_sections(sections)), html)
     write_table(losses, table)
 
 
 def measure_losses(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a row per model, split and metric: results by training set, and their differences.
 
-    `rows` come from `compared_rows`. Columns: KEY; of each training set mean_<name>, std_<name>
+    `rows` come from `retrained_rows`. Columns: KEY; of each training set mean_<name>, std_<name>
     (percent), n_seeds_<name> and n_train_<name> (of the first seed); DIFFERENCES (points);
     n_normal and n_abnormal. Empty where a training set was not used.
     """
@@ -133,29 +138,6 @@ def printed_rows(
         ]
         for row in ordered.to_dict("records")
     ]
-
-
-def format_points(difference: float) -> str:
-    """Return a difference with its sign, or a dash for nan."""
-    return MISSING if np.isnan(difference) else f"{round(difference, 1) + 0.0:+.1f}"  # no -0.0
-
-
-def render_markdown(text: str, sections: Mapping[str, list[list[str]]]) -> str:
-    """Return the sections, lines by title, as Markdown."""
-    parts = (
-        f"## {title}\n\n{markdown_table(HEADER, lines, ALIGN)}" for title, lines in sections.items()
-    )
-    return "\n".join([f"{text}\n", *parts])
-
-
-def render_html(text: str, sections: Mapping[str, list[list[str]]]) -> str:
-    """Return the sections, lines by title, as a page."""
-    tables = {
-        title: html_table(HEADER, [[escape(cell) for cell in line] for line in lines], ALIGN)
-        for title, lines in sections.items()
-    }
-    body = "".join(f"\n<h2>{escape(title)}</h2>{table}" for title, table in tables.items())
-    return html_page(TITLE, text, [], [], "", after=body)
 
 
 if __name__ == "__main__":

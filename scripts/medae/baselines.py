@@ -47,6 +47,12 @@ BASELINES = {
     "intensity": Baseline("Intensity as map", has_maps=True, scores_images=False),
 }
 
+
+def can(method: str, ability: str) -> bool:
+    """Whether a method has an ability, a field of Baseline; a network has them all."""
+    return method not in BASELINES or getattr(BASELINES[method], ability)
+
+
 STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mean_intensity": image_statistics.brightness,
     "contrast": image_statistics.contrast,

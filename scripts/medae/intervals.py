@@ -11,7 +11,6 @@ only the random draw would be left here. Holm's correction, all that statsmodels
 three lines, so neither is worth a dependency.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -40,35 +39,6 @@ INTERVAL_COLUMNS = [
 CONFIDENCE = 0.95
 BLOCK = 50  # replicates at a time; so few stay in the processor's cache
 BINS = 2048  # of the pixels' scores, among all pixels and as many again among the abnormal ones
-
-
-def image_groups(ids: Sequence[str], *, pattern: str | None) -> np.ndarray:
-    """Return the group of each image, numbered from 0 by first appearance; shape (n_images,).
-
-    `pattern` is a regular expression with one group of parentheses, which finds the name of the
-    group in an image's id. Images in which it finds nothing, and all images without a pattern, are
-    groups of their own.
-
-    Raises InputError when the pattern is not such an expression.
-    """
-    if pattern is None:
-        return np.arange(len(ids))
-    try:
-        expression = re.compile(pattern)
-        fault = "" if expression.groups == 1 else f"it has {expression.groups} groups"
-    except re.error as error:
-        fault = str(error)
-    if fault:
-        raise InputError(
-            f"The pattern {pattern!r} that finds an image's group in its id is not a regular "
-            f"expression with one group in parentheses: {fault}. Mend it in the dataset's entry."
-        )
-    numbers: dict[tuple[bool, str], int] = {}
-    keys = []
-    for image in ids:
-        match = expression.search(image)
-        keys.append((False, image) if match is None or match[1] is None else (True, match[1]))
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=int)
 
 
 def draw_weights(

@@ -16,7 +16,7 @@ TRAINING_SET_NAMES = {
 }
 
 
-def compared_rows(metrics: pd.DataFrame) -> pd.DataFrame:
+def retrained_rows(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `metrics` that compare training sets.
 
     Those of TABLE_METRICS, of models with at least two training sets, on datasets in which a

@@ -43,6 +43,19 @@ LATEX_SPECIALS = {
 
 
 @dataclass(frozen=True)
+class Section:
+    """A heading with a text and a table; either can be empty. All is plain text."""
+
+    heading: str
+    text: str = ""
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    align: str = ""
+    level: int = 2
+    """Of the heading."""
+
+
+@dataclass(frozen=True)
 class Column:
     """One column of a grid: a metric on one of a dataset's test sets."""
 
@@ -232,6 +245,11 @@ def format_percent(mean: float, std: float) -> str:
     return f"{mean:.1f}" if np.isnan(std) else f"{mean:.1f} ± {std:.1f}"
 
 
+def format_points(difference: float) -> str:
+    """Return a difference in points with its sign, or a dash for nan."""
+    return MISSING if np.isnan(difference) else f"{round(difference, 1) + 0.0:+.1f}"  # no -0.0
+
+
 def rank_cells(mean: np.ndarray) -> np.ndarray:
     """Return 1 for the best and 2 for the second cells of each column of `mean`, else 0.
 
@@ -343,24 +361,35 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str)
 </tbody></table>"""
 
 
-def html_page(
-    title: str,
-    description: str,
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    align: str,
-    *,
-    after: str = "",
-) -> str:
-    """Return a self-contained page with one table and then `after`.
+def markdown_sections(sections: Sequence[Section]) -> str:
+    """Return sections as Markdown."""
+    parts = []
+    for one in sections:
+        parts.append(f"{'#' * one.level} {one.heading}\n")
+        parts += [f"{one.text}\n"] * bool(one.text)
+        parts += [markdown_table(one.header, one.rows, one.align)] * bool(one.header)
+    return "\n".join(parts)
 
-    Cells and `after` are HTML, the other texts are plain.
-    """
+
+def html_sections(sections: Sequence[Section]) -> str:
+    """Return sections as HTML."""
+    parts = []
+    for one in sections:
+        parts.append(f"<h{one.level}>{html.escape(one.heading)}</h{one.level}>")
+        parts += [f"<p>{html.escape(one.text)}</p>"] * bool(one.text)
+        rows = [[html.escape(cell) for cell in row] for row in one.rows]
+        parts += [html_table(one.header, rows, one.align)] * bool(one.header)
+    return "\n".join(parts)
+
+
+def html_page(title: str, description: str, body: str) -> str:
+    """Return a self-contained page; `body` is HTML, the other texts are plain."""
+    about = f"<p>{html.escape(description)}</p>" if description else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>{html.escape(title)}</title><style>{HTML_STYLE}</style></head>
-<body><h1>{html.escape(title)}</h1><p>{html.escape(description)}</p>
-{html_table(header, rows, align)}{after}</body></html>
+<body><h1>{html.escape(title)}</h1>{about}
+{body}</body></html>
 """
 
 
@@ -368,8 +397,8 @@ def render_html(grid: Grid, *, title: str, after: str = "") -> str:
     """Return the grid as a page that a browser shows, with the HTML `after` below it."""
     marks = {0: "{}", 1: "<strong>{}</strong>", 2: "<u>{}</u>"}
     align = "r" + "c" * len(grid.columns)
-    rows = _lines(grid, marks, html.escape)
-    return html_page(title, describe_grid(grid), _titles(grid), rows, align, after=after)
+    table = html_table(_titles(grid), _lines(grid, marks, html.escape), align)
+    return html_page(title, describe_grid(grid), f"{table}\n{after}")
 
 
 def _titles(grid: Grid) -> list[str]:

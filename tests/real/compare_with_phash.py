@@ -25,8 +25,8 @@ from PIL import Image
 from scipy.fft import dctn
 
 from medae.audit import calibrate
-from medae.intervals import image_groups
 from medae.layouts import read_layout
+from medae.patients import image_groups
 from medae.similarity import comparable, move
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -14,7 +14,6 @@ from medae.files import read_table, write_table
 from medae.intervals import (
     draw_weights,
     holm,
-    image_groups,
     paired_p_value,
     percentile_interval,
     replicate_images,
@@ -22,6 +21,7 @@ from medae.intervals import (
 )
 from medae.metrics import image_metrics, pixel_metrics
 from medae.packed import packed_writer
+from medae.patients import image_groups
 
 # --- groups and weights ---
 

@@ -7,7 +7,7 @@ from plot_training_sets import COLORS, NOTHING, draw, plot_training_sets
 
 from medae.files import write_table
 from medae.metrics import METRIC_COLUMNS
-from medae.retraining import compared_rows
+from medae.retraining import retrained_rows
 
 NAMES = {"scans": "Scans $", "clean": "Clean", "other": "Other"}
 SIZES = {"all": 100, "without_twins": 40, "without_random": 40}
@@ -41,7 +41,7 @@ def metrics():
 
 
 def test_panels_lines_and_the_nearest(metrics):
-    figure = draw(compared_rows(metrics), NAMES)
+    figure = draw(retrained_rows(metrics), NAMES)
     labels = [axes.get_label() for axes in figure.axes]
     assert labels == ["scans ae", "scans pca", "other pca"]
     panel = figure.axes[0]
@@ -61,13 +61,13 @@ def test_panels_lines_and_the_nearest(metrics):
 
 
 def test_panels_have_common_axes(metrics):
-    figure = draw(compared_rows(metrics), NAMES)
+    figure = draw(retrained_rows(metrics), NAMES)
     assert len({axes.get_xlim() for axes in figure.axes}) == 1
     assert len({axes.get_ylim() for axes in figure.axes}) == 1
 
 
 def test_the_legend_names_each_line_once(metrics):
-    (legend,) = draw(compared_rows(metrics), NAMES).legends
+    (legend,) = draw(retrained_rows(metrics), NAMES).legends
     assert [text.get_text() for text in legend.get_texts()] == [
         "all",
         "without twins",
@@ -78,7 +78,7 @@ def test_the_legend_names_each_line_once(metrics):
 
 def test_without_twins_the_figure_is_a_sentence(metrics, tmp_path):
     clean = metrics[metrics["dataset"] == "clean"]
-    assert [text.get_text() for text in draw(compared_rows(clean), NAMES).texts] == [NOTHING]
+    assert [text.get_text() for text in draw(retrained_rows(clean), NAMES).texts] == [NOTHING]
     write_table(clean, tmp_path / "metrics.tsv")
     outputs = {end: tmp_path / f"f.{end}" for end in ("pdf", "png")}
     plot_training_sets(metrics=tmp_path / "metrics.tsv", names=NAMES, **outputs)

@@ -115,6 +115,7 @@ def test_html_has_the_same_tables(tmp_path):
     assert [len(table.findall(".//tr")) for table in tables] == [14, 7, 11]
     assert "Scans &amp; more" in text
     assert [heading.text for heading in page.findall(".//h2")] == [
+        "Copies",
         "By threshold",
         "What separates the classes without a model",
     ]

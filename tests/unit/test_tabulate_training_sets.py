@@ -5,12 +5,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from tabulate_training_sets import NOTHING, format_points, measure_losses, tabulate_training_sets
+from tabulate_training_sets import NOTHING, measure_losses, tabulate_training_sets
 
 from medae.errors import InputError
 from medae.files import read_table, write_table
 from medae.metrics import METRIC_COLUMNS
-from medae.retraining import compared_rows, training_sizes
+from medae.retraining import retrained_rows, training_sizes
+from medae.tables import format_points
 
 NAMES = {"scans": "Scans & more", "clean": "Clean"}
 METHODS = {"ae": "AE", "nearest": "Nearest", "contrast": "Low contrast"}
@@ -77,20 +78,20 @@ def run(tmp_path):
 
 
 def test_only_models_with_several_training_sets_are_compared(metrics):
-    kept = compared_rows(metrics)
+    kept = retrained_rows(metrics)
     assert set(kept["dataset"]) == {"scans"}  # in the other one nothing is left out
     assert set(kept["method"]) == {"ae", "nearest"}
     assert set(kept["metric"]) == {"auc", "ap"}
 
 
 def test_sizes_of_training_sets(metrics):
-    kept = compared_rows(metrics)
+    kept = retrained_rows(metrics)
     sizes = training_sizes(kept[kept["method"] == "ae"])
     assert sizes == {"all": "99–100", "without_twins": "39–40", "without_random": "40–41"}
 
 
 def test_losses_by_hand(metrics):
-    losses = measure_losses(compared_rows(metrics)).set_index(
+    losses = measure_losses(retrained_rows(metrics)).set_index(
         ["method", "latent_dim", "split", "metric"]
     )
     full = losses.loc["ae", 4, "published", "auc"]
@@ -175,5 +176,5 @@ def test_a_model_without_the_full_training_set_is_compared_too():
             for kind in kinds
         ]
     )
-    assert len(compared_rows(rows)) == 5
-    assert compared_rows(rows.assign(n_train=10)).empty
+    assert len(retrained_rows(rows)) == 5
+    assert retrained_rows(rows.assign(n_train=10)).empty

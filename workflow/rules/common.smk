@@ -6,7 +6,7 @@ import yaml
 
 sys.path.insert(0, str(Path(workflow.basedir, "../scripts").resolve()))
 
-from medae.baselines import BASELINES
+from medae.baselines import BASELINES, can
 from medae.configuration import check_configuration
 from medae.errors import InputError
 from medae.methods import REGISTRY
@@ -151,9 +151,7 @@ def is_compared(run):
 
 
 MAPPED_RUNS = [
-    run
-    for run in BASELINE_RUNS
-    if is_compared(run) and BASELINES[run["method"]].has_maps
+    run for run in BASELINE_RUNS if is_compared(run) and can(run["method"], "has_maps")
 ]
 
 
@@ -173,23 +171,20 @@ def dataset_settings(wildcards):
     return found + [
         run | {"dataset": key}
         for run in BASELINE_RUNS
-        if is_compared(run) and (masks or BASELINES[run["method"]].scores_images)
+        if is_compared(run) and (masks or can(run["method"], "scores_images"))
     ]
 
 
 def scoring_settings(wildcards):
     """The settings of one dataset whose scores of images count."""
     settings = dataset_settings(wildcards)
-    return [s for s in settings if s["method"] != "intensity"]
+    return [s for s in settings if can(s["method"], "scores_images")]
 
 
 def reconstructing_settings(wildcards):
     """The settings of one dataset that reconstruct images."""
-    return [
-        s
-        for s in dataset_settings(wildcards)
-        if s["method"] in REGISTRY or BASELINES[s["method"]].learns
-    ]
+    settings = dataset_settings(wildcards)
+    return [s for s in settings if can(s["method"], "learns")]
 
 
 # What the figures of examples compare: the reference method's latent dimensions, and the methods at
@@ -232,7 +227,7 @@ def maps_for_bootstrap(wildcards):
     return [
         f"{SCORES}/maps.h5".format(**run)
         for run in dataset_runs(wildcards)
-        if run["method"] in REGISTRY or BASELINES[run["method"]].has_maps
+        if can(run["method"], "has_maps")
     ]
 
 
