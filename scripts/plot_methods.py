@@ -125,8 +125,8 @@ def select(
     """
     summary = summarise(metrics)
     published = summary[summary["split"] == PUBLISHED_SPLIT]
-    ours = {"latent_dim": latent_dim, "oracle": oracle_dimensions(published)}
-    theirs = {"latent_dim": latent_dim, "oracle": oracle_dimensions(paper)}
+    ours = {"latent_dim": latent_dim, "picked": {ORACLE: oracle_dimensions(published)}}
+    theirs = {"latent_dim": latent_dim, "picked": {ORACLE: oracle_dimensions(paper)}}
     tables = {
         "seeds": compared_rows(metrics, **ours),
         "means": add_statistics(compared_rows(summary, **ours), compared_rows(drawn, **ours)),
@@ -147,7 +147,7 @@ def draw(
 ) -> Figure:
     """Draw the figure from the tables of `select`; an axes' label is "{dataset} {metric}"."""
     means = tables["means"]
-    labels = row_labels(methods, oracle=ORACLE_NAME)
+    labels = row_labels(methods, picked={ORACLE: ORACLE_NAME})
     rows = figures.arrange_metrics(means, dict(names))
     places = {}  # of the metrics of images, and of pixels
     for kind in (figures.METRICS, figures.PIXEL_METRICS):

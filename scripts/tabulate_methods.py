@@ -1,14 +1,17 @@
 """Tabulate methods and baselines, in the form of Table 2 of the paper, with tests.
 
-Inputs: the collected table of metrics, of which the rows with all training images are used, and the
-tables of bootstrap intervals, one per dataset.
+Inputs: the collected table of metrics, of which the rows with all training images are used; the
+tables of bootstrap intervals, one per dataset; and, where a run chooses d without labels, the
+tables of the choices.
 Parameters: `names` and `methods`, the display names of datasets and methods, in table order;
-`latent_dim` of all methods that have one; `notes`, sentences that the description ends with.
+`latent_dim` of all methods that have one; `selector`, whose choice is a row; `notes`, sentences
+that the description ends with.
 Outputs: the table as Markdown and as an HTML page, both followed by the intervals and tests; as
 LaTeX (needs the package booktabs); and as a TSV with a row per method, dataset, metric and split,
 unrounded, in percent, differences in percentage points. After the networks comes an oracle, the
-autoencoder at each dataset's best d by test AUC, which takes no part in the tests; then the
-baselines. The leak-free split is left out where it is the published one.
+autoencoder at each dataset's best d by test AUC, which takes no part in the tests, and the one
+whose d was chosen without labels; then the baselines. The leak-free split is left out where it is
+the published one.
 Fails when no method has results, a dataset has no display name, or intervals are no such table.
 """
 
@@ -21,11 +24,13 @@ import pandas as pd
 from medae.baselines import BASELINES
 from medae.comparison import (
     ORACLE,
+    SELECTED,
     add_statistics,
     compared_rows,
     oracle_dimensions,
     read_intervals,
     row_labels,
+    selected_dimensions,
 )
 from medae.files import read_table, write_table, write_text
 from medae.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
@@ -44,7 +49,10 @@ from medae.tables import (
     summarise,
 )
 
-ORACLE_NAME = "AE[d_optimal] (oracle: d by test AUC)"
+PICKED_NAMES = {
+    ORACLE: "AE[d_optimal] (oracle: d by test AUC)",
+    SELECTED: "AE[d_auto] (d without labels)",
+}
 CAPTION = "Anomaly detection by autoencoder methods and baselines."
 LABEL = "tab:methods"
 PERCENT = ["mean", "std", "low", "high"]
@@ -59,9 +67,11 @@ def tabulate_methods(
     *,
     metrics: Path,
     intervals: Sequence[Path],
+    selections: Sequence[Path],
     names: Mapping[str, str],
     methods: Mapping[str, str],
     latent_dim: int,
+    selector: str,
     notes: Sequence[str],
     markdown: Path,
     latex: Path,
@@ -72,17 +82,24 @@ def tabulate_methods(
     rows = read_table(metrics)
     summary = summarise(rows[rows["training_set"] == "all"])
     oracle = oracle_dimensions(summary[summary["split"] == PUBLISHED_SPLIT])
-    cells = compared_rows(summary, latent_dim=latent_dim, oracle=oracle)
+    chosen = selected_dimensions(selections, selector=selector)
+    picked = {ORACLE: oracle, SELECTED: chosen}
+    cells = compared_rows(summary, latent_dim=latent_dim, picked=picked)
     cells = cells[cells["metric"].isin(list(TABLE_METRICS))]
-    labels = row_labels(methods, oracle=ORACLE_NAME)
+    labels = row_labels(methods, picked=PICKED_NAMES)
     labels = {key: label for key, label in labels.items() if key in set(cells["method"])}
     grid = make_grid(cells, row="method", row_title="Method", rows=labels, names=names)
     about = describe_rows(latent_dim, oracle, names=names, methods=list(labels))
+    if chosen:
+        sizes = ", ".join(f"{names[key]} d = {chosen[key]}" for key in names if key in chosen)
+        about += (
+            f" AE[d_auto] has the d that `{selector}` chose on held-out normal images ({sizes})."
+        )
     grid = replace(grid, notes=(about, *notes))
     cells = cells.assign(row=cells["method"].map({key: place for place, key in enumerate(labels)}))
     statistics = add_statistics(
         distinct_splits(cells[cells["row"].notna()]),
-        compared_rows(read_intervals(intervals), latent_dim=latent_dim, oracle=oracle),
+        compared_rows(read_intervals(intervals), latent_dim=latent_dim, picked=picked),
     )
     text = describe_statistics(statistics, latent_dim, names=names)
     sections = [Section("Statistics", text)]
@@ -202,9 +219,11 @@ if __name__ == "__main__":
         tabulate_methods(
             metrics=Path(snakemake.input.metrics),
             intervals=[Path(path) for path in snakemake.input.intervals],
+            selections=[Path(path) for path in snakemake.input.selections],
             names=snakemake.params.names,
             methods=snakemake.params.methods,
             latent_dim=snakemake.params.latent_dim,
+            selector=snakemake.params.selector,
             notes=snakemake.params.notes,
             markdown=Path(snakemake.output.markdown),
             latex=Path(snakemake.output.latex),

@@ -37,6 +37,7 @@ def train_autoencoder(
     dataset: str,
     training_set: str,
     method: str,
+    name: str,
     latent_dim: int,
     options: dict,
     seeds: list[int],
@@ -47,7 +48,10 @@ def train_autoencoder(
     histories: list[Path],
     stop: Callable[[], str | None],
 ) -> None:
-    """Train and write one checkpoint and one history per seed, in the order of `seeds`."""
+    """Train and write one checkpoint and one history per seed, in the order of `seeds`.
+
+    `method` is a module of medae/methods and `name` what the grid calls it with these `options`.
+    """
     device = select_device(training["device"])
     make_deterministic(training["torch_threads"])
     data = read_packed(packed)
@@ -99,7 +103,7 @@ def train_autoencoder(
             settings=settings,
             state=state,
             unusable_state=unusable_state,
-            label=f"{dataset} {training_set} {method} d={latent_dim} seed={seed}",
+            label=f"{dataset} {training_set} {name} d={latent_dim} seed={seed}",
             stop=stop,
         )
         write_table(losses, history)
@@ -118,7 +122,8 @@ if __name__ == "__main__":
             modules=[Path(path) for path in snakemake.input.modules],
             dataset=snakemake.wildcards.dataset,
             training_set=snakemake.wildcards.training_set,
-            method=snakemake.wildcards.method,
+            method=snakemake.params.method,
+            name=snakemake.wildcards.method,
             latent_dim=int(snakemake.wildcards.latent_dim),
             options=snakemake.params.options,
             seeds=snakemake.params.seeds,

@@ -1,8 +1,9 @@
-"""What the table and the figure of methods compare: networks, the best AE, and baselines.
+"""What the table and the figure of methods compare: networks, AEs with a chosen d, and baselines.
 
 Networks and PCA are at one d, the other baselines have none. The AE with the best d is an oracle:
 its d is chosen by the test labels, as in the paper's Table 2, so its numbers are an upper bound and
-not what a user would get. Its rows have the key ORACLE in place of the method's.
+not what a user would get. Its rows have the key ORACLE in place of the method's; those of the AE
+whose d was chosen without labels, where a run does that, have SELECTED.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from medae.tables import SETTING
 
 AUTOENCODER = "ae"
 ORACLE = "ae_d_optimal"
+SELECTED = "ae_d_auto"
 TESTS = ["difference", "difference_low", "difference_high", "p_value"]
 
 
@@ -34,26 +36,43 @@ def oracle_dimensions(summary: pd.DataFrame) -> dict[str, int]:
     return best.loc[best["size"] > 1, "first"].to_dict()
 
 
-def compared_rows(
-    table: pd.DataFrame, *, latent_dim: int, oracle: Mapping[str, int]
-) -> pd.DataFrame:
-    """Return the rows of `table` at `latent_dim` or without d, then the oracle's, as ORACLE.
+def selected_dimensions(paths: Sequence[Path], *, selector: str) -> dict[str, int]:
+    """Return each dataset's d of the autoencoder that `selector` chose for the squared error.
 
-    `table` has the columns dataset, method and latent_dim; `oracle` is that of `oracle_dimensions`.
+    `paths` are the tables of select_settings.py. Datasets where it chose nothing are left out.
     """
-    best = table["latent_dim"] == table["dataset"].map(oracle)
-    best &= table["method"] == AUTOENCODER
-    at_one_dim = table[table["latent_dim"].isin([latent_dim, 0])]
-    return pd.concat([at_one_dim, table[best].assign(method=ORACLE)], ignore_index=True)
+    found: dict[str, int] = {}
+    for path in paths:
+        table = read_table(path)
+        chosen = table.query("family == @AUTOENCODER and selector == @selector and score == 'mse'")
+        chosen = chosen[chosen["latent_dim"] > 0]
+        found |= dict(zip(chosen["dataset"], chosen["latent_dim"].astype(int), strict=True))
+    return found
 
 
-def row_labels(methods: Mapping[str, str], *, oracle: str) -> dict[str, str]:
-    """Return the display names of methods and, as `oracle`, of the oracle, in the rows' order.
+def compared_rows(
+    table: pd.DataFrame, *, latent_dim: int, picked: Mapping[str, Mapping[str, int]]
+) -> pd.DataFrame:
+    """Return the rows of `table` at `latent_dim` or without d, then autoencoders with a chosen d.
 
-    Networks come first, then the oracle, then the baselines.
+    `table` has the columns dataset, method and latent_dim; `picked` has each dataset's d by the key
+    that these rows get as their method: ORACLE, as `oracle_dimensions` gives it, and SELECTED.
+    """
+    parts = [table[table["latent_dim"].isin([latent_dim, 0])]]
+    for key, sizes in picked.items():
+        chosen = table["latent_dim"] == table["dataset"].map(sizes)
+        chosen &= table["method"] == AUTOENCODER
+        parts.append(table[chosen].assign(method=key))
+    return pd.concat(parts, ignore_index=True)
+
+
+def row_labels(methods: Mapping[str, str], *, picked: Mapping[str, str]) -> dict[str, str]:
+    """Return the display names of methods and of `picked` (ORACLE, SELECTED), in the rows' order.
+
+    Networks come first, then those with a chosen d, then the baselines.
     """
     networks = {key: name for key, name in methods.items() if key not in BASELINES}
-    return {**networks, ORACLE: oracle, **methods}
+    return {**networks, **picked, **methods}
 
 
 def read_intervals(paths: Sequence[Path]) -> pd.DataFrame:

@@ -7,7 +7,10 @@ import re
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from medae.baselines import BASELINES
 from medae.errors import InputError
+from medae.score_variants import parse_variant
+from medae.validation import SUFFIX
 
 LAYOUTS_WITH_MASKS = ["brats", "folder"]
 
@@ -16,7 +19,7 @@ def check_configuration(config: dict, schema: dict) -> None:
     """Raise InputError with one line per fault of `config`: the key, the fault, what is allowed."""
     faults = [_explain(error) for error in Draft202012Validator(schema).iter_errors(config)]
     if not faults:
-        faults = _inconsistencies(config)
+        faults = _variant_faults(config, schema) or _inconsistencies(config)
     if faults:
         raise InputError("The configuration is not valid: " + "; ".join(sorted(faults)) + ".")
 
@@ -42,6 +45,26 @@ def _explain(error: ValidationError) -> str:
     return f"{where}: {error.message}" + (f" ({meaning.rstrip('.')})" if meaning else "")
 
 
+def _variant_faults(config: dict, schema: dict) -> list[str]:
+    """Return what is wrong with the variants' options and the names of methods in the grid."""
+    known = schema["properties"]["methods"]["properties"]
+    faults = []
+    for key, variant in config["variants"].items():
+        errors = Draft202012Validator(known[variant["method"]]).iter_errors(variant["options"])
+        faults += [f"variants.{key}.options: {_explain(error)}" for error in errors]
+        if key in known or key in BASELINES:
+            faults.append(f"variants.{key} has the name of a method; give it another one")
+    names = [*known, *config["variants"]]
+    for method in {name for block in config["grid"] for name in block["methods"]} - set(names):
+        hint = difflib.get_close_matches(method, names, n=1)
+        faults.append(
+            f"grid names the method '{method}'"
+            + (f" (did you mean '{hint[0]}'?)" if hint else "")
+            + f"; known: {', '.join(names)}"
+        )
+    return faults
+
+
 def _inconsistencies(config: dict) -> list[str]:
     """Return faults that a schema cannot express."""
     unknown = [key for key in config["datasets"] if key not in config["registry"]]
@@ -49,6 +72,27 @@ def _inconsistencies(config: dict) -> list[str]:
         f"datasets names '{key}', which is not in the registry; known: "
         f"{', '.join(sorted(config['registry']))}"
         for key in unknown
+    ]
+    faults += [
+        f"datasets names '{key}', but keys that end in {SUFFIX} are those of held-out parts; give "
+        "it another key"
+        for key in config["datasets"]
+        if key.endswith(SUFFIX)
+    ]
+    for name in config["scores"]:
+        try:
+            parse_variant(name)
+        except InputError as error:
+            faults.append(f"scores: {str(error).rstrip('.')}")
+    if config["selection"]["datasets"] and "mse" not in config["scores"]:
+        faults.append("selection needs the score mse among `scores`")
+    lists = [("selection.datasets", config["selection"]["datasets"])]
+    lists += [("datasets of a block of the grid", b.get("datasets", [])) for b in config["grid"]]
+    faults += [
+        f"{where} names '{key}', which `datasets` does not; it has {', '.join(config['datasets'])}"
+        for where, keys in lists
+        for key in keys
+        if key not in config["datasets"]
     ]
     reference = config["figures"]["reference"]
     if not any(

@@ -3,12 +3,15 @@
 import ast
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from medae.baselines import BASELINES
 from medae.errors import InputError
+from medae.methods import REGISTRY
+from medae.validation import SUFFIX
 
 PACKAGE = Path(__file__).parent
 SCRIPTS = PACKAGE.parent
@@ -24,12 +27,75 @@ class Setting:
     latent_dim: int
 
 
+class Method(NamedTuple):
+    """What a name of a method in the grid stands for."""
+
+    module: str
+    """In medae/methods/."""
+    display_name: str
+    options: dict
+    """Keyword arguments of its class."""
+
+
+def grid_methods(config: dict) -> dict[str, Method]:
+    """Return what a grid may name: the methods of the registry, then the variants of them."""
+    found = {
+        key: Method(key, entry.display_name, config["methods"][key])
+        for key, entry in REGISTRY.items()
+    }
+    for key, variant in config["variants"].items():
+        module = variant["method"]
+        options = config["methods"][module] | variant["options"]
+        found[key] = Method(module, variant["name"], options)
+    return found
+
+
+def validation_settings(config: dict) -> list[Setting]:
+    """Return the settings that choose among those of the grid: the same on held-out images.
+
+    Only models of all training images are chosen among.
+    """
+    return [
+        replace(setting, dataset=setting.dataset + SUFFIX)
+        for setting in settings(config)
+        if setting.dataset in config["selection"]["datasets"]
+        and setting.training_set == "all"
+        and family(config, setting) is not None
+    ]
+
+
+def family(config: dict, setting: Setting) -> str | None:
+    """Return the method whose one free number a choice is about: d of `ae`, λ of `entropy_ae`."""
+    module = grid_methods(config)[setting.method].module
+    return module if setting.method == "ae" or module == "entropy_ae" else None
+
+
+def candidates(config: dict, dataset: str) -> list[dict]:
+    """Return what is chosen among on a dataset, each family by rising capacity.
+
+    The autoencoder by d, the entropy autoencoder by falling weight of the rate.
+    """
+    methods = grid_methods(config)
+    found = [
+        {"family": family(config, setting), **vars(setting)}
+        for setting in settings(config)
+        if (setting.dataset, setting.training_set) == (dataset, "all")
+    ]
+
+    def capacity(candidate: dict) -> tuple:
+        weight = methods[candidate["method"]].options.get("rate_weight", 0.0)
+        return candidate["family"], -weight, candidate["latent_dim"]
+
+    return sorted((c for c in found if c["family"] is not None), key=capacity)
+
+
 def settings(config: dict) -> list[Setting]:
     """Return the settings of the grid, each once, in the order of the configuration."""
     found = (
         Setting(dataset, training_set, method, latent_dim)
         for dataset in config["datasets"]
         for block in config["grid"]
+        if dataset in block.get("datasets", [dataset])
         for training_set in block.get("training_sets", ["all"])
         for method in block["methods"]
         for latent_dim in block["latent_dims"]
@@ -93,10 +159,13 @@ def dataset_folder(config: dict, dataset: str) -> Path:
 
 def used_configuration(config: dict) -> dict:
     """Return the configuration without the datasets and methods that the run doesn't use."""
-    methods = {setting.method for setting in settings(config)}
+    names = sorted({setting.method for setting in settings(config)})
+    modules = sorted({grid_methods(config)[name].module for name in names})
+    variants = config["variants"]
     return config | {
         "registry": {key: config["registry"][key] for key in config["datasets"]},
-        "methods": {key: config["methods"][key] for key in sorted(methods)},
+        "methods": {key: config["methods"][key] for key in modules},
+        "variants": {key: variants[key] for key in names if key in variants},
     }
 
 

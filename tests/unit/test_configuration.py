@@ -123,6 +123,21 @@ def test_a_fault_is_named(config, schema, path, value, words):
         (("grid",), [{"methods": ["ae"], "latent_dims": [16.0]}], ["latent_dims [16.0]"]),
         (("training", "learning_rate"), float("inf"), ["training.learning_rate", "finite"]),
         (("datasets",), ["rsnaa"], ["'rsnaa'", "known"]),
+        (("datasets",), ["rsna", "x_validation"], ["'x_validation'", "another key"]),
+        (("grid", 0, "methods"), ["aee"], ["'aee'", "did you mean 'ae'", "memae"]),
+        (("grid", 0, "datasets"), ["lgg"], ["names 'lgg'", "brats"]),
+        (("scores",), ["information_w8"], ["'information_w8' is no score", "odd"]),
+        (("selection", "datasets"), ["lgg"], ["selection.datasets names 'lgg'"]),
+        (
+            ("variants",),
+            {"ae": {"method": "ae", "name": "A", "options": {}}},
+            ["variants.ae has the name"],
+        ),
+        (
+            ("variants",),
+            {"wide": {"method": "ae", "name": "A", "options": {"widht": 1}}},
+            ["variants.wide.options", "did you mean 'width'"],
+        ),
         (("training", True), 1, ["unknown key 'True'"]),
     ],
 )

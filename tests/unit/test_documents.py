@@ -54,9 +54,10 @@ def test_conda_environment_names_the_versions_of_the_lock(root):
     lock = {name.lower().replace("_", "-"): version for name, version in lock.items()}
     other = {"pytorch": "torch", "matplotlib-base": "matplotlib", "seaborn-base": "seaborn"}
     environment = yaml.safe_load((root / "envs/environment.yaml").read_text())
-    for pin in environment["dependencies"]:
-        name, version = pin.split("=")
-        if name != "python":
+    *pins, from_pypi = environment["dependencies"]
+    for pin in (*pins, *(pin.replace("==", "=") for pin in from_pypi["pip"])):
+        name, _, version = pin.partition("=")
+        if name not in ("python", "pip"):
             assert lock[other.get(name, name)] == version, pin
 
 

@@ -119,7 +119,14 @@ def intervals():
 
 @pytest.fixture
 def tabulate(tmp_path):
-    def run(metrics, intervals, names=NAMES, latent_dim=16, notes=("A note on z = μ.",)):
+    def run(metrics, intervals, names=NAMES, latent_dim=16, notes=("A note on z = μ.",), chosen=()):
+        selections = []
+        for dataset, size in chosen:
+            selections.append(tmp_path / f"selection_{dataset}.tsv")
+            rows = [(dataset, "ae", "knee", "mse", "ae", 128, "")]
+            rows += [(dataset, "ae", "one_se", score, "ae", size, "") for score in ("mse", "ncc")]
+            keys = ["dataset", "family", "selector", "score", "method", "latent_dim", "criterion"]
+            write_table(pd.DataFrame(rows, columns=keys), selections[-1])
         write_table(metrics, tmp_path / "metrics.tsv")
         paths = [tmp_path / f"intervals_{key}.tsv" for key in intervals]
         for path, table in zip(paths, intervals.values(), strict=True):
@@ -128,9 +135,11 @@ def tabulate(tmp_path):
         tabulate_methods(
             metrics=tmp_path / "metrics.tsv",
             intervals=paths,
+            selections=selections,
             names=names,
             methods=METHODS,
             latent_dim=latent_dim,
+            selector="one_se",
             notes=notes,
             **outputs,
         )
@@ -175,18 +184,21 @@ def test_compared_rows_are_one_d_and_the_oracle():
         ],
         columns=["dataset", "method", "latent_dim"],
     )
-    assert compared_rows(table, latent_dim=16, oracle={"a": 4}).to_numpy().tolist() == [
+    assert compared_rows(
+        table, latent_dim=16, picked={"ae_d_optimal": {"a": 4}, "ae_d_auto": {"b": 4}}
+    ).to_numpy().tolist() == [
         ["a", "ae", 16],
         ["b", "vae", 16],
         ["a", "nearest", 0],
         ["a", "pca", 16],
         ["a", "ae_d_optimal", 4],
+        ["b", "ae_d_auto", 4],
     ]
 
 
 def test_rows_are_networks_then_the_oracle_then_baselines():
     methods = {"pca": "PCA", "ae": "AE", "nearest": "Nearest image"}
-    assert list(row_labels(methods, oracle="Best AE").items()) == [
+    assert list(row_labels(methods, picked={"ae_d_optimal": "Best AE"}).items()) == [
         ("ae", "AE"),
         ("ae_d_optimal", "Best AE"),
         ("pca", "PCA"),
@@ -194,13 +206,30 @@ def test_rows_are_networks_then_the_oracle_then_baselines():
     ]
 
 
+def test_the_d_that_was_chosen_without_labels_is_a_row_with_tests(metrics, intervals, tabulate):
+    found = tabulate(metrics, intervals, chosen=[("xray", 4)])
+    assert "AE[d_auto] (d without labels)" in found["markdown"]
+    assert "`one_se` chose on held-out normal images (X-ray d = 4)" in found["markdown"]
+    rows = found["rows"].query("metric == 'auc' and split == 'published' and dataset == 'xray'")
+    rows = rows.set_index("method")
+    assert rows.loc["ae_d_auto", "latent_dim"] == 4
+    assert rows.loc["ae_d_auto", "mean_percent"] == rows.loc["ae_d_optimal", "mean_percent"]
+    assert rows.loc["ae_d_auto", "p_value"] == 0.001
+
+
+def test_a_selector_that_chose_nothing_has_no_row(metrics, intervals, tabulate):
+    assert "d_auto" not in tabulate(metrics, intervals, chosen=[("xray", 0)])["markdown"]
+
+
 # --- the statistics ---
 
 
 def test_holm_within_a_dataset_split_and_metric(metrics, intervals):
     oracle = {"xray": 4}
-    shown = compared_rows(summarise(metrics), latent_dim=16, oracle=oracle)
-    drawn = compared_rows(pd.concat(intervals.values()), latent_dim=16, oracle=oracle)
+    shown = compared_rows(summarise(metrics), latent_dim=16, picked={"ae_d_optimal": oracle})
+    drawn = compared_rows(
+        pd.concat(intervals.values()), latent_dim=16, picked={"ae_d_optimal": oracle}
+    )
     table = add_statistics(shown, drawn).set_index(["dataset", "method", "metric", "split"])
     # X-ray's AUC has three tests: PCA's 3 · 0.001, then 2 · 0.02 and, not below it, 0.03.
     expected = {
@@ -223,8 +252,8 @@ def test_holm_within_a_dataset_split_and_metric(metrics, intervals):
 
 
 def test_tests_against_another_reference_are_left_out(metrics, intervals):
-    shown = compared_rows(summarise(metrics), latent_dim=4, oracle={})
-    drawn = compared_rows(pd.concat(intervals.values()), latent_dim=4, oracle={})
+    shown = compared_rows(summarise(metrics), latent_dim=4, picked={})
+    drawn = compared_rows(pd.concat(intervals.values()), latent_dim=4, picked={})
     table = add_statistics(shown, drawn)  # the reference has d = 16
     assert set(table["method"]) == {"ae", "vae", "nearest"}
     assert table[["difference", "p_value", "p_holm"]].isna().all(axis=None)

@@ -36,7 +36,7 @@ rule audit_dataset:
         runtime=60,
     params:
         group_pattern=group_pattern,
-        audit=config["audit"],
+        audit=audit_options,
     message:
         "Auditing {wildcards.dataset}"
     script:

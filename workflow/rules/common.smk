@@ -9,18 +9,23 @@ sys.path.insert(0, str(Path(workflow.basedir, "../scripts").resolve()))
 from medae.baselines import BASELINES, can
 from medae.configuration import check_configuration
 from medae.errors import InputError
-from medae.methods import REGISTRY
+from medae.score_variants import CONTROL
 from medae.training_sets import TRAINING_SETS
+from medae.validation import SUFFIX
 from medae.workflow import (
     SCRIPTS,
     baseline_runs,
+    candidates,
     check_owner,
     dataset_folder,
+    family,
     fingerprint,
+    grid_methods,
     imported_modules,
     settings,
     sort_keys,
     used_configuration,
+    validation_settings,
 )
 
 OWNER_RECORD = Path("results", str(config.get("run")), ".configuration")
@@ -39,11 +44,19 @@ except InputError as error:
 
 config = sort_keys(config)
 config["data_dir"] = os.path.expanduser(config["data_dir"])
+METHODS = grid_methods(config)
 SETTINGS = settings(config)
+VALIDATION_SETTINGS = validation_settings(config)
+VALIDATION_SETS = sorted({setting.dataset for setting in VALIDATION_SETTINGS})
 BASELINE_RUNS = baseline_runs(config)
+REFERENCE_RUN = {
+    "training_set": "all",
+    "seed": config["seeds"][0],
+    **config["figures"]["reference"],
+}
 DRAWN_TRAINING_SETS = [s for s in config["baselines"]["training_sets"] if s != "all"]
 METHOD_NAMES = {
-    key: value.display_name for key, value in {**REGISTRY, **BASELINES}.items()
+    key: value.display_name for key, value in {**METHODS, **BASELINES}.items()
 }
 PAPER_VALUES = os.path.relpath(Path(workflow.basedir, "resources/paper_values.tsv"))
 NAMES = {dataset: config["registry"][dataset]["name"] for dataset in config["datasets"]}
@@ -62,12 +75,20 @@ def modules(script, *others):
 def method_modules(script):
     """As `modules`, with the module of the wildcard `method`."""
     return lambda wildcards: modules(
-        script, Path(SCRIPTS, "medae", "methods", f"{wildcards.method}.py")
+        script,
+        Path(SCRIPTS, "medae", "methods", f"{METHODS[wildcards.method].module}.py"),
     )
 
 
 def entry(wildcards):
-    return config["registry"][wildcards.dataset]
+    """The registry entry of a dataset; a validation set is made of the images of its source."""
+    key = wildcards.dataset
+    return config["registry"].get(key) or config["registry"][key.removesuffix(SUFFIX)]
+
+
+def has_masks(wildcards):
+    """A validation set has the masks of its synthetic anomalies."""
+    return wildcards.dataset.endswith(SUFFIX) or entry(wildcards)["masks"]
 
 
 def is_generated(wildcards):
@@ -124,6 +145,19 @@ def download_entry(wildcards):
             return {"key": key, **value}
 
 
+def audit_options(wildcards):
+    """How copies are found on a dataset."""
+    options = dict(config["audit"])
+    options["threshold"] = entry(wildcards).get("copy_threshold", options["threshold"])
+    return options
+
+
+def anomaly_kinds(wildcards):
+    """The synthetic anomalies that are made on a dataset."""
+    left_out = entry(wildcards).get("no_anomalies", [])
+    return [kind for kind in config["selection"]["anomalies"] if kind not in left_out]
+
+
 def group_pattern(wildcards):
     return entry(wildcards).get("group_pattern")
 
@@ -139,7 +173,7 @@ def epochs(wildcards):
 
 def maps_for_metrics(wildcards):
     """Anomaly maps are measured where the dataset has masks."""
-    if not entry(wildcards)["masks"]:
+    if not has_masks(wildcards):
         return []
     return expand(f"{SCORES}/maps.h5", seed=config["seeds"], allow_missing=True)
 
@@ -166,7 +200,7 @@ def dataset_settings(wildcards):
         for setting in SETTINGS
         if (setting.dataset, setting.training_set) == (key, "all")
     ]
-    found.sort(key=lambda s: (list(REGISTRY).index(s["method"]), s["latent_dim"]))
+    found.sort(key=lambda s: (list(METHODS).index(s["method"]), s["latent_dim"]))
     masks = entry(wildcards)["masks"]
     return found + [
         run | {"dataset": key}
@@ -211,7 +245,7 @@ def dataset_runs(wildcards):
     return [
         setting | {"seed": seed}
         for setting in dataset_settings(wildcards)
-        for seed in config["seeds"][: None if setting["method"] in REGISTRY else 1]
+        for seed in config["seeds"][: None if setting["method"] in METHODS else 1]
     ]
 
 
@@ -238,10 +272,35 @@ def method_notes():
     others = {s for s in SETTINGS if s.method != "ae" and s.latent_dim != size}
     left_out = sorted({f"{METHOD_NAMES[s.method]} d = {s.latent_dim}" for s in others})
     notes = []
-    if "vae" in used and config["methods"]["vae"]["score_at"] == "mean":
+    if "vae" in used and METHODS["vae"].options["score_at"] == "mean":
         notes.append("VAE is scored at z = μ (the reference samples z).")
     elif "vae" in used:
         notes.append("VAE is scored at a draw of z, as the reference does.")
     if left_out:
         notes.append(f"Trained but not in this table: {', '.join(left_out)}.")
     return notes
+
+
+def dataset_candidates(wildcards):
+    """What is chosen among on a dataset: family, method and latent_dim."""
+    keys = ("family", "method", "latent_dim")
+    found = candidates(config, wildcards.dataset)
+    return [{key: candidate[key] for key in keys} for candidate in found]
+
+
+def validated(wildcards):
+    """The candidates of a dataset on its held-out part, at the first seed."""
+    key = f"{wildcards.dataset}{SUFFIX}"
+    return [
+        candidate | {"dataset": key, "training_set": "all", "seed": config["seeds"][0]}
+        for candidate in dataset_candidates(wildcards)
+    ]
+
+
+def measured_pixels(wildcards):
+    """Which metrics of pixels are compared; their intervals take long."""
+    if wildcards.dataset.endswith(SUFFIX):
+        return "none"
+    reference = config["figures"]["reference"]
+    setting = {"method": wildcards.method, "latent_dim": int(wildcards.latent_dim)}
+    return "intervals" if setting == reference else "metrics"

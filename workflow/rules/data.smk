@@ -66,6 +66,8 @@ rule pack_dataset:
         f"{LOGS}/pack_dataset/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/pack_dataset/{{dataset}}.tsv"
+    wildcard_constraints:
+        dataset="|".join(config["datasets"]),
     conda:
         "../../envs/environment.yaml"
     threads: 2

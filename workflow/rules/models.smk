@@ -29,7 +29,8 @@ rule train_autoencoder:
         mem_mb=4000,
         runtime=720,
     params:
-        options=lookup(dpath="methods/{method}", within=config),
+        method=lambda wildcards: METHODS[wildcards.method].module,
+        options=lambda wildcards: METHODS[wildcards.method].options,
         seeds=config["seeds"],
         epochs=epochs,
         training={

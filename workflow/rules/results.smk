@@ -22,6 +22,9 @@ RESULTS = [
     *expand(f"{TABLES}/paper_comparison.{{end}}", end=["md", "tsv", "html"]),
     *expand(f"{FIGURES}/{{name}}.{{end}}", name=FIGURE_NAMES, end=["pdf", "png"]),
     *AUDIT_RESULTS,
+    *ENTROPY_RESULTS,
+    *SCORE_RESULTS,
+    *SELECTION_RESULTS,
 ]
 ALL_METRICS = [f"{RUN}/metrics/{SETTING}.tsv".format(**vars(s)) for s in SETTINGS]
 if BASELINE_RUNS:
@@ -147,6 +150,7 @@ rule tabulate_methods:
     input:
         metrics=METRICS,
         intervals=expand(INTERVALS, dataset=config["datasets"]),
+        selections=SELECTIONS,
         modules=modules("tabulate_methods"),
     output:
         markdown=f"{TABLES}/methods.md",
@@ -172,6 +176,7 @@ rule tabulate_methods:
         names=NAMES,
         methods=METHOD_NAMES,
         latent_dim=config["figures"]["reference"]["latent_dim"],
+        selector=config["selection"]["recommended"],
         notes=method_notes(),
     message:
         "Tabulating the methods"

@@ -7,7 +7,9 @@ A method is a `torch.nn.Module` in `methods/<name>.py` with
 - `loss(images, generator)` → dict of scalars, `loss` being the one that is minimised and the
   others its parts; `generator` is the only source of randomness;
 - `encode(images)` → latents N × d and `decode(latents)` → reconstructions N × C × H × W, both
-  without randomness in evaluation mode.
+  without randomness in evaluation mode;
+- optionally `rate(images)` → bits per image, N: what a code of the latent would need under a prior
+  that the method has, without randomness in evaluation mode.
 
 Images are N × C × H × W in [-1, 1]. Only the name is imported here, so that an edit to one method
 leaves the others' trained models valid.
@@ -29,6 +31,7 @@ REGISTRY = {
     "vae": Entry("VariationalAutoEncoder", "VAE"),
     "memae": Entry("MemoryAutoEncoder", "MemAE"),
     "ceae": Entry("ContextAutoEncoder", "CeAE"),
+    "entropy_ae": Entry("EntropyAutoEncoder", "Entropy AE"),
 }
 
 

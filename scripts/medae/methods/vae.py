@@ -1,5 +1,6 @@
 """VAE: an autoencoder whose latent is a distribution, pulled towards N(0, 1) (AE4AD, Table 2)."""
 
+import math
 import zlib
 
 import torch
@@ -15,7 +16,12 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     Both inputs are N × d. The reference averages over dimensions where the bound sums over them,
     so its weight of 0.005 is 0.005 / d on the usual scale.
     """
-    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).mean()
+    return _divergences(mean, log_variance).mean()
+
+
+def _divergences(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Return KL(N(mean, variance) ‖ N(0, 1)) in nats of each image and latent dimension."""
+    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp())
 
 
 def _noise_of(images: Tensor, latent_dim: int) -> Tensor:
@@ -67,6 +73,15 @@ class VariationalAutoEncoder(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """Return reconstructions N × C × H × W."""
         return self.decoder(latents)
+
+    def rate(self, images: Tensor) -> Tensor:
+        """Return KL(posterior ‖ N(0, 1)), summed over dimensions, in bits per image, N.
+
+        What a sample of z tells of its image, and an upper bound of it on average: the prior
+        stands for the mixture of all images' posteriors (Alemi et al., Fixing a broken ELBO, ICML
+        2018, arXiv:1711.00464).
+        """
+        return _divergences(*self.posterior(images)).sum(dim=1) / math.log(2)
 
     def loss(self, images: Tensor, generator: Generator) -> dict[str, Tensor]:
         """Return MSE + `kl_weight` · KL at one sample of z, and the two parts."""
