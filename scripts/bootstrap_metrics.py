@@ -19,7 +19,6 @@ Fails when a file is not about the packed test images, a class is missing, or a 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,27 +28,15 @@ from medae.audit import leak_free, read_audit
 from medae.baselines import can
 from medae.errors import InputError
 from medae.files import write_table
-from medae.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT, image_metrics, pixel_metrics
+from medae.metrics import image_metrics, pixel_metrics
 from medae.packed import PackedDataset, read_packed
-from medae.patients import image_groups
+from medae.resampling import Resampling, groups_to_draw, resample, split_images
 from medae.score_files import read_maps, read_scores
 
 logger = logging.getLogger(__name__)
 
 Draws = dict[tuple[str, str], tuple[float, np.ndarray]]
 """By split and metric: its value, and its value in each replicate."""
-
-
-class Resampling(NamedTuple):
-    """The test images of one split, and how often each of their groups is drawn."""
-
-    split: str
-    chosen: np.ndarray
-    """Which of the dataset's test images these are; bool."""
-    groups: np.ndarray
-    """The group of each chosen image, numbered from 0."""
-    weights: np.ndarray
-    """Shape (replicates, groups)."""
 
 
 def bootstrap_metrics(
@@ -74,9 +61,7 @@ def bootstrap_metrics(
             "Check `masks` in the dataset's entry, then prepare it again."
         )
     audited = read_audit(audit, truth)
-    groups = audited.loc[audited["split"] == "test", "copy_group"].to_numpy()
-    if group_pattern is not None:
-        groups = image_groups(truth.test_ids, pattern=group_pattern)
+    groups = groups_to_draw(audited, truth, pattern=group_pattern)
     resamplings = [
         resample(split, chosen, truth=truth, groups=groups, replicates=replicates, seed=seed)
         for split, chosen in split_images(truth, leak_free(audited)).items()
@@ -97,37 +82,6 @@ def bootstrap_metrics(
     frame["n_groups"] = frame["split"].map(sizes)
     frame = frame.assign(dataset=dataset, training_set="all", replicates=replicates)
     write_table(frame, output)
-
-
-def split_images(truth: PackedDataset, free: np.ndarray) -> dict[str, np.ndarray]:
-    """Return which test images are in each split; `free` says which have no twin in training."""
-    sets = {PUBLISHED_SPLIT: np.ones(len(truth.test_ids), dtype=bool)}
-    if not free.all() and len(set(truth.test_labels[free])) == 2:
-        sets[LEAK_FREE_SPLIT] = free
-    return sets
-
-
-def resample(
-    split: str,
-    chosen: np.ndarray,
-    *,
-    truth: PackedDataset,
-    groups: np.ndarray,
-    replicates: int,
-    seed: int,
-) -> Resampling:
-    """Draw the groups of the `chosen` test images; `groups` are those of all, of any numbering."""
-    groups = np.unique(groups[chosen], return_inverse=True)[1]
-    masks = truth.test_masks
-    weights = intervals.draw_weights(
-        labels=truth.test_labels[chosen],
-        groups=groups,
-        replicates=replicates,
-        seed=seed,
-        masked=None if masks is None else masks[chosen].any(axis=(1, 2)),
-    )
-    logger.info("%s: %d test images in %d groups", split, len(groups), weights.shape[1])
-    return Resampling(split, chosen, groups, weights)
 
 
 def with_maps(

@@ -30,14 +30,13 @@ from medae.files import write_table
 from medae.matching import matched_auc, variance_strata
 from medae.metrics import (
     LEAK_FREE_SPLIT,
-    PUBLISHED_SPLIT,
     RankingCurve,
     average_precision,
     dice_max,
     image_metrics,
 )
-from medae.packed import PackedDataset, read_packed
-from medae.patients import image_groups
+from medae.packed import read_packed
+from medae.resampling import Resampling, groups_to_draw, resample, split_images
 from medae.residuals import measure_moments, score_images
 from medae.score_files import read_maps, read_scores
 from medae.score_metrics import SCORE_METRIC_COLUMNS
@@ -50,19 +49,13 @@ Draws = dict[str, tuple[float, np.ndarray | None]]
 
 
 class Part(NamedTuple):
-    """The test images of one split, and how often each is drawn."""
+    """The test images of one split."""
 
-    split: str
-    chosen: np.ndarray
-    """Which of the dataset's test images these are; bool."""
+    drawn: Resampling
     labels: np.ndarray
-    """Of the chosen images, as are all that follow."""
+    """Of its images, 0 or 1."""
     strata: np.ndarray
-    """Of like variance, see `medae.matching`."""
-    groups: np.ndarray
-    """Numbered from 0."""
-    weights: np.ndarray
-    """Shape (replicates, groups)."""
+    """Of its images, of like variance, see `medae.matching`."""
 
 
 def measure_scores(
@@ -87,23 +80,16 @@ def measure_scores(
     truth = read_packed(packed)
     images = truth.test_images.astype(np.float32) / np.float32(127.5) - 1
     audited = read_audit(audit, truth)
-    groups = audited.loc[audited["split"] == "test", "copy_group"].to_numpy()
-    if group_pattern is not None:
-        groups = image_groups(truth.test_ids, pattern=group_pattern)
+    groups = groups_to_draw(audited, truth, pattern=group_pattern)
     unseen = leak_free(audited)
     variances = images.var(axis=(2, 3), dtype=np.float64).mean(axis=1)
-    parts = [
-        make_part(
-            split,
-            chosen,
-            truth=truth,
-            groups=groups,
-            variances=variances,
-            replicates=replicates,
-            seed=seed,
+    parts = []
+    for split, chosen in split_images(truth, unseen).items():
+        drawn = resample(
+            split, chosen, truth=truth, groups=groups, replicates=replicates, seed=seed
         )
-        for split, chosen in choose_splits(truth, unseen).items()
-    ]
+        strata = variance_strata(variances[chosen])
+        parts.append(Part(drawn, truth.test_labels[chosen], strata))
     found: dict[tuple[str, str, int], Draws] = {}
     for model_seed, score_file, map_file, table in zip(seeds, scores, maps, tables, strict=True):
         frame = pd.DataFrame({"split": "test", "id": truth.test_ids, "label": truth.test_labels})
@@ -117,15 +103,18 @@ def measure_scores(
             frame[name] = values
             of_pixels: dict[str, Draws] = {}
             if (masks := truth.test_masks) is not None and pixels != "none":
-                drawn = pixels == "intervals"
-                of_pixels = measure_pixels(anomalies, masks=masks, parts=parts, drawn=drawn)
+                with_draws = pixels == "intervals"
+                sets = [part.drawn for part in parts]
+                of_pixels = measure_pixels(anomalies, masks=masks, parts=sets, drawn=with_draws)
             for part in parts:
-                what = f"{part.split} test images by {name} in {map_file}"
-                draws = measure_images(values, part=part, what=what) | of_pixels.get(part.split, {})
-                found[name, part.split, model_seed] = draws
+                what = f"{part.drawn.split} test images by {name} in {map_file}"
+                draws = measure_images(values, part=part, what=what) | of_pixels.get(
+                    part.drawn.split, {}
+                )
+                found[name, part.drawn.split, model_seed] = draws
         write_table(frame, table)
     rows = [
-        {"seed": model_seed, "score": name, "split": part.split} | row
+        {"seed": model_seed, "score": name, "split": part.drawn.split} | row
         for model_seed in seeds
         for name in variants
         for part in parts
@@ -135,44 +124,6 @@ def measure_scores(
         rows += [row | {"split": LEAK_FREE_SPLIT} for row in rows]
     frame = pd.DataFrame(rows).assign(dataset=dataset, method=method, latent_dim=latent_dim)
     write_table(frame[SCORE_METRIC_COLUMNS], metrics)
-
-
-def choose_splits(truth: PackedDataset, unseen: np.ndarray) -> dict[str, np.ndarray]:
-    """Return which test images are in each split to measure; `unseen` says which have no twin.
-
-    The leak-free one is left out where it is the published one, and where it cannot be ranked.
-    """
-    splits = {PUBLISHED_SPLIT: np.ones(len(unseen), dtype=bool)}
-    labels, masks = truth.test_labels[unseen], truth.test_masks
-    if len(set(labels)) < 2 or (masks is not None and not masks[unseen].any()):
-        logger.warning("No leak-free metrics: a class has no test image without a twin.")
-    elif not unseen.all():
-        splits[LEAK_FREE_SPLIT] = unseen
-    return splits
-
-
-def make_part(
-    split: str,
-    chosen: np.ndarray,
-    *,
-    truth: PackedDataset,
-    groups: np.ndarray,
-    variances: np.ndarray,
-    replicates: int,
-    seed: int,
-) -> Part:
-    """Draw the groups of the `chosen` test images; `groups` and `variances` are those of all."""
-    groups = np.unique(groups[chosen], return_inverse=True)[1]
-    masks = truth.test_masks
-    weights = intervals.draw_weights(
-        labels=truth.test_labels[chosen],
-        groups=groups,
-        replicates=replicates,
-        seed=seed,
-        masked=None if masks is None else masks[chosen].any(axis=(1, 2)),
-    )
-    strata = variance_strata(variances[chosen])
-    return Part(split, chosen, truth.test_labels[chosen], strata, groups, weights)
 
 
 def noise_floor(table: pd.DataFrame, *, what: str) -> float:
@@ -213,19 +164,21 @@ def measure_images(values: np.ndarray, *, part: Part, what: str) -> Draws:
 
     auc_matched is left out when no stratum has both classes.
     """
-    cases = {"labels": part.labels, "scores": values[part.chosen]}
+    cases = {"labels": part.labels, "scores": values[part.drawn.chosen]}
     exact = image_metrics(**cases, what=what)
-    drawn = intervals.replicate_images(**cases, groups=part.groups, weights=part.weights)
+    drawn = intervals.replicate_images(
+        **cases, groups=part.drawn.groups, weights=part.drawn.weights
+    )
     draws: Draws = {metric: (exact[metric], drawn[metric]) for metric in ("auc", "ap")}
     (matched,) = matched_auc(**cases, strata=part.strata)
     if not np.isnan(matched):
-        weights = part.weights[:, part.groups]
+        weights = part.drawn.weights[:, part.drawn.groups]
         draws["auc_matched"] = matched, matched_auc(**cases, strata=part.strata, weights=weights)
     return draws
 
 
 def measure_pixels(
-    maps: np.ndarray, *, masks: np.ndarray, parts: Sequence[Part], drawn: bool
+    maps: np.ndarray, *, masks: np.ndarray, parts: Sequence[Resampling], drawn: bool
 ) -> dict[str, Draws]:
     """Return by split ap_pix and dice_max of the maps of all test images; replicates if `drawn`.
 
@@ -266,10 +219,10 @@ def summarise(
     """Yield metric, value of one `seed`, the interval of the mean over `seeds`, and the counts."""
     n_abnormal = int(np.count_nonzero(part.labels))
     counts = {"n_normal": len(part.labels) - n_abnormal, "n_abnormal": n_abnormal}
-    for metric, (value, drawn) in found[name, part.split, seed].items():
+    for metric, (value, drawn) in found[name, part.drawn.split, seed].items():
         low = high = np.nan
         if drawn is not None:
-            runs = [found[name, part.split, other][metric][1] for other in seeds]
+            runs = [found[name, part.drawn.split, other][metric][1] for other in seeds]
             replicates = np.mean(runs, axis=0)
             # Only auc_matched can lack a value: of a replicate without a pair.
             low, high = intervals.percentile_interval(replicates[~np.isnan(replicates)])
