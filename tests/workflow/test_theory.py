@@ -33,7 +33,7 @@ THEORY = {
         }
     },
 }
-TABLES = ["entropy", "estimators", "scores", "selection", "methods"]
+TABLES = ["entropy", "scores", "selection", "methods"]
 FIGURES = ["entropy", "entropy_metrics", "scores", "score_maps_phantom", "selection"]
 SELECTION = ["selection/phantom.tsv", "selection/phantom_curves.tsv"]
 

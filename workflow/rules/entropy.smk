@@ -16,7 +16,7 @@ if config["entropy"]["enabled"]:
     ENTROPY_RESULTS = [
         *expand(
             f"{TABLES}/{{name}}.{{end}}",
-            name=["estimators", "entropy"],
+            name=["entropy"] + ["estimators"] * config["entropy"]["check_estimators"],
             end=["md", "tsv", "html"],
         ),
         *expand(
