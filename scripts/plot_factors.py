@@ -177,6 +177,8 @@ def draw(table: pd.DataFrame, metrics: pd.DataFrame) -> Figure:
     for axes in panels.values():
         axes.grid(axis="y")
         axes.legend(fontsize=figures.FONT_SIZE)
+    # Curves rise from the lower left and then stay high, whatever the number of factors.
+    panels["auc"].legend(fontsize=figures.FONT_SIZE, loc="lower right", ncols=2)
     return figure
 
 

@@ -84,10 +84,12 @@ def draw(
     *,
     chosen: Mapping[str, str],
     names: Mapping[str, str],
+    latent_dim: int,
 ) -> Figure:
     """Draw the figure; an axes' label is its dataset.
 
-    `scores` come from `read_score_metrics`, and `metrics` has the baselines of the same datasets.
+    `scores` come from `read_score_metrics`, and `metrics` has the baselines of the same datasets,
+    of which those with a latent dimension count with `latent_dim`.
     """
     scores = scores[(scores["method"] == AUTOENCODER) & (scores["metric"] == "auc")]
     datasets = [key for key in names if key in set(scores["dataset"])]
@@ -103,7 +105,9 @@ def draw(
     for place, key in enumerate(datasets):
         axes = figure.add_subplot(grid[place // columns, place % columns], label=key)
         own = one_where_equal(scores[scores["dataset"] == key])
-        baselines = metrics[(metrics["dataset"] == key) & (metrics["latent_dim"] == 0)]
+        baselines = metrics[
+            (metrics["dataset"] == key) & metrics["latent_dim"].isin([0, latent_dim])
+        ]
         baselines = baselines[baselines["split"].isin(own["split"])]
         draw_panel(axes, own, shown=shown, chosen=chosen.get(key))
         notes = [draw_levels(axes, best_baseline(baselines))]
@@ -129,6 +133,7 @@ def plot_scores(
     metrics: Path,
     selections: Sequence[Path],
     names: Mapping[str, str],
+    latent_dim: int,
     pdf: Path,
     png: Path,
 ) -> None:
@@ -138,7 +143,8 @@ def plot_scores(
     collected = read_table(metrics)
     collected = collected[collected["training_set"] == "all"]
     with figures.house_style():
-        drawn = draw(table, collected, chosen=chosen_scores(selections), names=names)
+        chosen = chosen_scores(selections)
+        drawn = draw(table, collected, chosen=chosen, names=names, latent_dim=latent_dim)
         figures.save_figure(drawn, pdf=pdf, png=png)
 
 
@@ -151,6 +157,7 @@ if __name__ == "__main__":
             metrics=Path(snakemake.input.metrics),
             selections=[Path(path) for path in snakemake.input.selections],
             names=snakemake.params.names,
+            latent_dim=snakemake.params.latent_dim,
             pdf=Path(snakemake.output.pdf),
             png=Path(snakemake.output.png),
         )

@@ -151,11 +151,12 @@ def draw(
             if column == 0 and row in LABELS:
                 axes.set_ylabel(LABELS[row])
         panels["choices"].tick_params(labelleft=column == 0)
-        inches = (width - 1.0) / len(datasets) - 0.4
+        inches = (width - 1.0) / len(datasets) - 0.7
         figures.latent_axis(panels["choices"], own.sizes, inches=inches)
         panels["choices"].set_xlabel("latent dimension $d$")
         score = chosen["score"].unique()[-1]
-        figures.set_title(panels["error"], names[key], note=f"chosen score: {display_name(score)}")
+        note = f"chosen score:\n{display_name(score)}"
+        figures.set_title(panels["error"], names[key], note=note)
         for split, line in LINES.items():
             label = f"{split.replace('_', '-')} test set"
             panels["test"].plot([], [], color="0.3", linestyle=line, label=label)

@@ -16,6 +16,7 @@ from medae.score_files import score_table
 from medae.score_metrics import SCORE_METRIC_COLUMNS, read_score_metrics
 
 NAMES = {"scans": "Scans $", "xray": "X-ray"}
+OPTIONS = {"names": NAMES, "latent_dim": 16}
 SCORES = ["information", "mse", "relative", "information_w9", "information_w17", "ncc"]
 
 
@@ -49,7 +50,7 @@ def tables(tmp_path):
 def test_what_is_drawn(tables):
     folder, paths = tables
     metrics = pd.read_csv(folder / "metrics.tsv", sep="\t").query("training_set == 'all'")
-    figure = draw(read_score_metrics(paths), metrics, chosen={"scans": "ncc"}, names=NAMES)
+    figure = draw(read_score_metrics(paths), metrics, chosen={"scans": "ncc"}, **OPTIONS)
     scans, xray = figure.axes
     assert (scans.get_label(), xray.get_label()) == ("scans", "xray")
 
@@ -80,7 +81,7 @@ def test_the_windowed_information_of_the_first_in_the_tables():
 def test_without_the_autoencoder_nothing_is_drawn(tables):
     scores = read_score_metrics(tables[1]).assign(method="vae")
     with pytest.raises(InputError, match="No table of scores is of the autoencoder"):
-        draw(scores, pd.DataFrame(), chosen={}, names=NAMES)
+        draw(scores, pd.DataFrame(), chosen={}, **OPTIONS)
 
 
 def test_the_files_of_the_figure(tables):
@@ -92,7 +93,7 @@ def test_the_files_of_the_figure(tables):
             scores=paths,
             metrics=folder / "metrics.tsv",
             selections=[folder / "selection.tsv"],
-            names=NAMES,
+            **OPTIONS,
             **outputs,
         )
         made.append([path.read_bytes() for path in outputs.values()])

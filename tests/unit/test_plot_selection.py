@@ -56,7 +56,7 @@ def test_a_column_per_dataset(tables):
     ]
     panels = panels_of(figure)
     notes = [panels[f"{key} error"].texts[0].get_text() for key in NAMES]
-    assert notes == ["chosen score: squared error", "chosen score: 1 − correlation, 9 × 9"]
+    assert notes == ["chosen score:\nsquared error", "chosen score:\n1 − correlation, 9 × 9"]
 
 
 def test_curves(tables):

@@ -55,8 +55,10 @@ REFERENCE_RUN = {
     **config["figures"]["reference"],
 }
 DRAWN_TRAINING_SETS = [s for s in config["baselines"]["training_sets"] if s != "all"]
+# In the order of the grid, in which a sweep stands as it was written.
 METHOD_NAMES = {
-    key: value.display_name for key, value in {**METHODS, **BASELINES}.items()
+    key: {**METHODS, **BASELINES}[key].display_name
+    for key in dict.fromkeys([*(s.method for s in SETTINGS), *METHODS, *BASELINES])
 }
 PAPER_VALUES = os.path.relpath(Path(workflow.basedir, "resources/paper_values.tsv"))
 NAMES = {dataset: config["registry"][dataset]["name"] for dataset in config["datasets"]}

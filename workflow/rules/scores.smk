@@ -113,6 +113,7 @@ rule plot_scores:
         runtime=10,
     params:
         names=NAMES,
+        latent_dim=config["figures"]["reference"]["latent_dim"],
     message:
         "Plotting the scores"
     script:
