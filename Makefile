@@ -10,7 +10,7 @@ define show
 printf '\nTable:   $(1)/tables/latent_dimension.md\nPaper:   $(1)/tables/paper_comparison.md\nFigures: $(1)/figures/\nReport:  $(1)/report.html\n'
 endef
 
-.PHONY: help env demo paper test test-faults test-slurm lint format clean
+.PHONY: help env demo paper test test-faults test-slurm bench lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ paper: $(READY) ## the paper's full grid; downloads its datasets
 
 test: $(READY) ## all tests; real data too where MEDAE_DATA names its folder
 	$(BIN)/python -m pytest --numprocesses auto
+
+bench: $(READY) ## time this project against a plain loop, side by side (BENCH=--help: options)
+	$(BIN)/python benchmarks/run.py $(BENCH)
 
 test-faults: $(READY) ## kill -9 in every stage, 20 times; faults that take minutes
 	MEDAE_KILLS=20 $(BIN)/python -m pytest --numprocesses auto tests/workflow/test_faults.py

@@ -22,6 +22,7 @@ from medae import methods
 from medae.checkpoints import save_checkpoint
 from medae.files import write_table
 from medae.hardware import processor_name
+from medae.networks import set_precision
 from medae.packed import read_packed
 from medae.signals import stop_requests
 from medae.torch_setup import make_deterministic, seed_everything, select_device, to_device
@@ -91,6 +92,7 @@ def train_autoencoder(
         def build(seed: int = seed) -> nn.Module:
             seed_everything(seed)
             model = methods.build(method, **arguments)
+            set_precision(model, getattr(torch, training["precision"]))
             return model.to(device, memory_format=torch.channels_last)
 
         model, losses, batch_size = train_within_memory(

@@ -4,6 +4,7 @@ Sizes of the reference code, MedIAnomaly, for the AE4AD paper: four blocks that 
 channels C → w → 2w → 4w → 4w, a hidden layer of D units on either side of the latent vector.
 """
 
+import torch
 from torch import Tensor, nn
 
 
@@ -23,7 +24,29 @@ def _up(channels_in: int, channels_out: int) -> list[nn.Module]:
     ]
 
 
-class Encoder(nn.Module):
+class Network(nn.Module):
+    """A network that can compute in a lower precision than its inputs and outputs have.
+
+    Weights stay float32. What a method computes beside its networks (losses, rates, attention,
+    noise) keeps the precision of their outputs, that of their inputs.
+    """
+
+    precision = torch.float32
+
+    def lowered(self, values: Tensor) -> torch.autocast:
+        """Return the context in which layers compute in `precision`."""
+        lower = self.precision != torch.float32
+        return torch.autocast(values.device.type, dtype=self.precision, enabled=lower)
+
+
+def set_precision(model: nn.Module, precision: torch.dtype) -> None:
+    """Let the networks of a method compute in `precision`, float32 or bfloat16."""
+    for module in model.modules():
+        if isinstance(module, Network):
+            module.precision = precision
+
+
+class Encoder(Network):
     """Images N × C × S × S to N × outputs; S is `image_size`, a multiple of 16."""
 
     def __init__(
@@ -46,10 +69,11 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the N × outputs vector in front of the latent."""
-        return self.bottleneck(self.blocks(images).flatten(1))
+        with self.lowered(images):
+            return self.bottleneck(self.blocks(images).flatten(1)).to(images.dtype)
 
 
-class Decoder(nn.Module):
+class Decoder(Network):
     """Latents N × d to images N × C × S × S; the last layer is linear."""
 
     def __init__(
@@ -73,4 +97,5 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Return the N × C × S × S reconstruction."""
-        return self.blocks(self.bottleneck(latents))
+        with self.lowered(latents):
+            return self.blocks(self.bottleneck(latents)).to(latents.dtype)

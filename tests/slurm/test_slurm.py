@@ -139,9 +139,20 @@ def time_of(job: dict, what: str) -> datetime:
     return datetime.fromisoformat(job[what])
 
 
+LEFT_OUT = {  # what this configuration has switched off
+    "check_estimators",
+    "code_latents",
+    "make_validation_set",
+    "plot_factors",
+    "plot_selection",
+    "select_settings",
+    "tabulate_selection",
+}
+
+
 def test_every_rule_went_through_slurm_to_its_partition(jobs, profile):
     rules = {comment.removeprefix("rule_").split("_wildcards_")[0] for comment in jobs}
-    assert rules == set(profile["set-resources"])
+    assert rules == set(profile["set-resources"]) - LEFT_OUT
     for comment, attempts in jobs.items():
         gpu = comment.startswith("rule_train_autoencoder_")
         for job in attempts:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from medae import methods
 from medae.checkpoints import load_checkpoint, load_tensors, save_checkpoint
 from medae.errors import InputError
+from medae.networks import set_precision
 from medae.scoring import score_batches
 from medae.torch_setup import (
     epoch_generators,
@@ -35,14 +36,21 @@ def method(request):
     return request.param
 
 
+@pytest.fixture(params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def precision(request):
+    return request.param
+
+
 def make_images(n=13):
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (n, 1, 16, 16), np.uint8))
 
 
 def fit(folder, *, method="ae", epochs=3, seed=0, settings=None, images=None, **more):
     seed_everything(seed)
+    precision = more.pop("precision", torch.float32)
     sizes = SIZES | ({"mask_side": 3} if method == "ceae" else {})
     model = methods.build(method, **sizes).to(memory_format=torch.channels_last)
+    set_precision(model, precision)
     arguments = {"batch_size": 4, "learning_rate": 1e-3, "save_seconds": 0} | more
     history, _ = train(
         model,
@@ -61,11 +69,11 @@ def equal(first, second):
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_same_seed_gives_the_same_bits(method, tmp_path):
+def test_same_seed_gives_the_same_bits(method, precision, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    first, history = fit(tmp_path / "a", method=method)
-    second, again = fit(tmp_path / "b", method=method)
+    first, history = fit(tmp_path / "a", method=method, precision=precision)
+    second, again = fit(tmp_path / "b", method=method, precision=precision)
     assert equal(first, second)
     assert history.equals(again)
 
@@ -75,13 +83,27 @@ def test_another_seed_gives_another_model(method, tmp_path):
     assert not equal(fit(tmp_path, method=method)[0], fit(tmp_path / "b", method=method, seed=1)[0])
 
 
-def test_resumed_training_equals_an_uninterrupted_one(method, tmp_path):
+def test_resumed_training_equals_an_uninterrupted_one(method, precision, tmp_path):
     (tmp_path / "b").mkdir()
-    whole, history = fit(tmp_path, method=method, epochs=4)
-    fit(tmp_path / "b", method=method, epochs=2)
-    resumed, again = fit(tmp_path / "b", method=method, epochs=4)
+    whole, history = fit(tmp_path, method=method, epochs=4, precision=precision)
+    fit(tmp_path / "b", method=method, epochs=2, precision=precision)
+    resumed, again = fit(tmp_path / "b", method=method, epochs=4, precision=precision)
     assert equal(whole, resumed)
     assert history.equals(again)
+
+
+def test_bfloat16_is_of_the_networks_alone(method, tmp_path):
+    """Weights, gradients, latents and losses stay float32, and the losses come out close."""
+    (tmp_path / "b").mkdir()
+    model, exact = fit(tmp_path, method=method)
+    lower, close = fit(tmp_path / "b", method=method, precision=torch.bfloat16)
+    assert not equal(model, lower)
+    assert np.allclose(close, exact, rtol=0.02)
+    losses = lower.loss(normalise(make_images()), torch.Generator())
+    assert {value.dtype for value in losses.values()} == {torch.float32}
+    assert lower.encode(normalise(make_images())).dtype == torch.float32
+    losses["loss"].backward()
+    assert {p.grad.dtype for p in lower.parameters()} == {torch.float32}
 
 
 def test_resuming_really_starts_from_the_state(tmp_path, monkeypatch):

@@ -35,7 +35,13 @@ rule train_autoencoder:
         epochs=epochs,
         training={
             key: config["training"][key]
-            for key in ("batch_size", "device", "learning_rate", "torch_threads")
+            for key in (
+                "batch_size",
+                "device",
+                "learning_rate",
+                "precision",
+                "torch_threads",
+            )
         },
     message:
         "Training {wildcards.method}, d = {wildcards.latent_dim}, on {wildcards.dataset}, {wildcards.training_set}"
