@@ -41,6 +41,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 SIZE = CONFIG["image_size"]
 LATENT_DIM = 16
+FILE_SIDES = [128, 512]  # of the images that are packed
 CORES = len(os.sched_getaffinity(0))
 
 
@@ -160,8 +161,9 @@ def packing_memory(folder: Path, counts: list[int]) -> list[list[str]]:
 def cases(folder: Path, images: int, device: torch.device) -> tuple[list[Comparison], np.ndarray]:
     """Write the inputs to `folder`; return the comparisons, and the training images."""
     counts = {"train_normal": images, "test_normal": images // 5, "test_abnormal": images // 5}
-    generate_phantom(output=folder / "phantom", image_size=128, parameters=counts)
-    files = sorted((folder / "phantom/train/normal").glob("*.png"))
+    for side in FILE_SIDES:
+        generate_phantom(output=folder / f"{side}", image_size=side, parameters=counts)
+    files = sorted((folder / f"{FILE_SIDES[0]}/train/normal").glob("*.png"))
     pixels = np.stack([Image.open(path).resize((SIZE, SIZE), Image.BILINEAR) for path in files])
     pixels = np.ascontiguousarray(pixels[:, None])
     rng = np.random.default_rng(0)
@@ -190,7 +192,16 @@ def cases(folder: Path, images: int, device: torch.device) -> tuple[list[Compari
     return [
         *found,
         Comparison("scoring", "images/s", "score", (pixels,), shared),
-        Comparison("packing", "images/s", "pack", (folder / "phantom",), {"image_size": SIZE}),
+        *(
+            Comparison(
+                name=f"packing files of {side} × {side} pixels",
+                unit="images/s",
+                function="pack",
+                arguments=(folder / f"{side}",),
+                options={"image_size": SIZE},
+            )
+            for side in FILE_SIDES
+        ),
         Comparison("pixel metrics", "pixels/s", "rank_pixels", (masks, maps), {}),
     ], pixels
 

@@ -6,6 +6,7 @@ import re
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
 
 from medae.baselines import BASELINES
 from medae.errors import InputError
@@ -15,9 +16,22 @@ from medae.validation import SUFFIX
 LAYOUTS_WITH_MASKS = ["brats", "folder"]
 
 
+def _is_number(checker: object, value: object) -> bool:
+    return isinstance(value, int | float) and type(value) is not bool and math.isfinite(value)
+
+
+# JSON has neither NaN nor a difference of 8 and 8.0; YAML has both, and code that counts minds.
+Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"number": _is_number, "integer": lambda checker, value: type(value) is int}
+    ),
+)
+
+
 def check_configuration(config: dict, schema: dict) -> None:
     """Raise InputError with one line per fault of `config`: the key, the fault, what is allowed."""
-    faults = [_explain(error) for error in Draft202012Validator(schema).iter_errors(config)]
+    faults = [_explain(error) for error in Validator(schema).iter_errors(config)]
     if not faults:
         faults = _variant_faults(config, schema) or _inconsistencies(config)
     if faults:
@@ -41,6 +55,9 @@ def _explain(error: ValidationError) -> str:
     if error.validator == "anyOf" and "required" in error.validator_value[0]:
         keys = " or ".join(choice["required"][0] for choice in error.validator_value)
         return f"{where} needs {keys}"
+    if error.validator == "type" and isinstance(error.instance, float):
+        kind = "a whole number, without a point" if "integer" in error.validator_value else ""
+        return f"{where} is {error.instance}; it must be {kind or 'a finite number'}"
     meaning = error.schema.get("description", "")
     return f"{where}: {error.message}" + (f" ({meaning.rstrip('.')})" if meaning else "")
 
@@ -50,7 +67,7 @@ def _variant_faults(config: dict, schema: dict) -> list[str]:
     known = schema["properties"]["methods"]["properties"]
     faults = []
     for key, variant in config["variants"].items():
-        errors = Draft202012Validator(known[variant["method"]]).iter_errors(variant["options"])
+        errors = Validator(known[variant["method"]]).iter_errors(variant["options"])
         faults += [f"variants.{key}.options: {_explain(error)}" for error in errors]
         if key in known or key in BASELINES:
             faults.append(f"variants.{key} has the name of a method; give it another one")
@@ -105,15 +122,26 @@ def _inconsistencies(config: dict) -> list[str]:
             f"figures.reference is {reference['method']} with latent_dim {reference['latent_dim']},"
             " which the grid does not train on all images; name one of its settings"
         )
-    for block in config["grid"]:
-        if any(isinstance(size, float) for size in block["latent_dims"]):
-            faults.append(
-                f"latent_dims {block['latent_dims']} must be whole numbers without a point"
-            )
-    if not math.isfinite(config["training"]["learning_rate"]):
-        faults.append("training.learning_rate must be a finite number")
-    if config["methods"]["ceae"]["mask_side"] > config["image_size"]:
-        faults.append("methods.ceae.mask_side is larger than the image (image_size)")
+    sides = {"methods.ceae": config["methods"]["ceae"]}
+    sides |= {f"variants.{key}.options": one["options"] for key, one in config["variants"].items()}
+    faults += [
+        f"{where}.mask_side is larger than the image (image_size)"
+        for where, options in sides.items()
+        if options.get("mask_side", 0) > config["image_size"]
+    ]
+    chosen = {key for key, one in config["variants"].items() if one["method"] == "entropy_ae"}
+    chosen |= {"ae", "entropy_ae"}
+    faults += [
+        f"selection.datasets names '{key}', for which the grid has nothing to choose among: no ae "
+        "or entropy_ae on all training images"
+        for key in config["selection"]["datasets"]
+        if not any(
+            chosen & set(block["methods"])
+            and key in block.get("datasets", [key])
+            and "all" in block.get("training_sets", ["all"])
+            for block in config["grid"]
+        )
+    ]
     for key in sorted(set(config["datasets"]) & set(config["registry"])):
         faults += [f"registry.{key}.{fault}" for fault in _entry_faults(config["registry"][key])]
     return faults

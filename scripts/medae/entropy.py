@@ -57,8 +57,10 @@ class Channel:
         if len(latents) < 2 or not (np.isfinite(latents).all() and np.isfinite(metric).all()):
             raise InputError(
                 f"The entropy of {len(latents)} latent vectors cannot be measured: at least two "
-                "are needed, and they and the decoder's derivatives must be finite. Delete the "
-                "model's checkpoint and train it again, or leave it out of the grid."
+                "are needed, of images that are no copies of each other, and they and the "
+                "decoder's derivatives must be finite. Where the training images are copies (the "
+                "audit's table tells), set `entropy: {enabled: false}` or get others; else delete "
+                "the model's checkpoint and train it again, or leave it out of the grid."
             )
         mean = latents.mean(axis=0)
         spread = latents.std(axis=0)

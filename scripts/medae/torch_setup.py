@@ -1,5 +1,7 @@
 """Device, seeds and determinism: what must be set before a network runs."""
 
+import contextlib
+import ctypes
 import logging
 import os
 import random
@@ -10,6 +12,9 @@ import torch
 from medae.errors import InputError
 
 log = logging.getLogger(__name__)
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+KEPT_BYTES = 2**30
 
 # torch has a class for CUDA's allocator alone.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
@@ -76,7 +81,22 @@ def make_deterministic(torch_threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to be exact
     torch.set_num_threads(torch_threads)
     torch.use_deterministic_algorithms(True)
+    # Else every new tensor is filled with NaN first: a pass over memory that changes no result.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc reuse the memory of freed tensors instead of giving it back after every layer.
+
+    Pages that come from the system are zeroed one by one, which costs a training on the CPU a fifth
+    of its time. Without glibc nothing happens.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def seed_everything(seed: int) -> None:

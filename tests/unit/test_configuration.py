@@ -14,6 +14,8 @@ from medae.errors import InputError
 from medae.layouts import LAYOUTS
 from medae.methods import REGISTRY
 from medae.phantom import FACTORS, PhantomOptions
+from medae.selectors import SELECTORS
+from medae.synthetic import KINDS
 from medae.training_sets import TRAINING_SETS
 from medae.workflow import fingerprint, settings, sort_keys
 
@@ -120,7 +122,11 @@ def test_a_fault_is_named(config, schema, path, value, words):
         (("registry", "rsna", "intensity_range"), [10, 0], ["intensity_range", "smaller"]),
         (("registry", "rsna", "masks"), True, ["split_json has none", "brats, folder"]),
         (("methods", "ceae", "mask_side"), 65, ["methods.ceae.mask_side"]),
-        (("grid",), [{"methods": ["ae"], "latent_dims": [16.0]}], ["latent_dims [16.0]"]),
+        (
+            ("grid",),
+            [{"methods": ["ae"], "latent_dims": [16.0]}],
+            ["grid.0.latent_dims.0 is 16.0", "whole number"],
+        ),
         (("training", "learning_rate"), float("inf"), ["training.learning_rate", "finite"]),
         (("datasets",), ["rsnaa"], ["'rsnaa'", "known"]),
         (("datasets",), ["rsna", "x_validation"], ["'x_validation'", "another key"]),
@@ -138,6 +144,16 @@ def test_a_fault_is_named(config, schema, path, value, words):
             {"wide": {"method": "ae", "name": "A", "options": {"widht": 1}}},
             ["variants.wide.options", "did you mean 'width'"],
         ),
+        (
+            ("variants",),
+            {"hole": {"method": "ceae", "name": "A", "options": {"mask_side": 100}}},
+            ["variants.hole.options.mask_side is larger"],
+        ),
+        (("entropy", "rise"), float("nan"), ["entropy.rise is nan", "finite number"]),
+        (("selection", "seed"), 0.0, ["selection.seed is 0.0", "whole number"]),
+        (("selection", "recommended"), "oracle", ["selection.recommended", "knee"]),
+        (("registry", "rsna", "no_anomalies"), ["hase"], ["no_anomalies.0 is 'hase'", "haze"]),
+        (("registry", "rsna", "no_anomalies"), list(KINDS), ["no_anomalies", "all but one"]),
         (("training", True), 1, ["unknown key 'True'"]),
     ],
 )
@@ -192,3 +208,18 @@ def test_sorted_keys_hide_the_order_of_merging():
     assert repr(sort_keys({"b": [{"d": 1, "c": 2}], "a": 1})) == repr(
         {"a": 1, "b": [{"c": 2, "d": 1}]}
     )
+
+
+def test_the_schema_knows_the_selectors_and_the_kinds_of_anomalies(schema):
+    selection = schema["properties"]["selection"]["properties"]
+    assert selection["recommended"]["enum"] == list(SELECTORS)
+    entry = str(schema)
+    assert str({"enum": list(KINDS)}) in entry
+
+
+def test_a_selection_without_candidates_is_named(config, schema):
+    config["selection"]["datasets"] = config["datasets"][:1]
+    config["grid"] = [{"methods": ["vae"], "latent_dims": [16]}]
+    config["figures"]["reference"] = {"method": "vae", "latent_dim": 16}
+    with pytest.raises(InputError, match="nothing to choose among"):
+        check_configuration(config, schema)

@@ -54,6 +54,13 @@ def test_finer_precision_costs_more():
     assert fine > coarse + 1
 
 
+@pytest.mark.parametrize(("n", "measured"), [(6, True), (5, False)])
+def test_too_few_images_have_no_entropy(n, measured):
+    found = measure_probe(linear_probe([4.0, 2.0, 1.0], n=n), rise=0.1)
+    assert np.isfinite(found["gaussian_bits"]) == measured
+    assert found["n_images"] == n and np.isfinite(found["effective_rank"])
+
+
 def test_latents_that_nothing_depends_on_have_no_entropy():
     found = measure_probe(linear_probe([1e-9, 1e-12]), rise=0.1)
     assert found["level"] == np.inf
