@@ -10,7 +10,7 @@ define show
 printf '\nTable:   $(1)/tables/latent_dimension.md\nPaper:   $(1)/tables/paper_comparison.md\nFigures: $(1)/figures/\nReport:  $(1)/report.html\n'
 endef
 
-.PHONY: help env demo paper test test-faults test-slurm bench lint format clean
+.PHONY: help env demo paper test test-faults test-slurm bench lint format dag clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,6 +53,9 @@ lint: $(READY) ## ruff, snakefmt and snakemake --lint
 format: $(READY) ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt workflow
+
+dag: $(READY) ## draw docs/rulegraph.md from the rules
+	$(BIN)/python tests/rule_graph.py
 
 clean: ## remove results and caches; says what it keeps
 	rm -rf .snakemake .pytest_cache .ruff_cache .hypothesis

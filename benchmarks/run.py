@@ -160,8 +160,9 @@ def packing_memory(folder: Path, counts: list[int]) -> list[list[str]]:
 
 def cases(folder: Path, images: int, device: torch.device) -> tuple[list[Comparison], np.ndarray]:
     """Write the inputs to `folder`; return the comparisons, and the training images."""
-    counts = {"train_normal": images, "test_normal": images // 5, "test_abnormal": images // 5}
     for side in FILE_SIDES:
+        count = max(images * FILE_SIDES[0] // side, 2)
+        counts = {"train_normal": count, "test_normal": 2, "test_abnormal": 2}
         generate_phantom(output=folder / f"{side}", image_size=side, parameters=counts)
     files = sorted((folder / f"{FILE_SIDES[0]}/train/normal").glob("*.png"))
     pixels = np.stack([Image.open(path).resize((SIZE, SIZE), Image.BILINEAR) for path in files])

@@ -1,9 +1,11 @@
 """Fixtures that several tests share."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from small_project import Project, copy_project
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +21,25 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("MEDAE_DATA does not name a folder with the real datasets")
     return Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def finished(root, tmp_path_factory) -> Project:
+    """A project whose small run is done; tests must leave it as it is."""
+    project = copy_project(root, tmp_path_factory.mktemp("finished"))
+    done = project.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project
+
+
+@pytest.fixture
+def finished_copy(finished, tmp_path) -> Project:
+    """A copy of the finished project, to edit."""
+    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture
+def fresh(root, tmp_path) -> Project:
+    """A project in which nothing has run."""
+    return copy_project(root, tmp_path / "project")

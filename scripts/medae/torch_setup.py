@@ -90,8 +90,8 @@ def make_deterministic(torch_threads: int) -> None:
 def _keep_freed_memory() -> None:
     """Let glibc reuse the memory of freed tensors instead of giving it back after every layer.
 
-    Pages that come from the system are zeroed one by one, which costs a training on the CPU a fifth
-    of its time. Without glibc nothing happens.
+    Pages that come from the system are zeroed one by one, which a training on the CPU feels.
+    Without glibc nothing happens.
     """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt

@@ -1,5 +1,6 @@
 """The benchmark harness at tiny size: both sides run, the table adds up, counts are right."""
 
+import os
 import sys
 from unittest.mock import Mock
 
@@ -13,12 +14,19 @@ from torch import nn
 @pytest.fixture(scope="module")
 def bench(root):
     sys.path.insert(0, str(root / "benchmarks"))
+    import overhead
     import plain_loop
     import project
     import roofline
     import run
 
-    yield {"plain": plain_loop, "project": project, "roofline": roofline, "run": run}
+    yield {
+        "overhead": overhead,
+        "plain": plain_loop,
+        "project": project,
+        "roofline": roofline,
+        "run": run,
+    }
     sys.path.remove(str(root / "benchmarks"))
 
 
@@ -72,3 +80,34 @@ def test_the_memory_of_packing(bench, tmp_path):
     assert lines[0][0] == "20"
     assert float(lines[0][2]) > 10
     assert np.isfinite(float(lines[0][1].replace(",", "")))
+
+
+# --- overhead ------------------------------------------------------------------------------------
+
+
+def benchmark_file(folder, name, *, seconds, end):
+    path = folder / "benchmarks" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"s\tmax_rss\n{seconds}\t100\n")
+    os.utime(path, (end, end))
+
+
+def test_overhead_by_hand(bench, tmp_path):
+    overhead = bench["overhead"]
+    # From 0 to 20 s on two cores: 10 + 6 s of training, 8 s of tables, 16 s idle.
+    benchmark_file(tmp_path, "train_autoencoder/a.tsv", seconds=10, end=10)
+    benchmark_file(tmp_path, "train_autoencoder/b.tsv", seconds=6, end=6)
+    benchmark_file(tmp_path, "compute_metrics/a.tsv", seconds=8, end=20)
+    table, totals = overhead.overhead(tmp_path, torch_seconds=1.5, cores=2)
+    assert table.to_dict("list") == {
+        "stage": ["train_autoencoder", "compute_metrics"],
+        "jobs": [2, 1],
+        "seconds": [16.0, 8.0],
+        "torch_seconds": [3.0, 0.0],
+    }
+    assert totals == {"jobs": 24.0, "torch": 3.0, "wall": 20.0, "outside": pytest.approx(0.4)}
+
+
+def test_a_folder_without_a_run_is_named(bench, tmp_path):
+    with pytest.raises(SystemExit, match=str(tmp_path)):
+        bench["overhead"].overhead(tmp_path, torch_seconds=1, cores=2)

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import SMALL, Project, copy_project
 from jobs import command, packing_job, scoring_job, training_job, write_packed
 from PIL import Image
+from small_project import SMALL, Project, copy_project
 
 pytestmark = pytest.mark.workflow
 takes_minutes = pytest.mark.skipif("MEDAE_KILLS" not in os.environ, reason="in make test-faults")

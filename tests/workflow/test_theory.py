@@ -4,7 +4,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from conftest import copy_project
+from small_project import copy_project
 
 from medae.files import read_table
 

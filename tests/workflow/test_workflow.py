@@ -26,6 +26,7 @@ pytestmark = pytest.mark.workflow
 FILES = [
     "metrics.tsv",
     "provenance.json",
+    "gallery/phantom.html",
     *(f"tables/latent_dimension.{end}" for end in ("md", "tex", "tsv", "html")),
     *(f"tables/methods.{end}" for end in ("md", "tex", "tsv", "html")),
     *(
@@ -139,7 +140,10 @@ def test_report_holds_every_item_with_its_caption(finished_copy):
         ({"registry": {"rsna": {"epochs": 3}}}, set()),
         (
             {"figures": {"reference": {"method": "ae", "latent_dim": 2}}},
-            {"score_images", "select_examples", "plot_examples", "record_provenance"},
+            {
+                *("score_images", "select_examples", "plot_examples", "write_gallery"),
+                "record_provenance",
+            },
         ),
         ({"audit": {"moved": False}}, {"audit_dataset"}),
         ({"baselines": {"latent_dims": [3]}}, {"score_baselines"}),
@@ -360,6 +364,12 @@ def test_the_papers_grid_lists_exactly_its_jobs(root):
     }
     assert set(settings(config)) == expected
     assert config["seeds"] == [0, 1, 2]
+
+
+def test_the_gallery_is_made_only_where_it_is_asked_for(fresh):
+    assert fresh.planned()["write_gallery"] == 1
+    fresh.configure(gallery=False)
+    assert "write_gallery" not in fresh.planned()
 
 
 def test_the_papers_dry_run_plans_exactly_its_grid(fresh):

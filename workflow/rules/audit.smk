@@ -79,7 +79,7 @@ rule tabulate_audit:
             f"{TABLES}/audit.html",
             caption="../report/audit_table.rst",
             category="Audit",
-            labels={"result": "audit of the datasets", "dataset": "all"},
+            labels={"result": "audit of the datasets"},
         ),
     log:
         f"{LOGS}/tabulate_audit.log",
@@ -176,7 +176,7 @@ rule tabulate_training_sets:
             f"{TABLES}/training_sets.html",
             caption="../report/training_sets_table.rst",
             category="Audit",
-            labels={"result": "retraining control (table)", "dataset": "all"},
+            labels={"result": "retraining control (table)"},
         ),
     log:
         f"{LOGS}/tabulate_training_sets.log",
@@ -207,7 +207,7 @@ rule plot_training_sets:
             f"{FIGURES}/training_sets.png",
             caption="../report/training_sets_figure.rst",
             category="Audit",
-            labels={"result": "retraining control (figure)", "dataset": "all"},
+            labels={"result": "retraining control (figure)"},
         ),
     log:
         f"{LOGS}/plot_training_sets.log",

@@ -161,7 +161,7 @@ rule check_estimators:
             f"{TABLES}/estimators.html",
             caption="../report/estimators.rst",
             category="Theory",
-            labels={"result": "estimators against known answers", "dataset": "all"},
+            labels={"result": "estimators against known answers"},
         ),
     log:
         f"{LOGS}/check_estimators.log",
@@ -191,10 +191,7 @@ rule tabulate_entropy:
             f"{TABLES}/entropy.html",
             caption="../report/entropy_table.rst",
             category="Theory",
-            labels={
-                "result": "entropy of the latent vector (table)",
-                "dataset": "all",
-            },
+            labels={"result": "entropy of the latent vector (table)"},
         ),
     log:
         f"{LOGS}/tabulate_entropy.log",
@@ -226,14 +223,14 @@ rule plot_entropy:
             f"{FIGURES}/entropy.png",
             caption="../report/entropy_figure.rst",
             category="Theory",
-            labels={"result": "entropy against d", "dataset": "all"},
+            labels={"result": "entropy against d"},
         ),
         metrics_pdf=f"{FIGURES}/entropy_metrics.pdf",
         metrics_png=report(
             f"{FIGURES}/entropy_metrics.png",
             caption="../report/entropy_metrics.rst",
             category="Theory",
-            labels={"result": "metrics against entropy", "dataset": "all"},
+            labels={"result": "metrics against entropy"},
         ),
     log:
         f"{LOGS}/plot_entropy.log",
@@ -268,7 +265,7 @@ rule plot_factors:
             f"{FIGURES}/factors.png",
             caption="../report/factors.rst",
             category="Theory",
-            labels={"result": "known number of factors", "dataset": "all"},
+            labels={"result": "known number of factors"},
         ),
     log:
         f"{LOGS}/plot_factors.log",

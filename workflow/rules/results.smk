@@ -25,6 +25,7 @@ RESULTS = [
     *ENTROPY_RESULTS,
     *SCORE_RESULTS,
     *SELECTION_RESULTS,
+    *GALLERIES,
 ]
 ALL_METRICS = [f"{RUN}/metrics/{SETTING}.tsv".format(**vars(s)) for s in SETTINGS]
 if BASELINE_RUNS:
@@ -196,7 +197,7 @@ rule plot_methods:
             f"{FIGURES}/methods.png",
             caption="../report/methods_figure.rst",
             category="Figures",
-            labels={"figure": "methods with intervals", "dataset": "all"},
+            labels={"figure": "methods with intervals"},
         ),
     log:
         f"{LOGS}/plot_methods.log",
@@ -261,7 +262,7 @@ rule plot_latent_dimension:
             f"{FIGURES}/latent_dimension.png",
             caption="../report/latent_dimension_figure.rst",
             category="Figures",
-            labels={"figure": "metrics against d", "dataset": "all"},
+            labels={"figure": "metrics against d"},
         ),
     log:
         f"{LOGS}/plot_latent_dimension.log",
@@ -291,7 +292,7 @@ rule plot_reconstruction_error:
             f"{FIGURES}/reconstruction_error.png",
             caption="../report/reconstruction_error.rst",
             category="Figures",
-            labels={"figure": "reconstruction error against d", "dataset": "all"},
+            labels={"figure": "reconstruction error against d"},
         ),
     log:
         f"{LOGS}/plot_reconstruction_error.log",

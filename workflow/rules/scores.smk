@@ -65,7 +65,7 @@ rule tabulate_scores:
             f"{TABLES}/scores.html",
             caption="../report/scores_table.rst",
             category="Theory",
-            labels={"result": "scores by information (table)", "dataset": "all"},
+            labels={"result": "scores by information (table)"},
         ),
     log:
         f"{LOGS}/tabulate_scores.log",
@@ -99,7 +99,7 @@ rule plot_scores:
             f"{FIGURES}/scores.png",
             caption="../report/scores_figure.rst",
             category="Theory",
-            labels={"result": "scores by information", "dataset": "all"},
+            labels={"result": "scores by information"},
         ),
     log:
         f"{LOGS}/plot_scores.log",

@@ -86,7 +86,7 @@ rule tabulate_selection:
             f"{TABLES}/selection.html",
             caption="../report/selection_table.rst",
             category="Theory",
-            labels={"result": "choice without labels (table)", "dataset": "all"},
+            labels={"result": "choice without labels (table)"},
         ),
     log:
         f"{LOGS}/tabulate_selection.log",
@@ -120,7 +120,7 @@ rule plot_selection:
             f"{FIGURES}/selection.png",
             caption="../report/selection_figure.rst",
             category="Theory",
-            labels={"result": "choice without labels", "dataset": "all"},
+            labels={"result": "choice without labels"},
         ),
     log:
         f"{LOGS}/plot_selection.log",

@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import yaml
 
 SMALL = {
@@ -78,25 +77,3 @@ def copy_project(root: Path, folder: Path) -> Project:
     project = Project(folder)
     project.configure()
     return project
-
-
-@pytest.fixture(scope="session")
-def finished(root, tmp_path_factory) -> Project:
-    """A project whose small run is done; tests must leave it as it is."""
-    project = copy_project(root, tmp_path_factory.mktemp("finished"))
-    done = project.snakemake()
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project
-
-
-@pytest.fixture
-def finished_copy(finished, tmp_path) -> Project:
-    """A copy of the finished project, to edit."""
-    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
-    return Project(tmp_path / "project")
-
-
-@pytest.fixture
-def fresh(root, tmp_path) -> Project:
-    """A project in which nothing has run."""
-    return copy_project(root, tmp_path / "project")

@@ -1,0 +1,83 @@
+"""docs/extending.md, followed to the letter in a copy of the project."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medae.files import read_table
+
+pytestmark = pytest.mark.workflow
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+CREATE = re.compile(r"^Create `([^`]+)`[^\n]*(?:\n[^\n]+)*\n\n\Z", re.M)
+CLASSES = {"train/normal": 12, "test/normal": 4, "test/abnormal": 4}
+
+
+def follow(document: Path, heading: str, project: Path) -> None:
+    """Do what the section of a document says: create files, apply changes, run commands.
+
+    A block of another kind is written to the file that the paragraph before it says to create.
+    """
+    text = document.read_text(encoding="utf-8")
+    section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.M | re.S)[1]
+    done = []
+    for block in BLOCK.finditer(section):
+        kind, content = block.groups()
+        if kind == "diff":
+            run(["git", "apply", "-"], project, text=content)
+        elif kind == "sh":
+            run(["bash", "-e", "-x", "-c", content], project)
+        else:
+            path = project / CREATE.search(section[: block.start()])[1]
+            assert not path.exists(), path
+            path.write_text(content, encoding="utf-8")
+        done.append(kind)
+    assert done.count("sh") == 1 and done[-1] == "sh" and "diff" in done and "yaml" in done
+
+
+def run(command: list[str], folder: Path, text: str = "") -> None:
+    done = subprocess.run(
+        command, cwd=folder, input=text, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def project(fresh, root) -> Path:
+    """A copy of the project with its documents, tests and environment."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("tests", "docs"):
+        shutil.copytree(root / name, fresh.folder / name, ignore=ignore)
+    for name in ("README.md", "pyproject.toml"):
+        shutil.copy2(root / name, fresh.folder / name)
+    (fresh.folder / ".venv").symlink_to(sys.prefix)
+    return fresh.folder
+
+
+def test_a_method_as_the_document_adds_it(project, root):
+    follow(root / "docs/extending.md", "A method", project)
+    assert "DAE" in (project / "results/denoising/tables/methods.md").read_text(encoding="utf-8")
+    assert "`methods.denoising_ae.noise_sigma`" in (project / "docs/configuration.md").read_text()
+
+
+def test_a_dataset_as_the_document_adds_it(project, root):
+    random = np.random.default_rng(0)
+    for number, (place, patients) in enumerate(CLASSES.items()):
+        for patient in range(patients):
+            folder = project / "data/Ward" / place / f"p{number}{patient:02}"
+            folder.mkdir(parents=True)
+            for name in ("a.png", "b.png"):
+                image = random.integers(0, 256, (48, 40), np.uint8)
+                Image.fromarray(image).save(folder / name)
+    follow(root / "docs/extending.md", "A dataset", project)
+    metrics = read_table(project / "results/ward/metrics.tsv").query("method == 'ae'")
+    numbers = metrics[["n_train", "n_normal", "n_abnormal"]].drop_duplicates()
+    assert numbers.to_numpy().tolist() == [[24, 8, 8]]
+    audit = read_table(project / "results/ward/audit/ward/images.tsv")
+    assert audit["other_patient_similarity"].notna().any()  # group_pattern finds the patients
