@@ -35,7 +35,7 @@ from medae import methods
 from medae.files import write_table, write_text
 from medae.hardware import machine
 from medae.tables import markdown_table
-from medae.torch_setup import seed_everything
+from medae.torch_setup import make_deterministic, seed_everything
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
@@ -70,8 +70,11 @@ def build() -> torch.nn.Module:
     return methods.build("ae", **sizes, **CONFIG["methods"]["ae"])
 
 
-def _prepare(threads: int, barrier) -> None:
-    torch.set_num_threads(threads)
+def _prepare(module: str, threads: int, barrier) -> None:
+    if module == "project":
+        make_deterministic(threads)  # as every job does that runs a network
+    else:
+        torch.set_num_threads(threads)
     _prepare.wait = barrier.wait
 
 
@@ -88,7 +91,7 @@ def rate(module: str, case: Comparison) -> float:
     options = case.options | (case.own if own else {})
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(jobs)
-    with context.Pool(jobs, _prepare, (threads, barrier)) as pool:
+    with context.Pool(jobs, _prepare, (module, threads, barrier)) as pool:
         task = (module, case.function, case.arguments, options)
         return sum(pool.map(_call, [task] * jobs, chunksize=1))
 
