@@ -10,7 +10,7 @@ define show
 printf '\nTable:   $(1)/tables/latent_dimension.md\nPaper:   $(1)/tables/paper_comparison.md\nFigures: $(1)/figures/\nReport:  $(1)/report.html\n'
 endef
 
-.PHONY: help env demo paper test test-faults test-slurm bench lint format dag clean
+.PHONY: help env demo paper test test-faults test-slurm score bench lint format dag clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,7 +25,7 @@ $(READY): envs/requirements.txt
 	@touch $@
 
 demo: $(READY) ## the whole workflow on the embedded dataset, minutes on two cores
-	$(SNAKEMAKE) --configfile config/demo.yaml --report results/demo/report.html --report-after-run
+	@$(BIN)/python workflow/progress.py $(SNAKEMAKE) --configfile config/demo.yaml --report results/demo/report.html --report-after-run
 	@$(call show,results/demo)
 
 paper: $(READY) ## the paper's full grid; downloads its datasets
@@ -34,6 +34,12 @@ paper: $(READY) ## the paper's full grid; downloads its datasets
 
 test: $(READY) ## all tests; real data too where MEDAE_DATA names its folder
 	$(BIN)/python -m pytest --numprocesses auto
+
+score: $(READY) ## score a folder of images: IMAGES=folder MODEL=…/checkpoint.safetensors [OUT=folder]
+	@test -n "$(IMAGES)" -a -n "$(MODEL)" || \
+		{ echo "Name both: make score IMAGES=folder MODEL=results/<run>/models/…/checkpoint.safetensors" >&2; exit 2; }
+	$(BIN)/python scripts/score_folder.py "$(IMAGES)" "$(MODEL)" \
+		$(if $(OUT),--out "$(OUT)") $(if $(RANGE),--intensity-range '$(RANGE)')
 
 bench: $(READY) ## time this project against a plain loop, side by side (BENCH=--help: options)
 	$(BIN)/python benchmarks/run.py $(BENCH)

@@ -62,7 +62,7 @@ def read_layout(root: Path, layout: str) -> list[Record]:
             "in its registry entry or `data_dir` in the configuration."
         )
     records = LAYOUTS[layout](root)
-    _check_names(root, records)
+    check_names(root, records)
     _check_listed_once(root, records)
     files = [path for record in records for path in (record.image, record.mask) if path]
     missing = [path.relative_to(root).as_posix() for path in files if not _is_file(path)]
@@ -139,11 +139,11 @@ def _split_json(root: Path) -> list[Record]:
 def _brats(root: Path) -> list[Record]:
     """Read `train/` and `test/{normal,tumor,annotation}`; `…flair…` has the mask `…seg…`."""
     test = root / "test"
-    tumour = _images_in(test / "tumor")
-    masks = _pair_masks(tumour, _images_in(test / "annotation"), "flair", "seg")
+    tumour = images_in(test / "tumor")
+    masks = _pair_masks(tumour, images_in(test / "annotation"), "flair", "seg")
     return [
-        *(_record(root, "train", 0, path) for path in _images_in(root / "train")),
-        *(_record(root, "test", 0, path) for path in _images_in(test / "normal")),
+        *(_record(root, "train", 0, path) for path in images_in(root / "train")),
+        *(_record(root, "test", 0, path) for path in images_in(test / "normal")),
         *(_record(root, "test", 1, path, masks[path]) for path in tumour),
     ]
 
@@ -154,13 +154,13 @@ def _folder(root: Path) -> list[Record]:
     A mask has the name of its abnormal image up to the suffix.
     """
     test = root / "test"
-    abnormal = _images_in(test / "abnormal")
+    abnormal = images_in(test / "abnormal")
     masks: dict[Path, Path] = {}
     if (test / "mask").is_dir():
-        masks = _pair_masks(abnormal, _images_in(test / "mask"))
+        masks = _pair_masks(abnormal, images_in(test / "mask"))
     return [
-        *(_record(root, "train", 0, path) for path in _images_in(root / "train" / "normal")),
-        *(_record(root, "test", 0, path) for path in _images_in(test / "normal")),
+        *(_record(root, "train", 0, path) for path in images_in(root / "train" / "normal")),
+        *(_record(root, "test", 0, path) for path in images_in(test / "normal")),
         *(_record(root, "test", 1, path, masks.get(path)) for path in abnormal),
     ]
 
@@ -175,7 +175,7 @@ def _good_ungood(root: Path) -> list[Record]:
     return [
         _record(root, split, label, path)
         for (split, label), folder in folders.items()
-        for path in _images_in(folder)
+        for path in images_in(folder)
     ]
 
 
@@ -247,7 +247,7 @@ def _holds_images(folder: Path) -> bool:
     return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.rglob("*"))
 
 
-def _images_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """Return the image files in `folder`, not those of its folders, and log what is ignored."""
     try:
         entries = list(folder.iterdir())
@@ -320,7 +320,8 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _check_names(root: Path, records: list[Record]) -> None:
+def check_names(root: Path, records: list[Record]) -> None:
+    """Raise InputError when a record's id cannot be stored as text."""
     refused = [record.id for record in records if not _is_storable(record.id)]
     if refused:
         raise InputError(

@@ -343,6 +343,35 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: 
     return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
 
+# A click, Enter or the space bar on a column's head sorts by it, once more the other way round.
+# Numbers go by what they begin with; cells without one come last.
+SORT_SCRIPT = """
+for (const head of document.querySelectorAll("thead th")) {
+  head.tabIndex = 0;
+  head.title = "Sort by this column";
+  const sort = () => {
+    const up = head.ariaSort === "descending" || !head.ariaSort;
+    for (const other of head.parentNode.children) other.ariaSort = null;
+    head.ariaSort = up ? "ascending" : "descending";
+    const body = head.closest("table").tBodies[0], column = head.cellIndex;
+    const text = (row) => row.cells[column].textContent.trim().replace("\u2212", "-");
+    const number = (row) => parseFloat(text(row));
+    const rows = [...body.rows], numeric = rows.some((row) => !isNaN(number(row)));
+    const order = (a, b) => numeric ? number(a) - number(b) : text(a).localeCompare(text(b));
+    const last = (row) => numeric ? isNaN(number(row)) : !text(row);
+    rows.sort((a, b) => last(a) - last(b) || (last(a) ? 0 : up ? order(a, b) : order(b, a)));
+    body.append(...rows);
+  };
+  head.addEventListener("click", sort);
+  head.addEventListener("keydown", (event) => {
+    if (!["Enter", " "].includes(event.key)) return;
+    event.preventDefault();
+    sort();
+  });
+}
+"""
+
+
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
     """Return an HTML table; cells are HTML, the header is plain; `align` as for Markdown."""
     places = {"l": "left", "r": "right", "c": "center"}
@@ -389,7 +418,7 @@ def html_page(title: str, description: str, body: str) -> str:
 <html lang="en">
 <head><meta charset="utf-8"><title>{html.escape(title)}</title><style>{HTML_STYLE}</style></head>
 <body><h1>{html.escape(title)}</h1>{about}
-{body}</body></html>
+{body}<script>{SORT_SCRIPT}</script></body></html>
 """
 
 

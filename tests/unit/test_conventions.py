@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 PAGES = ["README.md", "docs/configuration.md", "docs/extending.md", "docs/files.md"]
-PAGES += ["docs/rulegraph.md", "docs/audit.md", "docs/slurm.md", "docs/theory.md"]
+PAGES += ["docs/rulegraph.md", "docs/audit.md", "docs/slurm.md", "docs/theory.md", "docs/speed.md"]
 
 
 def load(path: Path) -> dict:

@@ -8,7 +8,11 @@ import yaml
 QUOTE = re.compile(r"<!-- begin (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
 DOCUMENTS = ["README.md", "config/README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 DOCUMENTS += ["docs/audit.md", "docs/faults.md", "docs/slurm.md", "docs/theory.md"]
-DOCUMENTS += ["results/reference/theory/README.md"]
+DOCUMENTS += [
+    "docs/speed.md",
+    "results/reference/theory/README.md",
+    "results/reference/bench/README.md",
+]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
