@@ -83,3 +83,9 @@ def test_reference_results_name_their_command(root):
         text = (folder / "README.md").read_text(encoding="utf-8")
         assert "snakemake" in text, folder
         assert (folder / "provenance.json").exists(), folder
+
+
+def test_the_picture_of_the_workflow_is_the_drawn_one(root):
+    drawn = re.compile(r"```mermaid\n.*?```", re.DOTALL)
+    pictures = [drawn.findall((root / p).read_text()) for p in ("README.md", "docs/rulegraph.md")]
+    assert pictures[0] == pictures[1] and len(pictures[0]) == 1

@@ -303,7 +303,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("spoil", "message"), REFUSED.items(), ids=lambda x: str(x)[:40])
+@pytest.mark.parametrize(
+    ("spoil", "message"), REFUSED.items(), ids=[spoil.__name__ for spoil in REFUSED]
+)
 def test_what_cannot_be_scored_leaves_nothing(spoil, message, run, tmp_path):
     changes = spoil(run) or {}
     before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
