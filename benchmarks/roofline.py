@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from medae.training import normalise
+from medae.networks import normalise
 
 SIDE = 2048  # of the matrices
 COPIED = 2**28  # bytes
@@ -40,7 +40,8 @@ def work(build: Callable, pixels: torch.Tensor) -> tuple[float, float]:
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
 
     def step() -> None:
-        model.loss(normalise(pixels), torch.Generator())["loss"].backward()
+        noise = model.noise(pixels.shape, torch.Generator())
+        model.loss(normalise(pixels), noise)["loss"].backward()
         optimizer.step()
 
     step()  # Adam makes its moments

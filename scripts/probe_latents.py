@@ -23,10 +23,10 @@ from medae.audit import read_audit
 from medae.checkpoints import load_checkpoint
 from medae.entropy import Channel, level_grid
 from medae.errors import InputError
+from medae.networks import normalise
 from medae.packed import PackedDataset, read_packed
 from medae.probe_files import Probe, first_of_groups, write_probe
 from medae.torch_setup import is_out_of_memory, make_deterministic, select_device, smaller_batch
-from medae.training import normalise
 from medae.training_sets import read_training_rows
 
 logger = logging.getLogger(__name__)

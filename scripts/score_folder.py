@@ -34,11 +34,11 @@ from medae.errors import InputError
 from medae.files import read_table, write_table
 from medae.images import Findings, check_range, load_record
 from medae.layouts import Record, check_names, images_in, name_some
+from medae.networks import normalise
 from medae.packed import read_packed
 from medae.score_files import SCORE_COLUMNS
 from medae.scoring import Scores, score_batches
 from medae.torch_setup import make_deterministic, select_device
-from medae.training import normalise
 
 logger = logging.getLogger(__name__)
 

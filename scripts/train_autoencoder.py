@@ -2,7 +2,8 @@
 
 Inputs: the packed dataset; the table of the training set, unless it is `all`; the modules whose
 text is part of the settings. Outputs: per seed a checkpoint and the history of its loss. Beside a
-checkpoint, `resume.safetensors` holds the state of an unfinished training until all seeds are done.
+checkpoint, `resume.safetensors` holds the state of an unfinished training until all seeds are done;
+seeds that are trained together have one, beside the first.
 On SIGTERM, SIGUSR1 or Ctrl-C the state is saved after the epoch, and the job fails; the next one
 goes on from it.
 Fails when the loss is not finite, when the device is not there, on a damaged packed dataset, and,
@@ -12,10 +13,12 @@ where so configured, on a state that cannot be used.
 import hashlib
 import platform
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import medae
 from medae import methods
@@ -24,6 +27,7 @@ from medae.files import write_table
 from medae.hardware import processor_name
 from medae.networks import set_precision
 from medae.packed import read_packed
+from medae.seed_groups import Alone, Together
 from medae.signals import stop_requests
 from medae.torch_setup import make_deterministic, seed_everything, select_device, to_device
 from medae.training import train_within_memory
@@ -82,36 +86,107 @@ def train_autoencoder(
         },
         "code_sha256": code.hexdigest(),
     }
-    states = [path.with_name("resume.safetensors") for path in checkpoints]
-    for seed, checkpoint, history, state in zip(seeds, checkpoints, histories, states, strict=True):
-        rows = read_training_rows(training_rows, data, training_set=training_set, seed=seed)
-        images = to_device(data.train_images[rows], device)
-        used = hashlib.sha256(rows.tobytes()).hexdigest()
-        settings = description | {"seed": seed, "n_train": len(images), "rows_sha256": used}
-
-        def build(seed: int = seed) -> nn.Module:
-            seed_everything(seed)
-            model = methods.build(method, **arguments)
-            set_precision(model, getattr(torch, training["precision"]))
-            return model.to(device, memory_format=torch.channels_last)
-
-        model, losses, batch_size = train_within_memory(
-            build,
+    images = to_device(data.train_images, device)
+    used = [
+        read_training_rows(training_rows, data, training_set=training_set, seed=seed).nonzero()[0]
+        for seed in seeds
+    ]
+    members = [
+        Member(seed, torch.from_numpy(rows), checkpoint, history)
+        for seed, rows, checkpoint, history in zip(seeds, used, checkpoints, histories, strict=True)
+    ]
+    groups = split(members, together=training["seeds_together"])
+    for group in groups:
+        train_group(
+            group,
             images,
+            build=partial(methods.build, method, **arguments),
+            precision=getattr(torch, training["precision"]),
+            description=description,
             epochs=epochs,
             batch_size=training["batch_size"],
             learning_rate=training["learning_rate"],
-            seed=seed,
-            settings=settings,
-            state=state,
             unusable_state=unusable_state,
-            label=f"{dataset} {training_set} {name} d={latent_dim} seed={seed}",
+            label=f"{dataset} {training_set} {name} d={latent_dim}",
             stop=stop,
         )
-        write_table(losses, history)
-        save_checkpoint(checkpoint, model, settings | {"batch_size_used": batch_size})
-    for state in states:
-        state.unlink(missing_ok=True)
+    for group in groups:
+        group[0].state.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Member:
+    """The training of one seed."""
+
+    seed: int
+    rows: Tensor  # indices of its training images
+    checkpoint: Path
+    history: Path
+
+    @property
+    def state(self) -> Path:
+        """The state of an unfinished training; a group's is that of its first member."""
+        return self.checkpoint.with_name("resume.safetensors")
+
+    @property
+    def settings(self) -> dict:
+        """What of the settings is its own."""
+        digest = hashlib.sha256(self.rows.numpy().tobytes()).hexdigest()
+        return {"seed": self.seed, "n_train": len(self.rows), "rows_sha256": digest}
+
+
+def split(members: list[Member], *, together: bool) -> list[list[Member]]:
+    """Return which members are trained as one: all, or each alone.
+
+    Members with training sets of different sizes have other numbers of steps, so they stay alone.
+    """
+    if together and len({len(member.rows) for member in members}) == 1:
+        return [members]
+    return [[member] for member in members]
+
+
+def train_group(
+    members: list[Member],
+    images: Tensor,
+    *,
+    build: Callable[[], nn.Module],
+    precision: torch.dtype,
+    description: dict,
+    batch_size: int,
+    label: str,
+    **options,
+) -> None:
+    """Train the models of `members` as one, and write their checkpoints and histories.
+
+    `images` are all training images, uint8 N × C × H × W, on the device; `options` are those of
+    `train`.
+    """
+
+    def model(seed: int) -> nn.Module:
+        seed_everything(seed)
+        made = build()
+        set_precision(made, precision)
+        return made.to(images.device, memory_format=torch.channels_last)
+
+    def group() -> nn.Module:
+        models = [model(member.seed) for member in members]
+        return Alone(models[0]) if len(models) == 1 else Together(models)
+
+    trained, histories, used = train_within_memory(
+        group,
+        images,
+        torch.stack([member.rows for member in members]),
+        seeds=[member.seed for member in members],
+        batch_size=batch_size,
+        settings=description | {"seeds": {str(m.seed): m.settings for m in members}},
+        state=members[0].state,
+        label=f"{label} seed={','.join(str(member.seed) for member in members)}",
+        **options,
+    )
+    for member, made, history in zip(members, trained.models(), histories, strict=True):
+        write_table(history, member.history)
+        settings = description | member.settings | {"batch_size_used": used}
+        save_checkpoint(member.checkpoint, made, settings)
 
 
 if __name__ == "__main__":

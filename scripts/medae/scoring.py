@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from medae.networks import normalise
 from medae.torch_setup import is_out_of_memory, smaller_batch
-from medae.training import normalise
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Training of one model: the loop, its history, and a state from which it can go on."""
+"""Training of a group of models: the loop, its history, and a state from which it can go on."""
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from medae.checkpoints import load_tensors, save_tensors
 from medae.errors import InputError
+from medae.steps import Stepper
 from medae.torch_setup import epoch_generators, is_out_of_memory, smaller_batch
 
 log = logging.getLogger(__name__)
@@ -23,62 +24,56 @@ CHECK_SUMS = {  # settings that a message names instead of showing them
 }
 
 
-def normalise(images: Tensor) -> Tensor:
-    """Return uint8 images N × C × H × W as float32 in [-1, 1], channels last in memory."""
-    return images.to(dtype=torch.float32, memory_format=torch.channels_last).div_(127.5).sub_(1.0)
-
-
-def batches(order: Tensor, batch_size: int) -> list[Tensor]:
-    """Split `order` into batches; a last batch of one image joins the one before it.
+def batches(orders: Tensor, batch_size: int) -> list[Tensor]:
+    """Split orders of N images, … × N, into batches; a last one of one image joins that before it.
 
     BatchNorm cannot be trained on a single image. Raises InputError for fewer than two images.
     """
-    if len(order) < 2:
+    count = orders.shape[-1]
+    if count < 2:
         raise InputError(
-            f"The training set has {len(order)} image(s); at least 2 are needed. Add normal "
+            f"The training set has {count} image(s); at least 2 are needed. Add normal "
             "training images to the dataset."
         )
-    parts = list(order.split(batch_size))
-    if len(parts[-1]) == 1:
-        parts[-2:] = [torch.cat(parts[-2:])]
+    parts = list(orders.split(batch_size, dim=-1))
+    if parts[-1].shape[-1] == 1:
+        parts[-2:] = [torch.cat(parts[-2:], dim=-1)]
     return parts
 
 
 def train_epoch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    images: Tensor,
-    *,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-) -> dict[str, float]:
-    """Train one epoch in place; return the loss and its parts, averaged over images.
+    stepper: Stepper, rows: Tensor, *, batch_size: int, seeds: Sequence[int], epoch: int
+) -> list[dict[str, float]]:
+    """Train one epoch in place; return each model's loss and its parts, averaged over images.
 
-    `images` is uint8, N × C × H × W, on the model's device. Losses stay on the device until the
-    epoch's end, so that no batch waits for the host. Raises FloatingPointError when a loss is not
-    finite.
+    The group of `stepper` has a model for each of the K `seeds`, which trains on the images at its
+    `rows`, K × N, on the CPU. Losses stay on the device until the epoch's end, so that no batch
+    waits for the host. Raises FloatingPointError when a loss is not finite.
     """
-    order, noise = epoch_generators(seed, epoch, images.device)
-    shuffled = torch.randperm(len(images), generator=order).to(images.device)
-    parts = batches(shuffled, batch_size)
+    images, group = stepper.images, stepper.group
+    generators = [epoch_generators(seed, epoch, images.device) for seed in seeds]
+    orders = [
+        row[torch.randperm(len(row), generator=order)]
+        for row, (order, _) in zip(rows, generators, strict=True)
+    ]
+    parts = batches(torch.stack(orders).to(images.device), batch_size)
     history = []
-    model.train()
+    group.train()
     for batch in parts:
-        losses = model.loss(normalise(images[batch]), noise)
-        optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()
-        optimizer.step()
-        history.append(torch.stack([value.detach() for value in losses.values()]))
-    table = torch.stack(history).cpu().double()  # MPS has no float64
+        shape = torch.Size([batch.shape[1], *images.shape[1:]])
+        noise = group.noise(shape, [generator for _, generator in generators])
+        history.append(stepper(batch, noise))
+    table = torch.stack(history).cpu().double()  # batches × losses × K; MPS has no float64
     bad = (~table.isfinite().all(dim=1)).nonzero()
     if len(bad):
+        batch, member = bad[0].tolist()
         raise FloatingPointError(
-            f"The loss is not finite at epoch {epoch + 1}, batch {int(bad[0]) + 1} of {len(parts)}"
+            f"The loss is not finite at epoch {epoch + 1}, batch {batch + 1} of {len(parts)}, "
+            f"seed {seeds[member]}"
         )
-    sizes = torch.tensor([len(batch) for batch in parts], dtype=torch.float64)
-    means = (table * sizes[:, None]).sum(dim=0) / sizes.sum()
-    return dict(zip(losses, means.tolist(), strict=True))
+    sizes = torch.tensor([batch.shape[1] for batch in parts], dtype=torch.float64)
+    means = (table * sizes[:, None, None]).sum(dim=0) / sizes.sum()
+    return [dict(zip(stepper.names, values, strict=True)) for values in means.T.tolist()]
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -154,88 +149,96 @@ def _progress(epochs: range, total: int, label: str) -> Iterable[int]:
 
 
 def train(
-    model: nn.Module,
+    group: nn.Module,
     images: Tensor,
+    rows: Tensor,
     *,
+    seeds: Sequence[int],
     epochs: int,
     batch_size: int,
     learning_rate: float,
-    seed: int,
     settings: dict,
     state: Path,
     unusable_state: str = "restart",
     label: str = "training",
     save_seconds: float = 60,
     stop: Callable[[], str | None] = lambda: None,
-) -> tuple[pd.DataFrame, int]:
-    """Train `model` in place with Adam; return its history, a row per epoch, and the batch size.
+) -> tuple[list[pd.DataFrame], int]:
+    """Train a group of K models in place with Adam, a model for each of the `seeds`.
 
-    `images` is uint8, N × C × H × W, on the model's device. Every `save_seconds` the weights and
-    the optimiser go to the file `state`; a `state` with equal `settings` is where the training
-    starts, with the batch size of the state, and with the same end, bit for bit on the CPU, as one
-    that was never interrupted. Another state is named, and training starts afresh or, where
-    `unusable_state` is `stop`, raises InputError.
+    Returns a history for each, with a row per epoch, and the batch size.
+
+    `images` is uint8, N × C × H × W, on the group's device; a model trains on those at its `rows`,
+    K × n. Every `save_seconds` the weights and the optimiser go to the file `state`; a `state` with
+    equal `settings` is where the training starts, with the batch size of the state, and with the
+    same end, bit for bit on the CPU, as one that was never interrupted. Another state is named, and
+    training starts afresh or, where `unusable_state` is `stop`, raises InputError.
 
     `stop` is asked before every epoch; when it names a signal, the state is saved and InputError
-    raised. InputError also when the loss stops being finite.
+    raised. InputError also when a loss stops being finite.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
-    history: list[dict] = []
+    on_cuda = images.device.type == "cuda"
+    optimizer = torch.optim.Adam(
+        group.parameters(),
+        lr=learning_rate,
+        fused=True,
+        capturable=on_cuda,  # by a CUDA graph
+    )
+    history: list[list[dict]] = []
     if found := _read_state(state, settings, unusable_state):
         tensors, description = found
-        _restore(model, optimizer, tensors)
+        _restore(group, optimizer, tensors)
         history, batch_size = description["history"], description["batch_size"]
         log.info("Resuming %s after epoch %d.", state, len(history))
+    stepper = Stepper(group, optimizer, images)
     description = {"settings": settings, "batch_size": batch_size, "history": history}
     saved = shown = time.monotonic()
     for epoch in _progress(range(len(history), epochs), epochs, label):
         if name := stop():
-            _save_state(state, model, optimizer, description)
+            _save_state(state, group, optimizer, description)
             raise InputError(
                 f"{label}: stopped by {name} after epoch {epoch} of {epochs}; {state} holds its "
                 "state. Run the same command again: it goes on from there, to the same weights."
             )
         try:
-            losses = train_epoch(
-                model, optimizer, images, batch_size=batch_size, seed=seed, epoch=epoch
-            )
+            losses = train_epoch(stepper, rows, batch_size=batch_size, seeds=seeds, epoch=epoch)
         except FloatingPointError as error:
             raise InputError(
                 f"{error} ({label}). The training stopped and wrote no checkpoint. Lower "
                 "training.learning_rate, or look for corrupt images in the dataset."
             ) from error
-        history.append({"epoch": epoch + 1, **losses})
+        history.append([{"epoch": epoch + 1, **values} for values in losses])
         now = time.monotonic()
         if now - shown > 30 or epoch + 1 == epochs:
-            log.info("%s: epoch %d of %d, loss %.6f", label, epoch + 1, epochs, losses["loss"])
+            shown_losses = ", ".join(f"{values['loss']:.6f}" for values in losses)
+            log.info("%s: epoch %d of %d, loss %s", label, epoch + 1, epochs, shown_losses)
             shown = now
         if now - saved > save_seconds or epoch + 1 == epochs:
-            _save_state(state, model, optimizer, description)
+            _save_state(state, group, optimizer, description)
             saved = now
-    return pd.DataFrame(history), batch_size
+    return [pd.DataFrame(values) for values in zip(*history, strict=True)], batch_size
 
 
 def train_within_memory(
     build: Callable[[], nn.Module],
-    images: Tensor,
-    *,
+    *data: Tensor,
     batch_size: int,
     state: Path,
     label: str,
     **options,
-) -> tuple[nn.Module, pd.DataFrame, int]:
-    """Return the model of `build`, trained, and what `train` returns, whose arguments these are.
+) -> tuple[nn.Module, list[pd.DataFrame], int]:
+    """Return the group of `build`, trained, and what `train` returns, whose arguments these are.
 
     Whenever the device's memory doesn't suffice, training starts afresh with half the batch size.
     Raises InputError when it doesn't suffice for two images, and as `train` does.
     """
     while True:
         try:
-            model = build()
-            history, used = train(
-                model, images, batch_size=batch_size, state=state, label=label, **options
+            group = build()
+            histories, used = train(
+                group, *data, batch_size=batch_size, state=state, label=label, **options
             )
-            return model, history, used
+            return group, histories, used
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from drawn_losses import drawn_losses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
@@ -33,10 +34,10 @@ def build(latent_dim=4, **options):
 
 
 def train(model, images, steps):
-    noise = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(steps):
-        losses = model.loss(images, noise)
+        losses = model.loss(images, model.noise(images.shape, generator))
         optimizer.zero_grad()
         losses["loss"].backward()
         optimizer.step()
@@ -148,7 +149,7 @@ def test_loss_weighs_the_rate_at_noise_within_half_a_bin():
     model = build(rate_weight=0.25).eval()
     images = torch.rand(4, 1, 16, 16)
     with torch.no_grad():
-        losses = model.loss(images, torch.Generator().manual_seed(3))
+        losses = drawn_losses(model, images, seed=3)
         values = model.encoder(images)
         noise = torch.rand(4, 4, generator=torch.Generator().manual_seed(3)) - 0.5
         rate = model.prior.bits(values + noise).sum(dim=1).mean()

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from drawn_losses import drawn_losses
 
 from medae import methods
-from medae.methods.ceae import mask_square
+from medae.methods.ceae import draw_corners, mask_square
 from medae.methods.memae import attention_entropy, hard_shrink
 from medae.methods.vae import kl_divergence
 
@@ -57,7 +58,7 @@ def test_shapes(method, channels):
 
 def test_loss_is_a_finite_scalar_that_reaches_every_parameter(method):
     model = build(method)
-    losses = model.loss(torch.rand(4, 1, 32, 32) * 2 - 1, torch.Generator().manual_seed(0))
+    losses = drawn_losses(model, torch.rand(4, 1, 32, 32) * 2 - 1)
     assert all(value.ndim == 0 and value.isfinite() for value in losses.values())
     losses["loss"].backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
@@ -69,7 +70,7 @@ def test_loss_takes_its_randomness_from_the_generator_only(method):
     values = []
     for global_seed in (1, 2):
         torch.manual_seed(global_seed)
-        values.append(model.loss(images, torch.Generator().manual_seed(0))["loss"].item())
+        values.append(drawn_losses(model, images)["loss"].item())
     assert values[0] == values[1]
 
 
@@ -93,7 +94,7 @@ def test_autoencoder_loss_is_the_mean_squared_error():
     images = torch.rand(4, 1, 32, 32) * 2 - 1
     with torch.no_grad():
         reconstruction = model(images)
-        loss = model.loss(images, torch.Generator())["loss"]
+        loss = drawn_losses(model, images)["loss"]
     expected = np.mean((reconstruction.numpy() - images.numpy()) ** 2)
     assert loss.item() == pytest.approx(expected, rel=1e-6)
 
@@ -108,7 +109,7 @@ def test_kl_divergence_by_hand():
 
 def test_variational_loss_adds_the_weighted_kl():
     model = build("vae", kl_weight=0.5)
-    losses = model.loss(torch.rand(4, 1, 32, 32), torch.Generator().manual_seed(0))
+    losses = drawn_losses(model, torch.rand(4, 1, 32, 32))
     assert losses["loss"].item() == pytest.approx(losses["mse"].item() + 0.5 * losses["kl"].item())
 
 
@@ -118,7 +119,7 @@ def test_variational_training_samples_around_the_mean_with_its_variance():
     model.decode = lambda latents: seen.append(latents) or torch.zeros(4096, 1, 32, 32)
     mean = torch.tensor([1.0, -2.0]).expand(4096, 2)
     model.posterior = lambda images: (mean, torch.tensor([0.0, math.log(9.0)]).expand(4096, 2))
-    model.loss(torch.zeros(4096, 1, 32, 32), torch.Generator().manual_seed(0))
+    drawn_losses(model, torch.zeros(4096, 1, 32, 32))
     assert seen[0].mean(dim=0).tolist() == pytest.approx([1, -2], abs=0.15)
     assert seen[0].std(dim=0).tolist() == pytest.approx([1, 3], rel=0.05)
 
@@ -166,16 +167,18 @@ def test_memory_starts_uniform_within_its_bound():
 
 def test_masked_square_by_hand():
     images = torch.zeros(200, 1, 16, 16)
-    masked = mask_square(images, 5, torch.Generator().manual_seed(0))
+    drawn = draw_corners(images.shape, 5, torch.Generator().manual_seed(0))
+    masked = mask_square(images, 5, drawn)
     assert torch.equal(images, torch.zeros_like(images))
     assert set(masked.unique().tolist()) == {-1.0, 0.0}
     corners = set()
-    for image in masked[:, 0]:
+    for image, corner in zip(masked[:, 0], drawn, strict=True):
         rows, columns = (image == -1).nonzero(as_tuple=True)
         assert len(rows) == 25
         assert rows.max() - rows.min() == 4
         assert columns.max() - columns.min() == 4
-        corners.add((rows.min().item(), columns.min().item()))
+        assert corner.tolist() == [rows.min(), columns.min()]
+        corners.add(tuple(corner.tolist()))
     assert {row for row, _ in corners} == {column for _, column in corners} == set(range(12))
 
 
@@ -183,7 +186,8 @@ def test_context_loss_compares_with_the_whole_image():
     model = build("ceae")
     images = torch.rand(4, 1, 32, 32)
     with torch.no_grad():
-        loss = model.loss(images, torch.Generator().manual_seed(3))["loss"]
-        masked = mask_square(images, 10, torch.Generator().manual_seed(3))
+        loss = drawn_losses(model, images, seed=3)["loss"]
+        corners = draw_corners(images.shape, 10, torch.Generator().manual_seed(3))
+        masked = mask_square(images, 10, corners)
         expected = (model(masked) - images).square().mean()
     assert loss.item() == pytest.approx(expected.item())

@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from drawn_losses import drawn_losses
 from hypothesis import given
 from hypothesis import strategies as st
 
 from medae import methods
 from medae.checkpoints import load_checkpoint, load_tensors, save_checkpoint
 from medae.errors import InputError
-from medae.networks import set_precision
+from medae.networks import normalise, set_precision
 from medae.scoring import score_batches
+from medae.seed_groups import Alone
 from medae.torch_setup import (
     epoch_generators,
     make_deterministic,
@@ -18,7 +20,7 @@ from medae.torch_setup import (
     select_device,
     to_device,
 )
-from medae.training import batches, normalise, train, train_within_memory
+from medae.training import batches, train, train_within_memory
 
 CPU = torch.device("cpu")
 SIZES = {"image_size": 16, "channels": 1, "latent_dim": 2, "width": 4, "hidden_dim": 8}
@@ -51,12 +53,14 @@ def fit(folder, *, method="ae", epochs=3, seed=0, settings=None, images=None, **
     sizes = SIZES | ({"mask_side": 3} if method == "ceae" else {})
     model = methods.build(method, **sizes).to(memory_format=torch.channels_last)
     set_precision(model, precision)
+    images = make_images() if images is None else images
     arguments = {"batch_size": 4, "learning_rate": 1e-3, "save_seconds": 0} | more
-    history, _ = train(
-        model,
-        make_images() if images is None else images,
+    (history,), _ = train(
+        Alone(model),
+        images,
+        torch.arange(len(images))[None],
         epochs=epochs,
-        seed=seed,
+        seeds=[seed],
         settings=settings or {"name": "test"},
         state=folder / "resume.safetensors",
         **arguments,
@@ -99,7 +103,7 @@ def test_bfloat16_is_of_the_networks_alone(method, tmp_path):
     lower, close = fit(tmp_path / "b", method=method, precision=torch.bfloat16)
     assert not equal(model, lower)
     assert np.allclose(close, exact, rtol=0.02)
-    losses = lower.loss(normalise(make_images()), torch.Generator())
+    losses = drawn_losses(lower, normalise(make_images()))
     assert {value.dtype for value in losses.values()} == {torch.float32}
     assert lower.encode(normalise(make_images())).dtype == torch.float32
     losses["loss"].backward()
@@ -203,19 +207,21 @@ def fit_within_memory(folder, largest, *, monkeypatch, error=None, **more):
     error = error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
     original = AutoEncoder.loss
 
-    def loss(self, images, generator):
+    def loss(self, images, noise):
         if len(images) > largest:
             raise error
-        return original(self, images, generator)
+        return original(self, images, noise)
 
     def build():
         seed_everything(0)
-        return methods.build("ae", **SIZES).to(memory_format=torch.channels_last)
+        return Alone(methods.build("ae", **SIZES).to(memory_format=torch.channels_last))
 
     monkeypatch.setattr(AutoEncoder, "loss", loss)
-    arguments = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "seed": 0, "settings": {}}
+    arguments = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "seeds": [0], "settings": {}}
     arguments |= {"state": folder / "resume.safetensors", "label": "phantom ae", "save_seconds": 0}
-    return train_within_memory(build, make_images(12), **arguments | more)
+    rows = torch.arange(12)[None]
+    group, (history,), used = train_within_memory(build, make_images(12), rows, **arguments | more)
+    return group.model, history, used
 
 
 @pytest.mark.parametrize(
@@ -247,11 +253,11 @@ def test_out_of_memory_after_a_state_was_saved_leaves_nothing_of_it(tmp_path, mo
     steps = []
     original = AutoEncoder.loss
 
-    def loss(self, images, generator):
+    def loss(self, images, noise):
         steps.append(len(images))
         if len(images) > 4 and len(steps) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return original(self, images, generator)
+        return original(self, images, noise)
 
     monkeypatch.setattr(AutoEncoder, "loss", loss)
     model, again, used = fit_within_memory(tmp_path, 8, monkeypatch=monkeypatch)
@@ -304,7 +310,7 @@ def test_history_is_the_mean_over_images(tmp_path):
     _, history = fit(tmp_path, epochs=1, batch_size=13)
     seed_everything(0)
     model = methods.build("ae", **SIZES).to(memory_format=torch.channels_last)
-    loss = model.loss(normalise(make_images()), torch.Generator())["loss"].item()
+    loss = drawn_losses(model, normalise(make_images()))["loss"].item()
     assert history["loss"][0] == pytest.approx(loss, rel=1e-5)
 
 
@@ -314,23 +320,25 @@ def test_non_finite_loss_stops_with_epoch_and_batch(tmp_path, monkeypatch):
     calls = []
     original = AutoEncoder.loss
 
-    def poisoned(self, images, generator):
+    def poisoned(self, images, noise):
         calls.append(1)
-        losses = original(self, images, generator)
+        losses = original(self, images, noise)
         return {"loss": losses["loss"] * (float("nan") if len(calls) == 6 else 1.0)}
 
     monkeypatch.setattr(AutoEncoder, "loss", poisoned)
-    with pytest.raises(InputError, match="epoch 2, batch 3 of 3"):
+    with pytest.raises(InputError, match="epoch 2, batch 3 of 3, seed 0"):
         fit(tmp_path)
 
 
-@given(st.integers(2, 300), st.integers(2, 70))
-def test_batches_hold_every_image_once_and_none_is_single(n, batch_size):
-    parts = batches(torch.randperm(n), batch_size)
-    assert torch.equal(torch.cat(parts).sort().values, torch.arange(n))
-    assert all(len(part) >= 2 for part in parts)
-    assert all(len(part) == batch_size for part in parts[:-1])
-    assert len(parts[-1]) <= batch_size + 1
+@given(st.integers(2, 300), st.integers(2, 70), st.integers(1, 3))
+def test_batches_hold_every_image_once_and_none_is_single(n, batch_size, members):
+    parts = batches(torch.stack([torch.randperm(n) for _ in range(members)]), batch_size)
+    for order in torch.cat(parts, dim=1):
+        assert torch.equal(order.sort().values, torch.arange(n))
+    sizes = [part.shape[1] for part in parts]
+    assert min(sizes) >= 2
+    assert set(sizes[:-1]) <= {batch_size}
+    assert sizes[-1] <= batch_size + 1
 
 
 def test_a_single_image_cannot_be_trained_on():

@@ -14,7 +14,7 @@ import numpy as np
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 METHOD = {"width": 4, "hidden_dim": 8}
 TRAINING = {"batch_size": 8, "device": "cpu", "learning_rate": 1e-3, "torch_threads": 1}
-TRAINING |= {"precision": "float32"}
+TRAINING |= {"precision": "float32", "seeds_together": False}
 
 
 def write_packed(path: Path, *, n: int = 24, image_size: int = 32) -> Path:

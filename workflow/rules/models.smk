@@ -40,6 +40,7 @@ rule train_autoencoder:
                 "device",
                 "learning_rate",
                 "precision",
+                "seeds_together",
                 "torch_threads",
             )
         },

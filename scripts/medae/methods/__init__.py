@@ -4,8 +4,11 @@ A method is a `torch.nn.Module` in `methods/<name>.py` with
 
 - keyword-only arguments `image_size`, `channels`, `latent_dim` and its own options, which are the
   keys of `methods.<name>` in the configuration;
-- `loss(images, generator)` → dict of scalars, `loss` being the one that is minimised and the
-  others its parts; `generator` is the only source of randomness;
+- `noise(shape, generator)` → what the loss of a batch of `shape` N × C × H × W takes at random, one
+  tensor on the generator's device, or None; the only source of randomness;
+- `loss(images, noise)` → dict of scalars, `loss` being the one that is minimised and the others its
+  parts. It is also called under `torch.func.vmap`, for the models of several seeds at once, so it
+  must not branch on the values of tensors;
 - `encode(images)` → latents N × d and `decode(latents)` → reconstructions N × C × H × W, both
   without randomness in evaluation mode;
 - optionally `rate(images)` → bits per image, N: what a code of the latent would need under a prior

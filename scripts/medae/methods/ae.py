@@ -1,5 +1,6 @@
 """AE: the plain autoencoder, whose one knob is the latent dimension (AE4AD, Table 1)."""
 
+import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
@@ -36,6 +37,9 @@ class AutoEncoder(nn.Module):
         """Return reconstructions, the shape of `images`."""
         return self.decode(self.encode(images))
 
-    def loss(self, images: Tensor, generator: Generator) -> dict[str, Tensor]:
+    def noise(self, shape: torch.Size, generator: Generator) -> None:
+        """Return nothing: the loss has no randomness."""
+
+    def loss(self, images: Tensor, noise: None) -> dict[str, Tensor]:
         """Return the mean squared error over batch, channels and pixels."""
         return {"loss": F.mse_loss(self(images), images)}

@@ -87,6 +87,7 @@ class EntropyAutoEncoder(nn.Module):
         self.encoder = Encoder(outputs=latent_dim, **sizes)
         self.decoder = Decoder(latent_dim=latent_dim, **sizes)
         self.prior = FactorisedPrior(latent_dim=latent_dim, mixtures=mixtures)
+        self.latent_dim = latent_dim
         self.rate_weight = rate_weight
 
     def encode(self, images: Tensor) -> Tensor:
@@ -105,10 +106,16 @@ class EntropyAutoEncoder(nn.Module):
         """Return the code length of each image's latent in bits, N."""
         return self.bits(self.encode(images)).sum(dim=1)
 
-    def loss(self, images: Tensor, generator: Generator) -> dict[str, Tensor]:
+    def noise(self, shape: torch.Size, generator: Generator) -> Tensor:
+        """Return noise uniform over a bin, N × d, for images of `shape` N × C × H × W."""
+        size = (shape[0], self.latent_dim)
+        values = torch.empty(size, device=generator.device)
+        return values.uniform_(-0.5, 0.5, generator=generator)
+
+    def loss(self, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """Return MSE + `rate_weight` · rate, and the two parts, averaged over the batch."""
         values = self.encoder(images)
-        noisy = values + torch.empty_like(values).uniform_(-0.5, 0.5, generator=generator)
+        noisy = values + noise
         mse = F.mse_loss(self.decoder(noisy), images)
         rate = self.prior.bits(noisy).sum(dim=1).mean()
         return {"loss": mse + self.rate_weight * rate, "mse": mse, "rate": rate}

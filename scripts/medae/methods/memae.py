@@ -65,7 +65,10 @@ class MemoryAutoEncoder(nn.Module):
         """Return reconstructions N × C × H × W of what the memory makes of `latents`."""
         return self.decoder(self.attention(latents) @ self.memory)
 
-    def loss(self, images: Tensor, generator: Generator) -> dict[str, Tensor]:
+    def noise(self, shape: torch.Size, generator: Generator) -> None:
+        """Return nothing: the loss has no randomness."""
+
+    def loss(self, images: Tensor, noise: None) -> dict[str, Tensor]:
         """Return MSE + `entropy_weight` · attention entropy, and the two parts."""
         attention = self.attention(self.encode(images))
         mse = F.mse_loss(self.decoder(attention @ self.memory), images)

@@ -55,6 +55,7 @@ class VariationalAutoEncoder(nn.Module):
         sizes |= {"width": width, "hidden_dim": hidden_dim}
         self.encoder = Encoder(outputs=2 * latent_dim, **sizes)
         self.decoder = Decoder(latent_dim=latent_dim, **sizes)
+        self.latent_dim = latent_dim
         self.kl_weight = kl_weight
         self.score_at = score_at
 
@@ -83,10 +84,14 @@ class VariationalAutoEncoder(nn.Module):
         """
         return _divergences(*self.posterior(images)).sum(dim=1) / math.log(2)
 
-    def loss(self, images: Tensor, generator: Generator) -> dict[str, Tensor]:
-        """Return MSE + `kl_weight` · KL at one sample of z, and the two parts."""
+    def noise(self, shape: torch.Size, generator: Generator) -> Tensor:
+        """Return standard normal noise N × d for images of `shape` N × C × H × W."""
+        size = (shape[0], self.latent_dim)
+        return torch.randn(size, generator=generator, device=generator.device)
+
+    def loss(self, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """Return MSE + `kl_weight` · KL at the sample of z by `noise`, and the two parts."""
         mean, log_variance = self.posterior(images)
-        noise = torch.empty_like(mean).normal_(generator=generator)
         latents = mean + (0.5 * log_variance).exp() * noise
         mse = F.mse_loss(self.decode(latents), images)
         kl = kl_divergence(mean, log_variance)

@@ -1,0 +1,122 @@
+"""Training steps with a recording: it is used only where it does the same, bit for bit.
+
+There is no GPU in the tests, so the recording itself is replaced by functions on the CPU.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from medae import methods, steps
+from medae.seed_groups import Alone, Together
+from medae.steps import Stepper
+from medae.torch_setup import make_deterministic, seed_everything
+from medae.training import train_epoch
+
+SIZES = {"image_size": 16, "channels": 1, "latent_dim": 2, "width": 4, "hidden_dim": 8}
+SEEDS = [0, 1]
+ROWS = torch.arange(14).expand(2, -1)  # 14 images: batches of 4, 4, 4, 2
+
+
+@pytest.fixture(autouse=True)
+def deterministic():
+    make_deterministic(1)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+class Recording:
+    """Stands in for a CUDA graph: warms up, then repeats the step on buffers of its own."""
+
+    def __init__(self):
+        self.recorded, self.replayed = [], 0
+        self.fault = lambda group: None
+
+    def __call__(self, step, batch, noise):
+        self.recorded.append(batch.shape)
+        buffers = batch.clone(), None if noise is None else noise.clone()
+        for _ in range(steps.WARM_UP):
+            step(*buffers)
+
+        def replay(new_batch, new_noise):
+            assert new_batch.shape == batch.shape
+            self.replayed += 1
+            buffers[0].copy_(new_batch)
+            if noise is not None:
+                buffers[1].copy_(new_noise)
+            result = step(*buffers)
+            self.fault(step.__self__.group)
+            return result
+
+        return replay
+
+
+@pytest.fixture
+def recording(monkeypatch):
+    stand_in = Recording()
+    monkeypatch.setattr(steps, "record", stand_in)
+    return stand_in
+
+
+def trained(*, records, method="vae", epochs=3, seeds=SEEDS):
+    """Return the weights and losses of a group that is trained with or without a recording."""
+    models = []
+    for seed in seeds:
+        seed_everything(seed)
+        options = {"mask_side": 3} if method == "ceae" else {}
+        models.append(methods.build(method, **SIZES, **options))
+    group = Together(models) if len(models) > 1 else Alone(models[0])
+    optimizer = torch.optim.Adam(group.parameters(), lr=1e-3, fused=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (14, 1, 16, 16), np.uint8)
+    stepper = Stepper(group, optimizer, torch.from_numpy(pixels))
+    stepper._records = records  # as on CUDA
+    losses = [
+        train_epoch(stepper, ROWS[: len(seeds)], batch_size=4, seeds=seeds, epoch=epoch)
+        for epoch in range(epochs)
+    ]
+    return group.state_dict(), losses
+
+
+def assert_same(first, second):
+    assert first[1] == second[1]
+    assert first[0].keys() == second[0].keys()
+    assert all(torch.equal(first[0][name], second[0][name]) for name in first[0])
+
+
+@pytest.mark.parametrize("seeds", [[0], SEEDS])
+@pytest.mark.parametrize("method", sorted(methods.REGISTRY))
+def test_a_recorded_training_equals_one_without(method, seeds, recording):
+    plain = trained(records=False, method=method, seeds=seeds)
+    assert recording.recorded == []
+    assert_same(trained(records=True, method=method, seeds=seeds), plain)
+    # Recorded at the second full batch; replayed once to compare, then for it and all full ones.
+    assert recording.recorded == [(len(seeds), 4)]
+    assert recording.replayed == 1 + 3 * 3 - 1
+
+
+def nudge(group):
+    with torch.no_grad():
+        next(group.parameters()).view(-1)[0] += 1e-6
+
+
+def test_a_recording_that_does_something_else_is_not_used(recording, caplog):
+    recording.fault = nudge
+    assert_same(trained(records=True), trained(records=False))
+    assert "without a CUDA graph, which is slower: its result is another one" in caplog.text
+    assert recording.replayed == 1
+
+
+def test_what_cannot_be_recorded_is_trained_without(monkeypatch, caplog):
+    def fails(step, batch, noise):
+        step(batch, noise)  # a part of it has been done by then
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(steps, "record", fails)
+    assert_same(trained(records=True), trained(records=False))
+    assert "slower: operation not permitted when stream is capturing." in caplog.text
+
+
+def test_only_cuda_records():
+    group = Alone(methods.build("ae", **SIZES))
+    images = torch.zeros(4, 1, 16, 16, dtype=torch.uint8)
+    assert not Stepper(group, torch.optim.Adam(group.parameters()), images)._records
