@@ -32,6 +32,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 # A guard against files that decompress to fill the memory; large mammograms have 30 million.
 MAX_PIXELS = 80_000_000
 MODES = {1: "L", 3: "RGB"}  # PIL's mode for a number of channels
+PNG_CHUNK_HEADER = 8  # bytes: length and kind
 TIFF_PHOTOMETRIC, TIFF_WHITE_IS_ZERO = 262, 0
 
 REPLACE = "Replace the file by an intact copy, or remove it from the dataset"
@@ -240,14 +241,15 @@ def load_record(
     path, mask = record.image, None
     try:
         image = decode_image(
-            _read(path, root, sums),
+            _read(path, record.id, sums),
             channels=channels,
             image_size=image_size,
             intensity_range=intensity_range,
         )
         if record.mask is not None:
             path = record.mask
-            mask = decode_mask(_read(path, root, sums), image_size=image_size)
+            name = path.relative_to(root).as_posix()
+            mask = decode_mask(_read(path, name, sums), image_size=image_size)
             if mask.size != image.size:
                 raise ImageError(f"{_times(mask.size)} pixels, its image {_times(image.size)}", FIT)
     except ImageError as error:
@@ -262,13 +264,12 @@ def sum_line(data: bytes, name: str) -> str:
     return f"{mark}{hashlib.sha256(data).hexdigest()}  {escaped}"
 
 
-def _read(path: Path, root: Path, sums: list[tuple[str, str]]) -> bytes:
-    """Return the bytes of a file and add its sum to `sums`."""
+def _read(path: Path, name: str, sums: list[tuple[str, str]]) -> bytes:
+    """Return the bytes of a file and add its sum to `sums`, by the file's `name` in the root."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror}", REPLACE) from error
-    name = path.relative_to(root).as_posix()
     sums.append((name, sum_line(data, name)))
     return data
 
@@ -282,9 +283,10 @@ def _open(data: bytes) -> Image.Image:
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
         _check_header(image)
-        if image.format == "PNG":
-            image.verify()  # its decoder skips the check sums that this compares
-            image = Image.open(BytesIO(data), formats=FORMATS)
+        if image.format == "PNG":  # its decoder skips the check sums that this compares
+            # As image.verify() does, after which the file would have to be opened again.
+            image.fp.seek(image.tile[0][2] - PNG_CHUNK_HEADER)
+            image.png.verify()
         image.load()
     except (ImageError, MemoryError):
         raise
@@ -308,9 +310,11 @@ def _check_header(image: Image.Image) -> None:
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode == mode:  # PIL would copy it
+        return image
     try:
         return image.convert(mode)
-    except ValueError as error:
+    except (ValueError, AssertionError) as error:  # no palette is an AssertionError
         raise ImageError(f"colours of PIL mode {image.mode}", SAVE_PLAIN) from error
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 
 from medae.errors import InputError
 from medae.images import (
@@ -274,6 +274,31 @@ def test_a_flipped_bit_in_a_png_is_noticed():
         flipped[position] ^= 4
         with pytest.raises(ImageError):
             decode_image(bytes(flipped), channels=1, image_size=16)
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"IDAT", b"zzZz"])
+def test_every_check_sum_of_a_png_is_compared(kind):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("before", "pixels")
+    text.add(b"zzZz", b"a private chunk after the pixels", after_idat=True)
+    data = encoded(Image.fromarray(noise((24, 20))), pnginfo=text)
+    assert decode_image(data, channels=1, image_size=16).size == (20, 24)
+    start = data.index(kind)
+    length = struct.unpack(">I", data[start - 4 : start])[0]
+    damaged = bytearray(data)
+    damaged[start + 4 + length] ^= 1  # the first byte of the sum; the image itself is whole
+    with pytest.raises(ImageError, match=f"unknown format|broken PNG.*{kind.decode()}"):
+        decode_image(bytes(damaged), channels=1, image_size=16)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_transparent_png_without_its_palette_is_refused(channels):
+    image = Image.fromarray(noise((24, 20))).convert("P")
+    data = encoded(image, transparency=0)
+    start = data.index(b"PLTE") - 4
+    stop = start + 12 + struct.unpack(">I", data[start : start + 4])[0]
+    with pytest.raises(ImageError, match="colours of PIL mode P"):
+        decode_image(data[:start] + data[stop:], channels=channels, image_size=16)
 
 
 @settings(max_examples=60, deadline=None)
