@@ -9,34 +9,75 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from pack_dataset import pack_dataset
 from plain_loop import BATCH
 
+from medae import methods
 from medae.metrics import pixel_metrics
 from medae.networks import set_precision
 from medae.scoring import score_batches
-from medae.torch_setup import to_device
-from medae.training import train_epoch
+from medae.seed_groups import Alone, Together
+from medae.steps import Stepper
+from medae.torch_setup import seed_everything, to_device
+from medae.training import new_optimizer, train_epoch
 
 Wait = Callable[[], None]
 
 
-def train(pixels: np.ndarray, *, build, epochs: int, device, wait: Wait, precision: str) -> float:
-    """Train on uint8 images N × C × H × W; return images per second."""
-    model = build().to(device, memory_format=torch.channels_last)
-    set_precision(model, getattr(torch, precision))
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-    images = to_device(pixels, device)
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+
+
+def autoencoder(*, image_size: int, latent_dim: int) -> torch.nn.Module:
+    """Return the paper's autoencoder for grey images, the same weights every time."""
+    seed_everything(0)
+    sizes = {"image_size": image_size, "channels": 1, "latent_dim": latent_dim}
+    return methods.build("ae", **sizes, **CONFIG["methods"]["ae"])
+
+
+def _ready(pixels: np.ndarray, *, build, device, precision: str, members: int) -> Stepper:
+    """Return what trains `members` models on uint8 images N × C × H × W."""
+    models = [build().to(device, memory_format=torch.channels_last) for _ in range(members)]
+    group = Alone(models[0]) if members == 1 else Together(models)
+    set_precision(group, getattr(torch, precision))
+    optimizer = new_optimizer(group, learning_rate=1e-3, device=device)
+    return Stepper(group, optimizer, to_device(pixels, device))
+
+
+def take_steps(pixels: np.ndarray, *, build, steps: int, device) -> None:
+    """Take full training steps with all of `pixels` in memory."""
+    stepper = _ready(pixels, build=build, device=device, precision="float32", members=1)
+    rows = torch.arange(steps * BATCH)[None]
+    train_epoch(stepper, rows, batch_size=BATCH, seeds=[0], epoch=0)
+
+
+def train(
+    pixels: np.ndarray,
+    *,
+    build,
+    epochs: int,
+    device,
+    wait: Wait,
+    precision: str = "float32",
+    members: int = 1,
+) -> float:
+    """Train on uint8 images N × C × H × W, `members` models together; return images per second.
+
+    An image counts once for each model.
+    """
+    stepper = _ready(pixels, build=build, device=device, precision=precision, members=members)
+    rows = torch.arange(len(pixels)).expand(members, -1)
 
     def epoch(number: int) -> None:
-        train_epoch(model, optimizer, images, batch_size=BATCH, seed=0, epoch=number)
+        train_epoch(stepper, rows, batch_size=BATCH, seeds=range(members), epoch=number)
 
     epoch(0)
     wait()
     start = time.perf_counter()
     for number in range(epochs):
         epoch(1 + number)
-    return epochs * len(pixels) / (time.perf_counter() - start)
+    return members * epochs * len(pixels) / (time.perf_counter() - start)
 
 
 def score(pixels: np.ndarray, *, build, device, wait: Wait) -> float:

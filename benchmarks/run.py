@@ -4,14 +4,12 @@
 
 Every repeat runs both, one after the other, in processes of their own and in alternating order;
 the ratio of a repeat is of these two, so that what else the machine does cancels out mostly.
-Outputs: bench.md, bench.tsv (a row per comparison and repeat), provenance.json. Works the same on a
-GPU, where the networks run if there is one.
+Outputs: bench.md, bench.tsv (a row per comparison and repeat), steps.tsv (times of the cost model),
+provenance.json. Works the same on a GPU, where the networks run if there is one.
 """
 
 import argparse
 import json
-import multiprocessing
-import os
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
+import cost
 import numpy as np
 import pandas as pd
 import plain_loop
@@ -29,20 +28,19 @@ import torch
 import yaml
 from generate_phantom import generate_phantom
 from PIL import Image
+from processes import CORES, rate, with_peak_memory
 from record_provenance import git_state
 
-from medae import methods
 from medae.files import write_table, write_text
 from medae.hardware import machine
 from medae.tables import markdown_table
-from medae.torch_setup import make_deterministic, seed_everything
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+CONFIG = project.CONFIG | yaml.safe_load((ROOT / "config/datasets.yaml").read_text("utf-8"))
 SIZE = CONFIG["image_size"]
 LATENT_DIM = 16
+SEEDS = len(CONFIG["seeds"])
 FILE_SIDES = [128, 512]  # of the images that are packed
-CORES = len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
@@ -63,37 +61,22 @@ class Comparison:
     threads: int = CORES
 
 
-def build() -> torch.nn.Module:
-    """Return the paper's autoencoder, the same weights every time."""
-    seed_everything(0)
-    sizes = {"image_size": SIZE, "channels": 1, "latent_dim": LATENT_DIM}
-    return methods.build("ae", **sizes, **CONFIG["methods"]["ae"])
+build = partial(project.autoencoder, image_size=SIZE, latent_dim=LATENT_DIM)
 
 
-def _prepare(module: str, threads: int, barrier) -> None:
-    if module == "project":
-        make_deterministic(threads)  # as every job does that runs a network
-    else:
-        torch.set_num_threads(threads)
-    _prepare.wait = barrier.wait
-
-
-def _call(task) -> float:
-    module, function, arguments, options = task
-    timed = getattr({"plain": plain_loop, "project": project}[module], function)
-    return timed(*arguments, **options, wait=_prepare.wait)
-
-
-def rate(module: str, case: Comparison) -> float:
-    """Run one side of a comparison in fresh processes; return the sum of their rates."""
+def run_side(module: str, case: Comparison) -> float:
+    """Run one side of a comparison in fresh processes; return its rate."""
     own = module == "project"
-    jobs, threads = (case.jobs, case.threads) if own else (1, CORES)
     options = case.options | (case.own if own else {})
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(jobs)
-    with context.Pool(jobs, _prepare, (module, threads, barrier)) as pool:
-        task = (module, case.function, case.arguments, options)
-        return sum(pool.map(_call, [task] * jobs, chunksize=1))
+    jobs, threads = (case.jobs, case.threads) if own else (1, CORES)
+    return rate(
+        module,
+        case.function,
+        arguments=case.arguments,
+        options=options,
+        jobs=jobs,
+        threads=threads,
+    )
 
 
 def compare(cases: list[Comparison], repeats: int) -> pd.DataFrame:
@@ -102,7 +85,7 @@ def compare(cases: list[Comparison], repeats: int) -> pd.DataFrame:
     for repeat in range(repeats):
         for case in cases:
             order = ["plain", "project"] if repeat % 2 else ["project", "plain"]
-            rates = {module: rate(module, case) for module in order}
+            rates = {module: run_side(module, case) for module in order}
             ratio = rates["project"] / rates["plain"]
             rows.append({"name": case.name, "unit": case.unit, "repeat": repeat, **rates})
             rows[-1]["ratio"] = ratio
@@ -121,9 +104,8 @@ def summary(table: pd.DataFrame) -> list[list[str]]:
     return lines
 
 
-def limits(pixels: np.ndarray, device: torch.device) -> list[list[str]]:
+def limits(flop: float, traffic: float, device: torch.device) -> list[list[str]]:
     """Return the lines of the roofline: work per image, the machine's best, images/s at most."""
-    flop, traffic = roofline.work(build, torch.from_numpy(pixels[: plain_loop.BATCH]))
     lines = []
     torch.set_num_threads(CORES)
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
@@ -135,13 +117,8 @@ def limits(pixels: np.ndarray, device: torch.device) -> list[list[str]]:
     return lines
 
 
-def _pack_many(folder: Path) -> tuple[float, float]:
-    """Return images/s and the peak memory of this process in MiB (nan where /proc is not)."""
-    speed = project.pack(folder, image_size=32, wait=lambda: None)
-    status = Path("/proc/self/status")  # getrusage counts what the parent had, too
-    lines = status.read_text().splitlines() if status.exists() else []
-    peak = [int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")]
-    return speed, peak[0] if peak else float("nan")
+def no_wait() -> None:
+    """Stand in for the barrier of processes that start together."""
 
 
 def packing_memory(folder: Path, counts: list[int]) -> list[list[str]]:
@@ -155,8 +132,7 @@ def packing_memory(folder: Path, counts: list[int]) -> list[list[str]]:
             for index in range(int(share * count)):
                 pixels = rng.integers(0, 256, (32, 32), np.uint8)
                 Image.fromarray(pixels).save(root / name / f"{index}.png", compress_level=0)
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            speed, peak = pool.apply(_pack_many, (root,))
+        speed, peak = with_peak_memory(project.pack, root, image_size=32, wait=no_wait)
         lines.append([f"{count:,}", f"{speed:,.0f}", f"{peak:.0f}"])
     return lines
 
@@ -180,6 +156,14 @@ def cases(folder: Path, images: int, device: torch.device) -> tuple[list[Compari
     found = [
         train(
             name=f"training, one job, {precision}", options=training, own={"precision": precision}
+        )
+        for precision in ("float32", "bfloat16")
+    ]
+    found += [
+        train(
+            name=f"training, {SEEDS} seeds as one model, {precision}",
+            options=training,
+            own={"precision": precision, "members": SEEDS},
         )
         for precision in ("float32", "bfloat16")
     ]
@@ -217,7 +201,9 @@ def run(*, out: Path, repeats: int, images: int, many: int) -> None:
         folder = Path(scratch)
         compared, pixels = cases(folder, images, device)
         table = compare(compared, repeats)
-        roof = limits(pixels, device)
+        flop, traffic = roofline.work(build, torch.from_numpy(pixels[: plain_loop.BATCH]))
+        roof = limits(flop, traffic, device)
+        costs, steps = cost.sections(CONFIG, repeats=min(repeats, 3), flop=flop, device=device)
         memory = packing_memory(folder, [many // 10, many])
     header = ["What", "Unit", "Plain loop", "This project", "Ratio", "Range"]
     work = ["Precision", "MFLOP per image", "Matrix product, GFLOP/s", "Images/s at most by FLOP"]
@@ -232,10 +218,12 @@ def run(*, out: Path, repeats: int, images: int, many: int) -> None:
         markdown_table(work, roof, "lrrrrrr"),
         "\nPacking many images of 32 × 32 pixels.\n",
         markdown_table(["Images", "Images/s", "Peak memory, MiB"], memory, "rrr"),
+        *costs,
     ]
     out.mkdir(parents=True, exist_ok=True)
     write_text("\n".join(parts), out / "bench.md")
     write_table(table, out / "bench.tsv")
+    write_table(steps, out / "steps.tsv")
     record = {
         "command": f"make bench BENCH='--repeats {repeats} --images {images} --many {many}'",
         "code": git_state(ROOT),

@@ -58,6 +58,14 @@ def _explain(error: ValidationError) -> str:
     if error.validator == "type" and isinstance(error.instance, float):
         kind = "a whole number, without a point" if "integer" in error.validator_value else ""
         return f"{where} is {error.instance}; it must be {kind or 'a finite number'}"
+    if error.validator == "type" and isinstance(error.instance, str):
+        kinds = error.validator_value
+        kind = kinds if isinstance(kinds, str) else " or ".join(kinds)
+        return (
+            f"{where} is the text {error.instance!r}; it must be of type {kind}. All values within "
+            "braces after --config are text to Snakemake: write them into a file and name it after "
+            "--configfile"
+        )
     meaning = error.schema.get("description", "")
     return f"{where}: {error.message}" + (f" ({meaning.rstrip('.')})" if meaning else "")
 

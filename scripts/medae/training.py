@@ -76,6 +76,14 @@ def train_epoch(
     return [dict(zip(stepper.names, values, strict=True)) for values in means.T.tolist()]
 
 
+def new_optimizer(
+    group: nn.Module, *, learning_rate: float, device: torch.device
+) -> torch.optim.Optimizer:
+    """Return Adam for the weights of `group` on `device`; its steps can be recorded on CUDA."""
+    parameters, recordable = group.parameters(), device.type == "cuda"
+    return torch.optim.Adam(parameters, lr=learning_rate, fused=True, capturable=recordable)
+
+
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {
         f"optimizer.{index}.{name}": value
@@ -177,13 +185,7 @@ def train(
     `stop` is asked before every epoch; when it names a signal, the state is saved and InputError
     raised. InputError also when a loss stops being finite.
     """
-    on_cuda = images.device.type == "cuda"
-    optimizer = torch.optim.Adam(
-        group.parameters(),
-        lr=learning_rate,
-        fused=True,
-        capturable=on_cuda,  # by a CUDA graph
-    )
+    optimizer = new_optimizer(group, learning_rate=learning_rate, device=images.device)
     history: list[list[dict]] = []
     if found := _read_state(state, settings, unusable_state):
         tensors, description = found

@@ -14,6 +14,7 @@ from torch import nn
 @pytest.fixture(scope="module")
 def bench(root):
     sys.path.insert(0, str(root / "benchmarks"))
+    import cost
     import overhead
     import plain_loop
     import project
@@ -21,6 +22,7 @@ def bench(root):
     import run
 
     yield {
+        "cost": cost,
         "overhead": overhead,
         "plain": plain_loop,
         "project": project,
@@ -65,7 +67,10 @@ def test_the_work_of_a_linear_layer(bench):
             super().__init__()
             self.layer = nn.Linear(6, 3, bias=False)
 
-        def loss(self, images, generator):
+        def noise(self, shape, generator):
+            return None
+
+        def loss(self, images, noise):
             return {"loss": self.layer(images.flatten(1)).sum()}
 
     pixels = torch.zeros(4, 1, 2, 3, dtype=torch.uint8)
@@ -80,6 +85,64 @@ def test_the_memory_of_packing(bench, tmp_path):
     assert lines[0][0] == "20"
     assert float(lines[0][2]) > 10
     assert np.isfinite(float(lines[0][1].replace(",", "")))
+
+
+# --- the cost model ------------------------------------------------------------------------------
+
+
+def test_a_fit_finds_what_costs_were_made_of(bench):
+    points = [(1,), (2,), (5,), (9,)]
+    model = bench["cost"].fit(lambda x: (1.0, x), points, [3 + 2 * x for (x,) in points])
+    assert model.coefficients == pytest.approx([3, 2])
+    assert model(100) == pytest.approx(203)
+    falling = bench["cost"].fit(lambda x: (1.0, x), points, [10 - x for (x,) in points])
+    assert falling.coefficients[1] == 0  # nothing costs less than nothing
+
+
+def test_the_terms_of_a_step_and_of_memory(bench):
+    assert bench["cost"].step_terms(64, 16) == (1.0, 64 * 64 * 64, 2_351_184)
+    assert bench["cost"].memory_terms(64, 16, 10)[3] == 10 * 64 * 64
+
+
+def test_a_step_is_timed_and_memory_grows_with_the_images(bench):
+    cost = bench["cost"]
+    seconds = cost.step_seconds(16, 1, precision="float32", device=torch.device("cpu"))
+    assert 0 < seconds < 10
+    points = [(16, 1, 128), (16, 1, 400_000), (16, 2, 128)]
+    (few, many, _), model = cost.memory(points)
+    assert many - few > 400_000 * 16**2 / 2**20 / 2
+    assert model(*points[0]) > 0
+
+
+def test_the_grid_by_hand(bench):
+    cost = bench["cost"]
+    config = {
+        "image_size": 64,
+        "seeds": [0, 1],
+        "datasets": ["a", "b"],
+        "grid": [{"methods": ["ae"], "latent_dims": [16, 1]}],
+        "registry": {
+            key: {"name": key, "epochs": 10, "masks": masks, "expected": expected}
+            for key, masks, expected in [
+                ("a", False, {"train": 128, "test_normal": 30, "test_abnormal": 20}),
+                ("b", True, {"train": 65, "test_normal": 30, "test_abnormal": 20}),
+            ]
+        },
+    }
+    steps = {name: cost.Model(lambda side, d: (d,), np.ones(1)) for name in cost.PRECISIONS}
+    lines = cost.grid_lines(config, steps, flop=1e12, device=torch.device("cpu"))
+    # Four trainings of 10 epochs of 2 steps, which take d seconds: 2 · 20 · (16 + 1), on all cores.
+    hours = f"{680 / cost.CORES / 3600:.1f}"
+    assert lines[0][:6] == ["a", "4", "0", hours, hours, f"{4 * 10 * 128 * 1e12 / 1e13 / 3600:.1f}"]
+    assert lines[2][:2] == ["together", "8"]
+    models = 2 * (cost.checkpoint_bytes(64, 16) + cost.checkpoint_bytes(64, 1))
+    latents = 2 * 4 * (16 + 1) * (128 + 50)
+    assert lines[0][6:] == ["0.00", f"{(models + latents) / 1e9:.2f}", "0.00"]
+
+
+def test_a_checkpoint_is_four_bytes_a_weight(bench):
+    size = bench["cost"].checkpoint_bytes(64, 16)
+    assert 4 * 2_351_184 < size < 4.1 * 2_351_184
 
 
 # --- overhead ------------------------------------------------------------------------------------

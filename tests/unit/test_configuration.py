@@ -127,6 +127,12 @@ def test_a_fault_is_named(config, schema, path, value, words):
             [{"methods": ["ae"], "latent_dims": [16.0]}],
             ["grid.0.latent_dims.0 is 16.0", "whole number"],
         ),
+        (
+            ("training", "seeds_together"),
+            "true",  # what Snakemake makes of --config "training={seeds_together: true}"
+            ["seeds_together is the text 'true'; it must be of type boolean", "--configfile"],
+        ),
+        (("training", "epochs"), "2", ["training.epochs is the text '2'", "integer or null"]),
         (("training", "learning_rate"), float("inf"), ["training.learning_rate", "finite"]),
         (("datasets",), ["rsnaa"], ["'rsnaa'", "known"]),
         (("datasets",), ["rsna", "x_validation"], ["'x_validation'", "another key"]),

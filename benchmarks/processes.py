@@ -1,0 +1,56 @@
+"""Functions of plain_loop.py and project.py in fresh processes, started at the same moment."""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import plain_loop
+import project
+import torch
+
+from medae.torch_setup import make_deterministic
+
+CORES = len(os.sched_getaffinity(0))
+
+
+def _prepare(module: str, threads: int, barrier) -> None:
+    if module == "project":
+        make_deterministic(threads)  # as every job does that runs a network
+    else:
+        torch.set_num_threads(threads)
+    _prepare.wait = barrier.wait
+
+
+def _call(task) -> float:
+    module, function, arguments, options = task
+    timed = getattr({"plain": plain_loop, "project": project}[module], function)
+    return timed(*arguments, **options, wait=_prepare.wait)
+
+
+def rate(
+    module: str, function: str, *, arguments=(), options: dict, jobs: int = 1, threads: int = CORES
+) -> float:
+    """Run a function in `jobs` processes side by side; return the sum of their rates."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(jobs)
+    with context.Pool(jobs, _prepare, (module, threads, barrier)) as pool:
+        task = (module, function, arguments, options)
+        return sum(pool.map(_call, [task] * jobs, chunksize=1))
+
+
+def _peak(function: Callable, arguments: tuple, options: dict) -> tuple[object, float]:
+    result = function(*arguments, **options)
+    status = Path("/proc/self/status")  # getrusage counts what the parent had, too
+    lines = status.read_text().splitlines() if status.exists() else []
+    peak = [int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")]
+    return result, peak[0] if peak else float("nan")
+
+
+def with_peak_memory(function: Callable, *arguments, **options) -> tuple[object, float]:
+    """Return what a function gives in a fresh process, and the process' peak memory in MiB.
+
+    The memory is nan where there is no /proc.
+    """
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak, (function, arguments, options))
