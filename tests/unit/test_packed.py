@@ -4,12 +4,8 @@ import logging
 import os
 import runpy
 import shutil
-import signal
 import subprocess
-import threading
-import time
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -338,38 +334,6 @@ def test_a_failure_keeps_the_earlier_output(tmp_path):
         pack(root, tmp_path / "x.h5")
     assert (tmp_path / "x.h5").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["toy", "x.h5"]
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_each_record_is_loaded_once_and_they_stay_in_order(workers):
-    calls = []
-
-    def load(number):
-        calls.append(number)
-        time.sleep(0.002 * (number % 3 == 0))  # so that later ones are ready before earlier ones
-        return -number
-
-    with ThreadPoolExecutor(workers) as pool:
-        loaded = script._load_all(pool, workers, load, list(range(100)))
-    assert loaded == [-number for number in range(100)]
-    assert sorted(calls) == list(range(100))
-
-
-@pytest.mark.parametrize("kind", [MemoryError, KeyboardInterrupt])
-def test_after_an_error_or_ctrl_c_no_more_images_are_begun(kind):
-    calls = []
-
-    def load(number):
-        calls.append(number)
-        if number == 3 and kind is KeyboardInterrupt:
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        elif number == 3:
-            raise kind
-        time.sleep(0.01)
-
-    with pytest.raises(kind), ThreadPoolExecutor(2) as pool:
-        script._load_all(pool, 2, load, list(range(300)))
-    assert len(calls) < 150
 
 
 def test_other_numbers_than_expected_stop(tmp_path):
