@@ -15,6 +15,7 @@ from torch import nn
 def bench(root):
     sys.path.insert(0, str(root / "benchmarks"))
     import cost
+    import numeric
     import overhead
     import plain_loop
     import project
@@ -23,6 +24,7 @@ def bench(root):
 
     yield {
         "cost": cost,
+        "numeric": numeric,
         "overhead": overhead,
         "plain": plain_loop,
         "project": project,
@@ -143,6 +145,40 @@ def test_the_grid_by_hand(bench):
 def test_a_checkpoint_is_four_bytes_a_weight(bench):
     size = bench["cost"].checkpoint_bytes(64, 16)
     assert 4 * 2_351_184 < size < 4.1 * 2_351_184
+
+
+# --- numeric choices -----------------------------------------------------------------------------
+
+
+def metrics_file(run, values, **changes):
+    row = {"dataset": "a", "training_set": "all", "method": "ae", "latent_dim": 4}
+    rows = [
+        row | {"split": split, "metric": metric, "seed": seed, "value": value} | changes
+        for split, shift in (("published", 0.0), ("leak_free", 0.3))
+        for metric in ("auc", "ap")
+        for seed, value in enumerate(np.add(values, shift))
+    ]
+    rows += [row | {"split": "published", "metric": "auc", "seed": 0, "value": 0, "method": "pca"}]
+    run.mkdir()
+    pd.DataFrame(rows).to_csv(run / "metrics.tsv", sep="\t", index=False)
+    return run
+
+
+def test_numeric_choices_by_hand(bench, tmp_path):
+    first = metrics_file(tmp_path / "exact", [0.5, 0.6])
+    second = metrics_file(tmp_path / "fast", [0.52, 0.56])
+    metrics, distances = bench["numeric"].compare([first, second])
+    assert "| a | ae | 4 | AUC | 55.0 ± 7.1 | 54.0 ± 2.8 |" in metrics
+    assert "pca" not in metrics
+    assert "| exact | 0.0 | 0.0 |" in distances
+    assert "| fast | 4.0 | 1.0 |" in distances
+
+
+def test_runs_of_other_settings_are_not_compared(bench, tmp_path):
+    first = metrics_file(tmp_path / "exact", [0.5, 0.6])
+    second = metrics_file(tmp_path / "fast", [0.5, 0.6], latent_dim=8)
+    with pytest.raises(SystemExit, match="fast has other settings"):
+        bench["numeric"].compare([first, second])
 
 
 # --- overhead ------------------------------------------------------------------------------------
