@@ -3,6 +3,8 @@
 There is no GPU in the tests, so the recording itself is replaced by functions on the CPU.
 """
 
+from unittest.mock import MagicMock, Mock
+
 import numpy as np
 import pytest
 import torch
@@ -120,3 +122,42 @@ def test_only_cuda_records():
     group = Alone(methods.build("ae", **SIZES))
     images = torch.zeros(4, 1, 16, 16, dtype=torch.uint8)
     assert not Stepper(group, torch.optim.Adam(group.parameters()), images)._records
+
+
+def test_a_recording_replays_on_what_it_is_given(monkeypatch):
+    """With all of CUDA replaced: warm-up, one capture, then nothing but copies and replays."""
+    calls, seen = [], []
+    graph = Mock()
+    graph.replay.side_effect = lambda: calls.append("replay")
+    capture = MagicMock()
+    capture.return_value.__enter__.side_effect = lambda: calls.append("begin")
+    capture.return_value.__exit__.side_effect = lambda *_: calls.append("end")
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    for name in ("Stream", "current_stream", "stream"):
+        monkeypatch.setattr(torch.cuda, name, MagicMock())
+    result = torch.tensor([1.0])
+
+    def step(batch, noise):
+        calls.append("step")
+        seen[:] = [batch, noise]
+        return result
+
+    batch, noise = torch.tensor([[1, 2]]), torch.tensor([[0.5]])
+    replay = steps.record(step, batch, noise)
+    assert calls == ["step"] * steps.WARM_UP + ["begin", "step", "end"]
+    capture.assert_called_once_with(graph)
+    found = replay(torch.tensor([[3, 4]]), torch.tensor([[0.25]]))
+    assert calls[-1] == "replay"
+    assert seen[0].tolist() == [[3, 4]] and seen[1].tolist() == [[0.25]]
+    assert batch.tolist() == [[1, 2]] and noise.tolist() == [[0.5]]
+    result.fill_(2.0)  # the next replay overwrites what the graph wrote
+    assert found.item() == 1.0
+    assert replay(batch, noise).item() == 2.0
+
+
+def test_a_recording_without_noise(monkeypatch):
+    for name in ("CUDAGraph", "graph", "Stream", "current_stream", "stream"):
+        monkeypatch.setattr(torch.cuda, name, MagicMock())
+    replay = steps.record(lambda batch, noise: batch * 2, torch.tensor([1]), None)
+    assert replay(torch.tensor([1]), None).tolist() == [2]
