@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import eigh
 
 from medae import image_statistics
 
@@ -112,6 +111,8 @@ def _leading_components(centred: np.ndarray, count: int) -> np.ndarray:
     From the eigenvectors of the smaller of both products of the matrix with itself, of which LAPACK
     computes only those asked for; a full SVD of 4000 images takes minutes.
     """
+    from scipy.linalg import eigh  # here, since the Snakefile and figures need the names alone
+
     wide = len(centred) <= centred.shape[1]
     gram = centred @ centred.T if wide else centred.T @ centred
     first = max(0, len(gram) - count)

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import digamma, gammaln
-from sklearn.neighbors import NearestNeighbors
 
 from medae.errors import InputError
 
@@ -162,6 +161,9 @@ def knn_entropy(points: np.ndarray, *, neighbours: int = NEIGHBOURS) -> float:
     towards more in many dimensions: 14 bits too many for 1000 normal points in 64.
     """
     n, d = points.shape
+    # Here, since it takes 0.6 s, which the probing of a network need not wait for.
+    from sklearn.neighbors import NearestNeighbors
+
     nearest = NearestNeighbors(n_neighbors=neighbours).fit(points)
     radii = nearest.kneighbors()[0][:, -1]
     ball = d / 2 * np.log(np.pi) - gammaln(d / 2 + 1)

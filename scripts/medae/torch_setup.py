@@ -80,7 +80,9 @@ def make_deterministic(torch_threads: int) -> None:
     """Fix the number of CPU threads, which changes sums, and refuse non-deterministic kernels."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to be exact
     torch.set_num_threads(torch_threads)
-    torch.use_deterministic_algorithms(True)
+    # As use_deterministic_algorithms(True), which would also import torch's compiler to set it up,
+    # and that takes as long as torch itself; nothing is compiled here.
+    torch.set_deterministic_debug_mode("error")
     # Else every new tensor is filled with NaN first: a pass over memory that changes no result.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False

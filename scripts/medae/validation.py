@@ -6,8 +6,6 @@ connects them. The anomalies of this test set are those of `medae.synthetic`.
 """
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from medae.errors import InputError
 
@@ -23,6 +21,10 @@ def image_components(copy_groups: np.ndarray, patients: np.ndarray) -> np.ndarra
 
     `copy_groups` and `patients` (numbers of any kind) have shape (n_images,).
     """
+    # Here, since the Snakefile needs the names alone.
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     count = len(copy_groups)
     nodes = [np.unique(groups, return_inverse=True)[1] for groups in (copy_groups, patients)]
     # A node for each image, then one for each copy group, then one for each patient.

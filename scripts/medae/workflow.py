@@ -140,7 +140,8 @@ def imported_modules(source: Path) -> frozenset[Path]:
     return frozenset(found)
 
 
-def _imports(source: Path) -> set[Path]:
+@cache
+def _imports(source: Path) -> frozenset[Path]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -148,7 +149,8 @@ def _imports(source: Path) -> set[Path]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     paths = {SCRIPTS.joinpath(*name.split(".")) for name in names if name.startswith("medae.")}
-    return {path.with_suffix(".py") for path in paths if path.with_suffix(".py").is_file()}
+    files = {path.with_suffix(".py") for path in paths}
+    return frozenset(path for path in files if path.is_file())
 
 
 def dataset_folder(config: dict, dataset: str) -> Path:

@@ -28,9 +28,10 @@ rule audit_dataset:
         f"{LOGS}/audit_dataset/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/audit_dataset/{{dataset}}.tsv"
+    priority: 2
     conda:
         "../../envs/environment.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
@@ -53,6 +54,7 @@ rule draw_training_set:
         f"{LOGS}/draw_training_set/{{dataset}}/{{training_set}}.log",
     benchmark:
         f"{BENCHMARKS}/draw_training_set/{{dataset}}/{{training_set}}.tsv"
+    priority: 2
     conda:
         "../../envs/environment.yaml"
     threads: 1

@@ -6,6 +6,8 @@ import signal
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
+# Priorities: what takes long and has much after it comes first, so that no core is without work
+# while a training that began last ends. What the audit gives comes before all trainings.
 rule train_autoencoder:
     input:
         packed=PACKED,
@@ -22,6 +24,7 @@ rule train_autoencoder:
         f"{LOGS}/train_autoencoder/{SETTING}.log",
     benchmark:
         f"{BENCHMARKS}/train_autoencoder/{SETTING}.tsv"
+    priority: 1
     conda:
         "../../envs/environment.yaml"
     threads: config["training"]["torch_threads"]
@@ -109,9 +112,10 @@ rule score_baselines:
         f"{LOGS}/score_baselines/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/score_baselines/{{dataset}}.tsv"
+    priority: 2
     conda:
         "../../envs/environment.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
