@@ -1,6 +1,7 @@
 """The benchmark harness at tiny size: both sides run, the table adds up, counts are right."""
 
 import os
+import subprocess
 import sys
 from unittest.mock import Mock
 
@@ -9,6 +10,8 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
+
+from workflow import jobs
 
 
 @pytest.fixture(scope="module")
@@ -193,20 +196,69 @@ def benchmark_file(folder, name, *, seconds, end):
 
 def test_overhead_by_hand(bench, tmp_path):
     overhead = bench["overhead"]
-    # From 0 to 20 s on two cores: 10 + 6 s of training, 8 s of tables, 16 s idle.
+    # Snakemake starts in 2 s; from 0 to 20 s on two cores 10 + 6 s of training and 8 s of tables;
+    # the record of the run is written at 23 s. So of 2 · 25 s, 26 are idle.
     benchmark_file(tmp_path, "train_autoencoder/a.tsv", seconds=10, end=10)
     benchmark_file(tmp_path, "train_autoencoder/b.tsv", seconds=6, end=6)
     benchmark_file(tmp_path, "compute_metrics/a.tsv", seconds=8, end=20)
-    table, totals = overhead.overhead(tmp_path, torch_seconds=1.5, cores=2)
+    record = tmp_path / "provenance.json"
+    record.touch()
+    os.utime(record, (23, 23))
+    table, totals = overhead.overhead(
+        tmp_path,
+        torch_of={"train_autoencoder": 1.5, "compute_metrics": 0}.get,
+        start_of={"train_autoencoder": 2, "compute_metrics": 1}.get,
+        start=2,
+        cores=2,
+    )
     assert table.to_dict("list") == {
         "stage": ["train_autoencoder", "compute_metrics"],
         "jobs": [2, 1],
+        "start": [4, 1],
+        "torch": [3.0, 0.0],
         "seconds": [16.0, 8.0],
-        "torch_seconds": [3.0, 0.0],
     }
-    assert totals == {"jobs": 24.0, "torch": 3.0, "wall": 20.0, "outside": pytest.approx(0.4)}
+    assert totals == {
+        "jobs": 24.0,
+        "wall": 25.0,
+        "torch": pytest.approx(0.06),
+        "start": pytest.approx(0.1),
+        "idle": pytest.approx(0.52),
+    }
 
 
 def test_a_folder_without_a_run_is_named(bench, tmp_path):
     with pytest.raises(SystemExit, match=str(tmp_path)):
-        bench["overhead"].overhead(tmp_path, torch_seconds=1, cores=2)
+        bench["overhead"].overhead(
+            tmp_path, torch_of=lambda stage: 0, start_of=lambda stage: 0, start=0, cores=2
+        )
+
+
+def test_the_jobs_of_a_plan(bench, root):
+    """Four settings of the demo, and a job for each of their stages."""
+    jobs = bench["overhead"].planned_jobs(root / "config" / "demo.yaml")
+    assert jobs["train_autoencoder"] == jobs["score_images"] == jobs["probe_latents"] == 4
+    assert not {"all", "total"} & jobs.keys()
+
+
+def test_stages_that_load_the_compiler(bench, tmp_path):
+    """Optimisers and forward differentiation, which the probes take, load it; scoring does not."""
+    packed = jobs.write_packed(tmp_path / "packed.h5")
+    training = jobs.training_job(packed, tmp_path, epochs=1)
+    scoring = jobs.scoring_job(packed, training["output"]["checkpoints"], tmp_path)
+    stages = {
+        "train_autoencoder": jobs.command("train_autoencoder", training, tmp_path / "train.json"),
+        "score_images": jobs.command("score_images", scoring, tmp_path / "score.json"),
+        "probe_latents": [
+            sys.executable,
+            "-c",
+            "import torch; x = torch.ones(1, 2); torch.func.jvp(torch.nn.Linear(2, 1), (x,), (x,))",
+        ],
+    }
+    found = set()
+    for stage, (python, *arguments) in stages.items():
+        command = [python, "-X", "importtime", *arguments]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        if "torch._dynamo\n" in done.stderr:
+            found.add(stage)
+    assert found == bench["overhead"].COMPILER
