@@ -43,6 +43,7 @@ score: $(READY) ## score a folder of images: IMAGES=folder MODEL=…/checkpoint.
 
 bench: $(READY) ## time this project against a plain loop, side by side (BENCH=--help: options)
 	$(BIN)/python benchmarks/run.py $(BENCH)
+	$(BIN)/python benchmarks/cost.py
 
 test-faults: $(READY) ## kill -9 in every stage, 20 times; faults that take minutes
 	MEDAE_KILLS=20 $(BIN)/python -m pytest --numprocesses auto tests/workflow/test_faults.py

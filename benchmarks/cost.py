@@ -1,25 +1,36 @@
 """What a training costs, by image size and latent dimension: measured, fitted, extrapolated.
 
+    python benchmarks/cost.py --out results/bench [--repeats 3]
+
 Time is measured as in a grid, with a training of one thread on every core, so an extrapolation to
 many trainings divides by the number of cores. On a GPU there is one at a time.
+Outputs: cost.md, steps.tsv (the seconds of training steps), cost.json.
 """
 
+import argparse
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
 import numpy as np
 import pandas as pd
 import project
+import roofline
 import torch
+import yaml
 from plain_loop import BATCH
-from processes import CORES, rate, with_peak_memory
+from processes import CORES, device, provenance, rate, with_peak_memory
 from scipy.optimize import nnls
 
 from medae.checkpoints import save_checkpoint
+from medae.files import write_table, write_text
 from medae.tables import markdown_table
+from medae.torch_setup import make_deterministic
 from medae.workflow import settings
 
 FITTED = [(32, 16), (64, 1), (64, 16), (64, 256), (64, 1024), (128, 16), (128, 256)]
@@ -75,7 +86,7 @@ def noise_images(count: int, image_size: int) -> np.ndarray:
 def step_seconds(image_size: int, latent_dim: int, *, precision: str, device) -> float:
     """Return the seconds of a training step while every core trains."""
     jobs = CORES if device.type == "cpu" else 1
-    count = BATCH * max(1, 2**15 // image_size**2)  # about equal times at all sizes
+    count = 8 * BATCH  # as many steps an epoch at all sizes
     build = partial(project.autoencoder, image_size=image_size, latent_dim=latent_dim)
     options = {"build": build, "epochs": 3, "device": device, "precision": precision}
     images = (noise_images(count, image_size),)
@@ -107,8 +118,9 @@ def step_models(table: pd.DataFrame) -> dict[str, Model]:
     return models
 
 
-def _train_on_few(image_size: int, latent_dim: int, images: int) -> None:
-    """Take two steps with all images in memory."""
+def _take_two_steps(image_size: int, latent_dim: int, images: int) -> None:
+    """Take two steps with all images in memory, as a job does that trains."""
+    make_deterministic(1)
     build = partial(project.autoencoder, image_size=image_size, latent_dim=latent_dim)
     pixels = noise_images(images, image_size)
     project.take_steps(pixels, build=build, steps=2, device=torch.device("cpu"))
@@ -119,7 +131,7 @@ def memory(points: Sequence[tuple[int, int, int]] = MEMORY_POINTS) -> tuple[list
 
     The last point is not fitted.
     """
-    peaks = [with_peak_memory(_train_on_few, *point)[1] for point in points]
+    peaks = [with_peak_memory(_take_two_steps, *point)[1] for point in points]
     return peaks, fit(memory_terms, points[:-1], peaks[:-1])
 
 
@@ -173,7 +185,9 @@ def grid_lines(config: dict, models: dict[str, Model], flop: float, device) -> l
         train = entry["expected"]["train"]
         test = entry["expected"]["test_normal"] + entry["expected"]["test_abnormal"]
         chosen = [s.latent_dim for s in settings(config) if s.dataset == dataset]
-        steps = seeds * entry["epochs"] * int(np.ceil(train / BATCH))
+        steps = (
+            seeds * entry["epochs"] * ((train - 2) // BATCH + 1)
+        )  # a last single image joins a batch
         hours = [
             sum(steps * models[precision](side, d) for d in chosen) / at_once / 3600
             for precision in PRECISIONS
@@ -183,8 +197,9 @@ def grid_lines(config: dict, models: dict[str, Model], flop: float, device) -> l
         disk = [
             side**2 * (train + test * (1 + entry["masks"])),  # packed
             seeds * sum(checkpoint_bytes(side, d) for d in chosen) + latents,
-            # Maps and reconstructions, of one setting at a time or, with masks, of all.
-            seeds * 8 * side**2 * test * (len(chosen) if entry["masks"] else 1),
+            # Maps and reconstructions: intervals need those of all seeds where there are masks,
+            # figures those of one seed; the other seeds' go with their job's metrics.
+            8 * side**2 * test * (seeds if entry["masks"] else 1) * len(chosen),
         ]
         on_gpu = images * flop / USEFUL_FLOPS / 3600
         rows.append([len(chosen) * seeds, images / 1e6, *hours, on_gpu, *np.divide(disk, 1e9)])
@@ -197,9 +212,14 @@ def grid_lines(config: dict, models: dict[str, Model], flop: float, device) -> l
     ]
 
 
-def sections(config: dict, *, repeats: int, flop: float, device) -> tuple[list[str], pd.DataFrame]:
-    """Measure; return the tables as Markdown, and what was measured of time."""
-    table = times(repeats, device)
+def run(*, out: Path, repeats: int) -> None:
+    """Measure, print and write everything."""
+    registry = (project.ROOT / "config/datasets.yaml").read_text(encoding="utf-8")
+    config = project.CONFIG | yaml.safe_load(registry)
+    build = partial(project.autoencoder, image_size=config["image_size"], latent_dim=16)
+    flop, _ = roofline.work(build, torch.from_numpy(noise_images(BATCH, config["image_size"])))
+    where = device()
+    table = times(repeats, where)
     models = step_models(table)
     peaks, of_memory = memory()
     formulas = [
@@ -216,9 +236,10 @@ def sections(config: dict, *, repeats: int, flop: float, device) -> tuple[list[s
     memory_head = ["S", "d", "Images", "MiB measured", "MiB by the model", "Difference"]
     grid_head = ["Dataset", "Trainings", "Million images", "Hours, float32", "Hours, bfloat16"]
     grid_head += ["GPU hours, estimate", "GB packed", "GB of models and latents", "GB of maps"]
-    where = f"{CORES} trainings of one thread side by side" if device.type == "cpu" else "one GPU"
-    return [
-        f"\nA training step of {BATCH} images of S × S pixels, {where}, median of {repeats}. "
+    machine = f"{CORES} trainings of one thread side by side" if where.type == "cpu" else "one GPU"
+    parts = [
+        "# Cost model\n",
+        f"A training step of {BATCH} images of S × S pixels, {machine}, median of {repeats}. "
         f"Fitted: {'; '.join(formulas)}.\n",
         markdown_table([*time_head, "Difference", ""], time_lines(table), "lrrrrrrl"),
         "\nPeak memory of a training on the CPU, and the size of a checkpoint. Fitted: "
@@ -226,8 +247,20 @@ def sections(config: dict, *, repeats: int, flop: float, device) -> tuple[list[s
         markdown_table(
             [*memory_head, "Checkpoint, MB", ""], memory_lines(peaks, of_memory), "rrrrrrrl"
         ),
-        f"\nThe paper's grid, extrapolated from these models to {where}. The GPU's hours are an "
-        f"estimate: FLOP counted, {USEFUL_FLOPS / 1e12:.0f} TFLOP/s assumed. Maps are deleted as "
-        "soon as they are measured.\n",
-        markdown_table(grid_head, grid_lines(config, models, flop, device), "lrrrrrrrr"),
-    ], table
+        f"\nThe paper's grid, extrapolated from these models to {machine}. The GPU's hours are an "
+        f"estimate: FLOP counted, {USEFUL_FLOPS / 1e12:.0f} TFLOP/s assumed. Maps are kept until "
+        "the last setting of their dataset is scored.\n",
+        markdown_table(grid_head, grid_lines(config, models, flop, where), "lrrrrrrrr"),
+    ]
+    out.mkdir(parents=True, exist_ok=True)
+    write_text("\n".join(parts), out / "cost.md")
+    write_table(table, out / "steps.tsv")
+    write_text(provenance(f"python benchmarks/cost.py --repeats {repeats}"), out / "cost.json")
+    print("\n".join(parts))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=project.ROOT / "results/bench")
+    parser.add_argument("--repeats", type=int, default=3)
+    run(**vars(parser.parse_args()))

@@ -1,5 +1,6 @@
 """Functions of plain_loop.py and project.py in fresh processes, started at the same moment."""
 
+import json
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -8,7 +9,9 @@ from pathlib import Path
 import plain_loop
 import project
 import torch
+from record_provenance import git_state
 
+from medae.hardware import machine
 from medae.torch_setup import make_deterministic
 
 CORES = len(os.sched_getaffinity(0))
@@ -26,6 +29,23 @@ def _call(task) -> float:
     module, function, arguments, options = task
     timed = getattr({"plain": plain_loop, "project": project}[module], function)
     return timed(*arguments, **options, wait=_prepare.wait)
+
+
+def provenance(command: str) -> str:
+    """Return what a measurement was made with, as JSON."""
+    record = {
+        "command": command,
+        "code": git_state(project.ROOT),
+        "torch": torch.__version__,
+        "device": device().type,
+        "hardware": machine(),
+    }
+    return json.dumps(record, indent=2) + "\n"
+
+
+def device() -> torch.device:
+    """Return where networks run."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def rate(

@@ -4,12 +4,11 @@
 
 Every repeat runs both, one after the other, in processes of their own and in alternating order;
 the ratio of a repeat is of these two, so that what else the machine does cancels out mostly.
-Outputs: bench.md, bench.tsv (a row per comparison and repeat), steps.tsv (times of the cost model),
-provenance.json. Works the same on a GPU, where the networks run if there is one.
+Outputs: bench.md, bench.tsv (a row per comparison and repeat), provenance.json. Works the same on a
+GPU, where the networks run if there is one.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -18,28 +17,22 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-import cost
 import numpy as np
 import pandas as pd
 import plain_loop
 import project
 import roofline
 import torch
-import yaml
 from generate_phantom import generate_phantom
 from PIL import Image
-from processes import CORES, rate, with_peak_memory
-from record_provenance import git_state
+from processes import CORES, device, provenance, rate, with_peak_memory
 
 from medae.files import write_table, write_text
-from medae.hardware import machine
 from medae.tables import markdown_table
 
-ROOT = Path(__file__).resolve().parents[1]
-CONFIG = project.CONFIG | yaml.safe_load((ROOT / "config/datasets.yaml").read_text("utf-8"))
-SIZE = CONFIG["image_size"]
+SIZE = project.CONFIG["image_size"]
 LATENT_DIM = 16
-SEEDS = len(CONFIG["seeds"])
+SEEDS = len(project.CONFIG["seeds"])
 FILE_SIDES = [128, 512]  # of the images that are packed
 
 
@@ -196,14 +189,12 @@ def cases(folder: Path, images: int, device: torch.device) -> tuple[list[Compari
 
 def run(*, out: Path, repeats: int, images: int, many: int) -> None:
     """Measure, print and write everything."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        compared, pixels = cases(folder, images, device)
+        compared, pixels = cases(folder, images, device())
         table = compare(compared, repeats)
         flop, traffic = roofline.work(build, torch.from_numpy(pixels[: plain_loop.BATCH]))
-        roof = limits(flop, traffic, device)
-        costs, steps = cost.sections(CONFIG, repeats=min(repeats, 3), flop=flop, device=device)
+        roof = limits(flop, traffic, device())
         memory = packing_memory(folder, [many // 10, many])
     header = ["What", "Unit", "Plain loop", "This project", "Ratio", "Range"]
     work = ["Precision", "MFLOP per image", "Matrix product, GFLOP/s", "Images/s at most by FLOP"]
@@ -218,26 +209,18 @@ def run(*, out: Path, repeats: int, images: int, many: int) -> None:
         markdown_table(work, roof, "lrrrrrr"),
         "\nPacking many images of 32 × 32 pixels.\n",
         markdown_table(["Images", "Images/s", "Peak memory, MiB"], memory, "rrr"),
-        *costs,
     ]
     out.mkdir(parents=True, exist_ok=True)
     write_text("\n".join(parts), out / "bench.md")
     write_table(table, out / "bench.tsv")
-    write_table(steps, out / "steps.tsv")
-    record = {
-        "command": f"make bench BENCH='--repeats {repeats} --images {images} --many {many}'",
-        "code": git_state(ROOT),
-        "torch": torch.__version__,
-        "device": device.type,
-        "hardware": machine(),
-    }
-    write_text(json.dumps(record, indent=2) + "\n", out / "provenance.json")
+    command = f"make bench BENCH='--repeats {repeats} --images {images} --many {many}'"
+    write_text(provenance(command), out / "provenance.json")
     print("\n".join(parts))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "results/bench")
+    parser.add_argument("--out", type=Path, default=project.ROOT / "results/bench")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--images", type=int, default=1024)
     parser.add_argument("--many", type=int, default=100_000)

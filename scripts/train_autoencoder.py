@@ -11,6 +11,7 @@ where so configured, on a state that cannot be used.
 """
 
 import hashlib
+import logging
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ from medae.torch_setup import make_deterministic, seed_everything, select_device
 from medae.training import train_within_memory
 from medae.training_sets import read_training_rows
 
+log = logging.getLogger(__name__)
+
 
 def train_autoencoder(
     *,
@@ -49,6 +52,7 @@ def train_autoencoder(
     epochs: int,
     training: dict,
     unusable_state: str,
+    cuda_graphs: bool,
     checkpoints: list[Path],
     histories: list[Path],
     stop: Callable[[], str | None],
@@ -107,11 +111,12 @@ def train_autoencoder(
             batch_size=training["batch_size"],
             learning_rate=training["learning_rate"],
             unusable_state=unusable_state,
+            cuda_graphs=cuda_graphs,
             label=f"{dataset} {training_set} {name} d={latent_dim}",
             stop=stop,
         )
-    for group in groups:
-        group[0].state.unlink(missing_ok=True)
+    for member in members:
+        member.state.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,8 @@ def split(members: list[Member], *, together: bool) -> list[list[Member]]:
     """
     if together and len({len(member.rows) for member in members}) == 1:
         return [members]
+    if together:
+        log.info("The training sets of the seeds differ in size, so each seed is trained alone.")
     return [[member] for member in members]
 
 
@@ -186,6 +193,7 @@ def train_group(
     for member, made, history in zip(members, trained.models(), histories, strict=True):
         write_table(history, member.history)
         settings = description | member.settings | {"batch_size_used": used}
+        settings["trained_together"] = [member.seed for member in members]
         save_checkpoint(member.checkpoint, made, settings)
 
 
@@ -208,6 +216,7 @@ if __name__ == "__main__":
             training=snakemake.params.training,
             # Not among the params: another value there would train every model anew.
             unusable_state=snakemake.config["training"]["unusable_state"],
+            cuda_graphs=snakemake.config["training"]["cuda_graphs"],
             checkpoints=[Path(path) for path in snakemake.output.checkpoints],
             histories=[Path(path) for path in snakemake.output.histories],
             stop=stop,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from medae.errors import InputError
 from medae.networks import normalise
 
 log = logging.getLogger(__name__)
@@ -16,29 +17,39 @@ WARM_UP = 3  # steps before a recording, in which libraries allocate what they k
 class Stepper:
     """Takes training steps of a group of K models.
 
-    On CUDA a step is recorded as a CUDA graph: the networks are so small that
-    launching their kernels takes longer than running them, and a graph is launched at once. The
-    recording is used only where one step with it gives the same bits as a step without; otherwise,
-    and where nothing can be recorded, a warning is logged and training goes on without.
+    On CUDA a step is recorded as a CUDA graph: the networks are so small that launching their
+    kernels takes longer than running them, and a graph is launched at once. The recording is used
+    only where it gives the same bits as a step without; otherwise a warning is logged and training
+    goes on without.
     """
 
-    def __init__(self, group: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor) -> None:
+    def __init__(
+        self,
+        group: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        images: Tensor,
+        *,
+        cuda_graphs: bool = True,
+    ) -> None:
         """Train on `images`, uint8 N × C × H × W, on the device of `group`."""
         self.group, self.optimizer, self.images = group, optimizer, images
         self.names: list[str] = []  # of the losses
-        self._recorded: Callable | None = None
+        self._may_record = cuda_graphs and images.device.type == "cuda"
         self._shape: torch.Size | None = None  # of the batches to record, those of the first step
-        self._records = images.device.type == "cuda"
+        self._replay: Callable | None = None
 
     def __call__(self, batch: Tensor, noise: Tensor | None) -> Tensor:
-        """Take a step on the images at `batch`, K × B; return the losses `names`, L × K."""
+        """Take a step on the images at `batch`, K × B; return the losses `names`, L × K.
+
+        Raises InputError when a step cannot be recorded.
+        """
         if self._shape is None:
             self._shape = batch.shape
-        elif batch.shape == self._shape and self._records:  # the optimiser has its state by now
-            self._records = False
-            self._recorded = self._try_recording(batch, noise)
-        if self._recorded and batch.shape == self._shape:
-            return self._recorded(batch, noise)
+        elif batch.shape == self._shape and self._may_record:  # the optimiser has its state by now
+            self._may_record = False
+            self._replay = self._checked_recording(batch, noise)
+        if self._replay and batch.shape == self._shape:
+            return self._replay(batch, noise)
         return self._step(batch, noise)
 
     def _step(self, batch: Tensor, noise: Tensor | None) -> Tensor:
@@ -63,24 +74,40 @@ class Stepper:
     def _copies(self) -> list[Tensor]:
         return [tensor.detach().clone() for tensor in self._state()]
 
-    def _try_recording(self, batch: Tensor, noise: Tensor | None) -> Callable | None:
-        """Return the recording of a step on such a batch, or None; weights stay as they are."""
-        before = self._copies()
+    def _checked_recording(self, batch: Tensor, noise: Tensor | None) -> Callable | None:
+        """Return the recording of a step on such a batch, or None; weights stay as they are.
+
+        A recording that failed leaves CUDA's allocator in the middle of it, so the job has to end.
+        """
+        other = batch.flip(-1), None if noise is None else noise.flip(1)  # what it has not seen
         try:
-            recorded = record(self._step, batch, noise)
+            before = self._copies()
+            replay = record(self._step, batch, noise)
             self._put(before)
-            losses, after = self._step(batch, noise), self._copies()
+            expected = [self._step(*other), *self._copies()]
             self._put(before)
-            again = recorded(batch, noise)
-            if torch.equal(losses, again) and all(map(torch.equal, after, self._copies())):
-                return recorded
-            fault = "its result is another one"
+            found = [replay(*other), *self._copies()]
+            self._put(before)
         except RuntimeError as error:
-            fault = str(error)
-        finally:
-            self._put(before)
-        log.warning("Training goes on without a CUDA graph, which is slower: %s.", fault)
+            cause = error.__context__ or error  # ending a failed recording raises another error
+            reason = str(cause).partition("\n")[0]
+            raise InputError(
+                f"A training step could not be recorded as a CUDA graph: {reason}. Set `training: "
+                "{cuda_graphs: false}`, which changes no number; training then takes longer and "
+                "goes on from its last state."
+            ) from error
+        if all(map(_same, expected, found)):
+            return replay
+        log.warning(
+            "Training goes on without a CUDA graph, which is slower: a recorded step gives other "
+            "weights than one that is not recorded."
+        )
         return None
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Return whether two tensors are equal; NaN is equal to NaN."""
+    return torch.equal(first.nan_to_num(), second.nan_to_num())
 
 
 def record(

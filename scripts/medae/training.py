@@ -129,6 +129,8 @@ def _differences(there: dict, now: dict, prefix: str = "") -> list[str]:
         old, new = there.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             found += _differences(old, new, f"{prefix}{key}.")
+        elif isinstance(old, dict) or isinstance(new, dict):
+            found.append(f"{prefix}{key}: {'only now' if old is None else 'only there'}")
         elif old != new:
             found.append(CHECK_SUMS.get(key, f"{prefix}{key}: {old} there, {new} now"))
     return found
@@ -168,6 +170,7 @@ def train(
     settings: dict,
     state: Path,
     unusable_state: str = "restart",
+    cuda_graphs: bool = True,
     label: str = "training",
     save_seconds: float = 60,
     stop: Callable[[], str | None] = lambda: None,
@@ -183,7 +186,8 @@ def train(
     training starts afresh or, where `unusable_state` is `stop`, raises InputError.
 
     `stop` is asked before every epoch; when it names a signal, the state is saved and InputError
-    raised. InputError also when a loss stops being finite.
+    raised. InputError also when a loss stops being finite, and when a step on CUDA cannot be
+    recorded as a graph, which `cuda_graphs` asks for.
     """
     optimizer = new_optimizer(group, learning_rate=learning_rate, device=images.device)
     history: list[list[dict]] = []
@@ -192,7 +196,7 @@ def train(
         _restore(group, optimizer, tensors)
         history, batch_size = description["history"], description["batch_size"]
         log.info("Resuming %s after epoch %d.", state, len(history))
-    stepper = Stepper(group, optimizer, images)
+    stepper = Stepper(group, optimizer, images, cuda_graphs=cuda_graphs)
     description = {"settings": settings, "batch_size": batch_size, "history": history}
     saved = shown = time.monotonic()
     for epoch in _progress(range(len(history), epochs), epochs, label):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from medae import methods, steps
+from medae.errors import InputError
 from medae.seed_groups import Alone, Together
 from medae.steps import Stepper
 from medae.torch_setup import make_deterministic, seed_everything
@@ -60,18 +61,20 @@ def recording(monkeypatch):
     return stand_in
 
 
-def trained(*, records, method="vae", epochs=3, seeds=SEEDS):
+def trained(*, records, method="vae", epochs=3, seeds=SEEDS, spoil=None):
     """Return the weights and losses of a group that is trained with or without a recording."""
     models = []
     for seed in seeds:
         seed_everything(seed)
         options = {"mask_side": 3} if method == "ceae" else {}
         models.append(methods.build(method, **SIZES, **options))
+    if spoil is not None:
+        next(models[0].parameters()).data.fill_(spoil)
     group = Together(models) if len(models) > 1 else Alone(models[0])
     optimizer = torch.optim.Adam(group.parameters(), lr=1e-3, fused=True)
     pixels = np.random.default_rng(0).integers(0, 256, (14, 1, 16, 16), np.uint8)
     stepper = Stepper(group, optimizer, torch.from_numpy(pixels))
-    stepper._records = records  # as on CUDA
+    stepper._may_record = records  # as on CUDA
     losses = [
         train_epoch(stepper, ROWS[: len(seeds)], batch_size=4, seeds=seeds, epoch=epoch)
         for epoch in range(epochs)
@@ -104,24 +107,42 @@ def nudge(group):
 def test_a_recording_that_does_something_else_is_not_used(recording, caplog):
     recording.fault = nudge
     assert_same(trained(records=True), trained(records=False))
-    assert "without a CUDA graph, which is slower: its result is another one" in caplog.text
+    assert "without a CUDA graph, which is slower" in caplog.text
     assert recording.replayed == 1
 
 
-def test_what_cannot_be_recorded_is_trained_without(monkeypatch, caplog):
+def test_a_recording_that_repeats_the_batch_it_saw_is_not_used(monkeypatch, caplog):
+    monkeypatch.setattr(steps, "record", lambda step, *seen: lambda batch, noise: step(*seen))
+    assert_same(trained(records=True), trained(records=False))
+    assert "gives other weights" in caplog.text
+
+
+def test_a_loss_that_is_nan_is_not_blamed_on_the_recording(recording, caplog):
+    with pytest.raises(FloatingPointError):
+        trained(records=True, spoil=float("nan"))
+    assert "CUDA graph" not in caplog.text
+
+
+def test_what_cannot_be_recorded_ends_the_training_with_what_to_do(monkeypatch):
     def fails(step, batch, noise):
         step(batch, noise)  # a part of it has been done by then
-        raise RuntimeError("operation not permitted when stream is capturing")
+        try:
+            raise RuntimeError("operation not permitted when stream is capturing\nmore lines")
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
 
     monkeypatch.setattr(steps, "record", fails)
-    assert_same(trained(records=True), trained(records=False))
-    assert "slower: operation not permitted when stream is capturing." in caplog.text
+    with pytest.raises(InputError, match="capturing. Set .training: {cuda_graphs: false}"):
+        trained(records=True)
 
 
 def test_only_cuda_records():
     group = Alone(methods.build("ae", **SIZES))
-    images = torch.zeros(4, 1, 16, 16, dtype=torch.uint8)
-    assert not Stepper(group, torch.optim.Adam(group.parameters()), images)._records
+    optimizer = torch.optim.Adam(group.parameters())
+    assert not Stepper(group, optimizer, torch.zeros(4, 1, 16, 16))._may_record
+    on_cuda = Mock(device=torch.device("cuda"))
+    assert Stepper(group, optimizer, on_cuda)._may_record
+    assert not Stepper(group, optimizer, on_cuda, cuda_graphs=False)._may_record
 
 
 def test_a_recording_replays_on_what_it_is_given(monkeypatch):

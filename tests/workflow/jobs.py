@@ -45,7 +45,7 @@ def write_packed(path: Path, *, n: int = 24, image_size: int = 32) -> Path:
 
 def training_job(packed: Path, folder: Path, *, epochs: int = 3, seeds=(0, 1), **training) -> dict:
     """Return the job that trains into `folder`; `training` changes keys of the configuration."""
-    unusable_state = training.pop("unusable_state", "restart")
+    config = {"unusable_state": training.pop("unusable_state", "restart"), "cuda_graphs": True}
     return {
         "input": {
             "packed": str(packed),
@@ -69,7 +69,7 @@ def training_job(packed: Path, folder: Path, *, epochs: int = 3, seeds=(0, 1), *
             "method": "ae",
             "latent_dim": "2",
         },
-        "config": {"training": {"unusable_state": unusable_state}},
+        "config": {"training": config},
         "log": [str(folder / "log.txt")],
     }
 

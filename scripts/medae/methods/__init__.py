@@ -7,8 +7,9 @@ A method is a `torch.nn.Module` in `methods/<name>.py` with
 - `noise(shape, generator)` → what the loss of a batch of `shape` N × C × H × W takes at random, one
   tensor on the generator's device, or None; the only source of randomness;
 - `loss(images, noise)` → dict of scalars, `loss` being the one that is minimised and the others its
-  parts. It is also called under `torch.func.vmap`, for the models of several seeds at once, so it
-  must not branch on the values of tensors;
+  parts. It is also called under `torch.func.vmap`, for the models of several seeds at once, and
+  recorded as a CUDA graph, so all that it does is operations on tensors of its own device: no
+  branches on values, no `.item()`, no random draws, no counters that it keeps;
 - `encode(images)` → latents N × d and `decode(latents)` → reconstructions N × C × H × W, both
   without randomness in evaluation mode;
 - optionally `rate(images)` → bits per image, N: what a code of the latent would need under a prior
