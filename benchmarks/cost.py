@@ -95,7 +95,7 @@ def step_seconds(image_size: int, latent_dim: int, *, precision: str, device) ->
 
 
 def times(repeats: int, device: torch.device) -> pd.DataFrame:
-    """Return seconds of a step by precision, image size and d: the median, and what is fitted."""
+    """Return the median seconds of a step by precision, image size and d."""
     points = [*FITTED, *CHECKED]
     rows = []
     for repeat in range(repeats):
@@ -185,9 +185,8 @@ def grid_lines(config: dict, models: dict[str, Model], flop: float, device) -> l
         train = entry["expected"]["train"]
         test = entry["expected"]["test_normal"] + entry["expected"]["test_abnormal"]
         chosen = [s.latent_dim for s in settings(config) if s.dataset == dataset]
-        steps = (
-            seeds * entry["epochs"] * ((train - 2) // BATCH + 1)
-        )  # a last single image joins a batch
+        batches = (train - 2) // BATCH + 1  # a last single image joins the batch before it
+        steps = seeds * entry["epochs"] * batches
         hours = [
             sum(steps * models[precision](side, d) for d in chosen) / at_once / 3600
             for precision in PRECISIONS

@@ -17,7 +17,7 @@ from medae import methods
 from medae.metrics import pixel_metrics
 from medae.networks import set_precision
 from medae.scoring import score_batches
-from medae.seed_groups import Alone, Together
+from medae.seed_groups import make_group
 from medae.steps import Stepper
 from medae.torch_setup import seed_everything, to_device
 from medae.training import new_optimizer, train_epoch
@@ -39,7 +39,7 @@ def autoencoder(*, image_size: int, latent_dim: int) -> torch.nn.Module:
 def _ready(pixels: np.ndarray, *, build, device, precision: str, members: int) -> Stepper:
     """Return what trains `members` models on uint8 images N × C × H × W."""
     models = [build().to(device, memory_format=torch.channels_last) for _ in range(members)]
-    group = Alone(models[0]) if members == 1 else Together(models)
+    group = make_group(models)
     set_precision(group, getattr(torch, precision))
     optimizer = new_optimizer(group, learning_rate=1e-3, device=device)
     return Stepper(group, optimizer, to_device(pixels, device))

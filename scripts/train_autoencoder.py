@@ -28,7 +28,7 @@ from medae.files import write_table
 from medae.hardware import processor_name
 from medae.networks import set_precision
 from medae.packed import read_packed
-from medae.seed_groups import Alone, Together
+from medae.seed_groups import make_group
 from medae.signals import stop_requests
 from medae.torch_setup import make_deterministic, seed_everything, select_device, to_device
 from medae.training import train_within_memory
@@ -176,8 +176,7 @@ def train_group(
         return made.to(images.device, memory_format=torch.channels_last)
 
     def group() -> nn.Module:
-        models = [model(member.seed) for member in members]
-        return Alone(models[0]) if len(models) == 1 else Together(models)
+        return make_group([model(member.seed) for member in members])
 
     trained, histories, used = train_within_memory(
         group,

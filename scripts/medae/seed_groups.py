@@ -8,6 +8,11 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 
+def make_group(models: Sequence[nn.Module]) -> "Alone | Together":
+    """Return the models of one or several seeds as what is trained."""
+    return Alone(models[0]) if len(models) == 1 else Together(models)
+
+
 def draw_noise(model: nn.Module, shape: torch.Size, generators: Sequence[Generator]):
     """Return the noise of K batches of `shape` N × C × H × W, K × …, from a generator each.
 

@@ -11,7 +11,7 @@ import torch
 
 from medae import methods, steps
 from medae.errors import InputError
-from medae.seed_groups import Alone, Together
+from medae.seed_groups import Alone, make_group
 from medae.steps import Stepper
 from medae.torch_setup import make_deterministic, seed_everything
 from medae.training import train_epoch
@@ -70,7 +70,7 @@ def trained(*, records, method="vae", epochs=3, seeds=SEEDS, spoil=None):
         models.append(methods.build(method, **SIZES, **options))
     if spoil is not None:
         next(models[0].parameters()).data.fill_(spoil)
-    group = Together(models) if len(models) > 1 else Alone(models[0])
+    group = make_group(models)
     optimizer = torch.optim.Adam(group.parameters(), lr=1e-3, fused=True)
     pixels = np.random.default_rng(0).integers(0, 256, (14, 1, 16, 16), np.uint8)
     stepper = Stepper(group, optimizer, torch.from_numpy(pixels))
