@@ -27,11 +27,11 @@ from plain_loop import BATCH
 from processes import CORES, device, provenance, rate, with_peak_memory
 from scipy.optimize import nnls
 
-from medae.checkpoints import save_checkpoint
-from medae.files import write_table, write_text
-from medae.tables import markdown_table
-from medae.torch_setup import make_deterministic
-from medae.workflow import settings
+from medae.base.files import write_table, write_text
+from medae.models.checkpoints import save_checkpoint
+from medae.models.torch_setup import make_deterministic
+from medae.report.tables import markdown_table
+from medae.workflow.grid import settings
 
 FITTED = [(32, 16), (64, 1), (64, 16), (64, 256), (64, 1024), (128, 16), (128, 256)]
 CHECKED = [(96, 64)]  # image size and d of a point that the fit does not see

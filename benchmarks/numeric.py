@@ -15,9 +15,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from medae.files import read_table, write_text
-from medae.methods import REGISTRY
-from medae.tables import markdown_table
+from medae.base.files import read_table, write_text
+from medae.models.methods import REGISTRY
+from medae.report.tables import markdown_table
 
 SETTING = ["dataset", "method", "latent_dim"]
 METRICS = {"auc": "AUC", "ap": "AP"}

@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from record_provenance import stage_times
 
-from medae.files import read_table
-from medae.tables import markdown_table
-from medae.workflow import SCRIPTS, imported_modules
+from medae.base.files import read_table
+from medae.report.tables import markdown_table
+from medae.workflow.grid import SCRIPTS, imported_modules
 
 ROOT = SCRIPTS.parent
 IMPORT = re.compile(r"^\s*(?:import|from) torch\b", re.MULTILINE)

@@ -11,8 +11,8 @@ import project
 import torch
 from record_provenance import git_state
 
-from medae.hardware import machine
-from medae.torch_setup import make_deterministic
+from medae.base.hardware import machine
+from medae.models.torch_setup import make_deterministic
 
 CORES = len(os.sched_getaffinity(0))
 

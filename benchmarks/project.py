@@ -13,14 +13,14 @@ import yaml
 from pack_dataset import pack_dataset
 from plain_loop import BATCH
 
-from medae import methods
-from medae.metrics import pixel_metrics
-from medae.networks import set_precision
-from medae.scoring import score_batches
-from medae.seed_groups import make_group
-from medae.steps import Stepper
-from medae.torch_setup import seed_everything, to_device
-from medae.training import new_optimizer, train_epoch
+from medae.evaluation.metrics import pixel_metrics
+from medae.models import methods
+from medae.models.networks import set_precision
+from medae.models.scoring import score_batches
+from medae.models.seed_groups import make_group
+from medae.models.steps import Stepper
+from medae.models.torch_setup import seed_everything, to_device
+from medae.models.training import new_optimizer, train_epoch
 
 Wait = Callable[[], None]
 

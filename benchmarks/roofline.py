@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from medae.networks import normalise
+from medae.models.networks import normalise
 
 SIDE = 2048  # of the matrices
 COPIED = 2**28  # bytes

@@ -27,8 +27,8 @@ from generate_phantom import generate_phantom
 from PIL import Image
 from processes import CORES, device, provenance, rate, with_peak_memory
 
-from medae.files import write_table, write_text
-from medae.tables import markdown_table
+from medae.base.files import write_table, write_text
+from medae.report.tables import markdown_table
 
 SIZE = project.CONFIG["image_size"]
 LATENT_DIM = 16

@@ -28,17 +28,17 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from medae import figures
-from medae.checkpoints import load_checkpoint
-from medae.errors import InputError
-from medae.files import read_table, write_table
-from medae.images import Findings, check_range, load_record
-from medae.layouts import Record, check_names, images_in, name_some
-from medae.networks import normalise
-from medae.packed import read_packed
-from medae.score_files import SCORE_COLUMNS
-from medae.scoring import Scores, score_batches
-from medae.torch_setup import make_deterministic, select_device
+from medae.base.errors import InputError
+from medae.base.files import read_table, write_table
+from medae.data.images import Findings, check_range, load_record
+from medae.data.layouts import Record, check_names, images_in, name_some
+from medae.data.packed import read_packed
+from medae.models.checkpoints import load_checkpoint
+from medae.models.networks import normalise
+from medae.models.score_files import SCORE_COLUMNS
+from medae.models.scoring import Scores, score_batches
+from medae.models.torch_setup import make_deterministic, select_device
+from medae.report import figures
 
 logger = logging.getLogger(__name__)
 
@@ -290,7 +290,7 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    from medae.logs import script_logging
+    from medae.base.logs import script_logging
 
     chosen = _arguments()
     with script_logging(os.devnull):  # to the screen alone

@@ -6,8 +6,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from medae.audit import find_pairs
-from medae.similarity import comparable
+from medae.duplicates.audit import find_pairs
+from medae.duplicates.similarity import comparable
 
 
 def as_packed(images: np.ndarray, side: int = 64) -> np.ndarray:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medae.audit import IMAGE_COLUMNS
-from medae.files import write_table
-from medae.packed import packed_writer, read_packed
-from medae.score_files import score_table, write_maps
+from medae.base.files import write_table
+from medae.data.packed import packed_writer, read_packed
+from medae.duplicates.audit import IMAGE_COLUMNS
+from medae.models.score_files import score_table, write_maps
 
 SIDE = 16
 IDS = [f"normal/{i}.png" for i in range(8)] + [f"tumour/{i}.png" for i in range(5)]

@@ -12,8 +12,8 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from write_gallery import write_gallery
 
-from medae.packed import read_packed
-from medae.score_files import read_maps
+from medae.data.packed import read_packed
+from medae.models.score_files import read_maps
 
 FACTS = ("id", "label", "score", "below", "twin", "place")
 

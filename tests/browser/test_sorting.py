@@ -4,7 +4,7 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from medae.tables import html_page, html_table
+from medae.report.tables import html_page, html_table
 
 
 @pytest.fixture

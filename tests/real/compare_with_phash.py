@@ -24,10 +24,10 @@ from copies import KINDS, as_packed, nearest_similarities
 from PIL import Image
 from scipy.fft import dctn
 
-from medae.audit import calibrate
-from medae.layouts import read_layout
-from medae.patients import image_groups
-from medae.similarity import comparable, move
+from medae.data.groups import image_groups
+from medae.data.layouts import read_layout
+from medae.duplicates.audit import calibrate
+from medae.duplicates.similarity import comparable, move
 
 CONFIG = Path(__file__).parents[2] / "config"
 DISTANCES = [0, 4, 8, 10]

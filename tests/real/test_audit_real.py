@@ -10,7 +10,7 @@ from compare_with_phash import found, load, phash, thresholds_of
 from copies import KINDS, recalls
 from pack_dataset import pack_dataset
 
-from medae.files import read_table
+from medae.base.files import read_table
 
 CONFIG = Path(__file__).parents[2] / "config"
 OPTIONS = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))["audit"]

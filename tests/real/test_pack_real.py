@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pack_dataset import pack_dataset
 
-from medae.packed import read_packed
+from medae.data.packed import read_packed
 
 DATA = os.environ.get("MEDAE_DATA")
 REGISTRY = yaml.safe_load(

@@ -19,7 +19,7 @@ TRAINING |= {"precision": "float32", "seeds_together": False}
 
 def write_packed(path: Path, *, n: int = 24, image_size: int = 32) -> Path:
     """Write a packed dataset of random images, n to train and n to test."""
-    from medae.packed import packed_writer
+    from medae.data.packed import packed_writer
 
     images = np.random.default_rng(0).integers(0, 256, (n, 1, image_size, image_size), np.uint8)
     ids = [f"{index:03d}.png" for index in range(n)]
@@ -50,7 +50,7 @@ def training_job(packed: Path, folder: Path, *, epochs: int = 3, seeds=(0, 1), *
         "input": {
             "packed": str(packed),
             "training_rows": "",
-            "modules": [str(path) for path in sorted((SCRIPTS / "medae").glob("*.py"))],
+            "modules": [str(path) for path in sorted((SCRIPTS / "medae" / "models").rglob("*.py"))],
         },
         "output": {
             "checkpoints": [str(folder / f"seed{s}/checkpoint.safetensors") for s in seeds],
@@ -120,7 +120,7 @@ def main(script: str, job: Path) -> None:
     }
     snakemake = SimpleNamespace(**parts | namespaces)
     sys.path.insert(0, str(SCRIPTS))
-    path = str(SCRIPTS / f"{script}.py")
+    path = str(next(SCRIPTS.rglob(f"{script}.py")))
     runpy.run_path(path, init_globals={"snakemake": snakemake}, run_name="__main__")
 
 

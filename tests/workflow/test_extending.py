@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medae.files import read_table
+from medae.base.files import read_table
 
 pytestmark = pytest.mark.workflow
 

@@ -374,7 +374,7 @@ def test_results_that_are_read_only_are_noticed_before_any_job(
 def rewrite_schema_version(path):
     import h5py
 
-    from medae.packed import _stamp
+    from medae.data.packed import _stamp
 
     with h5py.File(path, "r+") as file:
         file.attrs["schema_version"] = 99

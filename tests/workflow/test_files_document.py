@@ -7,10 +7,10 @@ import h5py
 import numpy as np
 import pytest
 
-from medae.files import read_table
-from medae.packed import ATTRIBUTES, read_packed
-from medae.probe_files import Probe, write_probe
-from medae.score_files import write_maps
+from medae.base.files import read_table
+from medae.data.packed import ATTRIBUTES, read_packed
+from medae.models.score_files import write_maps
+from medae.theory.probe_files import Probe, write_probe
 
 pytestmark = pytest.mark.workflow
 
@@ -137,8 +137,8 @@ def test_tables_of_a_run_have_the_documented_columns(text, finished):
 @pytest.mark.parametrize(
     ("module", "constant", "name"),
     [
-        ("medae.probe_files", "ENTROPY_COLUMNS", "ENTROPY"),
-        ("medae.score_metrics", "SCORE_METRIC_COLUMNS", "SCORE_METRICS"),
+        ("medae.theory.probe_files", "ENTROPY_COLUMNS", "ENTROPY"),
+        ("medae.theory.score_metrics", "SCORE_METRIC_COLUMNS", "SCORE_METRICS"),
         ("select_settings", "SELECTION_COLUMNS", "SELECTION"),
         ("select_settings", "CURVE_COLUMNS", "SELECTION_CURVES"),
     ],

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors import safe_open
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from medae.workflow import SCRIPTS, Setting, imported_modules, settings
+from medae.workflow.grid import SCRIPTS, Setting, imported_modules, settings
 
 pytestmark = pytest.mark.workflow
 
@@ -179,22 +179,22 @@ PLOTS = {
 
 
 def test_editing_the_figures_module_reruns_the_plots_only(finished_copy):
-    assert touched(finished_copy, "figures.py") - {"record_provenance"} == PLOTS
+    assert touched(finished_copy, "report/figures.py") - {"record_provenance"} == PLOTS
 
 
 def test_editing_the_training_module_retrains_and_what_follows(finished_copy):
-    planned = touched(finished_copy, "training.py")
+    planned = touched(finished_copy, "models/training.py")
     assert {"train_autoencoder", "score_images", "compute_metrics"} <= planned
     assert not planned & {"generate_phantom", "pack_dataset"}
 
 
 def test_editing_another_method_or_the_registry_reruns_nothing(finished_copy):
-    assert touched(finished_copy, "methods/vae.py") == set()
-    assert touched(finished_copy, "methods/__init__.py") == set()
+    assert touched(finished_copy, "models/methods/vae.py") == set()
+    assert touched(finished_copy, "models/methods/__init__.py") == set()
 
 
 def test_editing_the_method_retrains(finished_copy):
-    assert "train_autoencoder" in touched(finished_copy, "methods/ae.py")
+    assert "train_autoencoder" in touched(finished_copy, "models/methods/ae.py")
 
 
 def test_moving_the_project_reruns_nothing(finished_copy):
@@ -203,25 +203,26 @@ def test_moving_the_project_reruns_nothing(finished_copy):
     assert finished_copy.planned() == {}
 
 
-SCRIPT_NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
+SCRIPT_FILES = sorted(p for p in SCRIPTS.rglob("*.py") if "medae" not in p.parts)
 
 
-@pytest.mark.parametrize("script", SCRIPT_NAMES)
-def test_listed_modules_are_those_that_are_imported(script, root):
+@pytest.mark.parametrize("script", SCRIPT_FILES, ids=lambda path: path.stem)
+def test_listed_modules_are_those_that_are_imported(script):
     """A script's imports, seen by the interpreter, are the files that its rule lists."""
     code = (
-        f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import {script}; "
+        f"import sys; sys.path[:0] = [{str(SCRIPTS)!r}, {str(script.parent)!r}]; "
+        f"import {script.stem}; "
         "print([m.__file__ for n, m in sys.modules.items() if n.startswith('medae.')])"
     )
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    loaded = set(yaml.safe_load(printed.replace("'", '"')))
-    listed = {str(path) for path in imported_modules(SCRIPTS / f"{script}.py")}
-    registry = str(SCRIPTS / "medae" / "methods" / "__init__.py")
+    loaded = {path for path in yaml.safe_load(printed.replace("'", '"')) if "__init__" not in path}
+    listed = {str(path) for path in imported_modules(script)}
     # Imports inside the `__main__` block (the log helper) are listed and not loaded here.
-    assert loaded - {registry} <= listed
-    assert listed - loaded <= {str(SCRIPTS / "medae" / name) for name in ("logs.py", "errors.py")}
+    base = SCRIPTS / "medae" / "base"
+    assert loaded <= listed
+    assert listed - loaded <= {str(base / name) for name in ("logs.py", "errors.py")}
 
 
 NETWORK_SCRIPTS = {"train_autoencoder", "score_images", "probe_latents", "code_latents"}
@@ -421,7 +422,7 @@ def test_killed_training_ends_with_the_same_weights(finished, fresh):
     long = {"training": {"epochs": 40, "batch_size": 8, "device": "cpu"}}
     grid = [{"methods": ["ae"], "latent_dims": [4]}]
     fresh.configure(grid=grid, **long)
-    training = fresh.folder / "scripts/medae/training.py"
+    training = fresh.folder / "scripts/medae/models/training.py"
     training.write_text(
         training.read_text().replace("save_seconds: float = 60", "save_seconds: float = 0")
     )

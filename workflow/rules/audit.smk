@@ -19,7 +19,7 @@ AUDIT_RESULTS = [
 rule audit_dataset:
     input:
         packed=PACKED,
-        modules=modules("audit_dataset"),
+        modules=modules("duplicates/audit_dataset"),
     output:
         images=f"{AUDIT}/images.tsv",
         pairs=f"{AUDIT}/pairs.tsv",
@@ -41,13 +41,13 @@ rule audit_dataset:
     message:
         "Auditing {wildcards.dataset}"
     script:
-        "../../scripts/audit_dataset.py"
+        "../../scripts/duplicates/audit_dataset.py"
 
 
 rule draw_training_set:
     input:
         images=f"{AUDIT}/images.tsv",
-        modules=modules("draw_training_set"),
+        modules=modules("duplicates/draw_training_set"),
     output:
         table=TRAINING_SET,
     log:
@@ -66,14 +66,14 @@ rule draw_training_set:
     message:
         "Drawing the training set {wildcards.training_set} of {wildcards.dataset}"
     script:
-        "../../scripts/draw_training_set.py"
+        "../../scripts/duplicates/draw_training_set.py"
 
 
 rule tabulate_audit:
     input:
         images=expand(f"{AUDIT}/images.tsv", dataset=config["datasets"]),
         thresholds=expand(f"{AUDIT}/thresholds.tsv", dataset=config["datasets"]),
-        modules=modules("tabulate_audit"),
+        modules=modules("report/tabulate_audit"),
     output:
         markdown=f"{TABLES}/audit.md",
         table=f"{TABLES}/audit.tsv",
@@ -100,14 +100,14 @@ rule tabulate_audit:
     message:
         "Tabulating the audits"
     script:
-        "../../scripts/tabulate_audit.py"
+        "../../scripts/report/tabulate_audit.py"
 
 
 rule plot_audit:
     input:
         images=f"{AUDIT}/images.tsv",
         thresholds=f"{AUDIT}/thresholds.tsv",
-        modules=modules("plot_audit"),
+        modules=modules("report/plot_audit"),
     output:
         pdf=f"{FIGURES}/audit_{{dataset}}.pdf",
         png=report(
@@ -132,7 +132,7 @@ rule plot_audit:
     message:
         "Plotting the audit of {wildcards.dataset}"
     script:
-        "../../scripts/plot_audit.py"
+        "../../scripts/report/plot_audit.py"
 
 
 rule plot_copies:
@@ -140,7 +140,7 @@ rule plot_copies:
         packed=PACKED,
         images=f"{AUDIT}/images.tsv",
         thresholds=f"{AUDIT}/thresholds.tsv",
-        modules=modules("plot_copies"),
+        modules=modules("report/plot_copies"),
     output:
         pdf=f"{FIGURES}/copies_{{dataset}}.pdf",
         png=report(
@@ -164,13 +164,13 @@ rule plot_copies:
     message:
         "Plotting copies in {wildcards.dataset}"
     script:
-        "../../scripts/plot_copies.py"
+        "../../scripts/report/plot_copies.py"
 
 
 rule tabulate_training_sets:
     input:
         metrics=METRICS,
-        modules=modules("tabulate_training_sets"),
+        modules=modules("report/tabulate_training_sets"),
     output:
         markdown=f"{TABLES}/training_sets.md",
         table=f"{TABLES}/training_sets.tsv",
@@ -196,13 +196,13 @@ rule tabulate_training_sets:
     message:
         "Tabulating the training sets"
     script:
-        "../../scripts/tabulate_training_sets.py"
+        "../../scripts/report/tabulate_training_sets.py"
 
 
 rule plot_training_sets:
     input:
         metrics=METRICS,
-        modules=modules("plot_training_sets"),
+        modules=modules("report/plot_training_sets"),
     output:
         pdf=f"{FIGURES}/training_sets.pdf",
         png=report(
@@ -226,4 +226,4 @@ rule plot_training_sets:
     message:
         "Plotting the training sets"
     script:
-        "../../scripts/plot_training_sets.py"
+        "../../scripts/report/plot_training_sets.py"

@@ -4,15 +4,21 @@ import sys
 
 import yaml
 
-sys.path.insert(0, str(Path(workflow.basedir, "../scripts").resolve()))
+# Snakemake puts a script's own folder on the path, and scripts lie in a folder per stage, so the
+# package beside them is found by PYTHONPATH; jobs on other machines read this file too.
+PACKAGE_ROOT = str(Path(workflow.basedir, "../scripts").resolve())
+sys.path.insert(0, PACKAGE_ROOT)
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [PACKAGE_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 
-from medae.baselines import BASELINES, can
-from medae.configuration import check_configuration
-from medae.errors import InputError
-from medae.score_variants import CONTROL
-from medae.training_sets import TRAINING_SETS
-from medae.validation import SUFFIX
-from medae.workflow import (
+from medae.models.baselines import BASELINES, can
+from medae.workflow.configuration import check_configuration
+from medae.base.errors import InputError
+from medae.theory.score_names import CONTROL
+from medae.duplicates.training_sets import TRAINING_SETS
+from medae.theory.held_out import SUFFIX
+from medae.workflow.grid import (
     SCRIPTS,
     baseline_runs,
     candidates,
@@ -78,7 +84,13 @@ def method_modules(script):
     """As `modules`, with the module of the wildcard `method`."""
     return lambda wildcards: modules(
         script,
-        Path(SCRIPTS, "medae", "methods", f"{METHODS[wildcards.method].module}.py"),
+        Path(
+            SCRIPTS,
+            "medae",
+            "models",
+            "methods",
+            f"{METHODS[wildcards.method].module}.py",
+        ),
     )
 
 

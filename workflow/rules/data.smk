@@ -8,7 +8,7 @@ localrules:
 
 rule download_dataset:
     input:
-        modules=modules("download_dataset"),
+        modules=modules("data/download_dataset"),
     output:
         marker=MARKER,
     log:
@@ -29,12 +29,12 @@ rule download_dataset:
     message:
         "Downloading {wildcards.folder}"
     script:
-        "../../scripts/download_dataset.py"
+        "../../scripts/data/download_dataset.py"
 
 
 rule generate_phantom:
     input:
-        modules=modules("generate_phantom"),
+        modules=modules("data/generate_phantom"),
     output:
         images=directory(RAW),
     log:
@@ -53,13 +53,13 @@ rule generate_phantom:
     message:
         "Generating the demonstration set {wildcards.dataset}"
     script:
-        "../../scripts/generate_phantom.py"
+        "../../scripts/data/generate_phantom.py"
 
 
 rule pack_dataset:
     input:
         images=images_source,
-        modules=modules("pack_dataset"),
+        modules=modules("data/pack_dataset"),
     output:
         packed=PACKED,
     log:
@@ -83,4 +83,4 @@ rule pack_dataset:
     message:
         "Packing {wildcards.dataset}"
     script:
-        "../../scripts/pack_dataset.py"
+        "../../scripts/data/pack_dataset.py"

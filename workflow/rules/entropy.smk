@@ -47,7 +47,7 @@ rule probe_latents:
         checkpoints=expand(
             f"{MODEL}/checkpoint.safetensors", seed=config["seeds"], allow_missing=True
         ),
-        modules=method_modules("probe_latents"),
+        modules=method_modules("theory/probe_latents"),
     output:
         probes=expand(f"{SCORES}/probe.h5", seed=config["seeds"], allow_missing=True),
     log:
@@ -70,13 +70,13 @@ rule probe_latents:
     message:
         "Probing the latent vector of {wildcards.method}, d = {wildcards.latent_dim}, on {wildcards.dataset}"
     script:
-        "../../scripts/probe_latents.py"
+        "../../scripts/theory/probe_latents.py"
 
 
 rule measure_entropy:
     input:
         probes=expand(f"{SCORES}/probe.h5", seed=config["seeds"], allow_missing=True),
-        modules=modules("measure_entropy"),
+        modules=modules("theory/measure_entropy"),
     output:
         table=ENTROPY,
     log:
@@ -95,14 +95,14 @@ rule measure_entropy:
     message:
         "Measuring the entropy of {wildcards.method}, d = {wildcards.latent_dim}, on {wildcards.dataset}"
     script:
-        "../../scripts/measure_entropy.py"
+        "../../scripts/theory/measure_entropy.py"
 
 
 rule measure_image_dimension:
     input:
         packed=PACKED,
         audit=f"{AUDIT}/images.tsv",
-        modules=modules("measure_image_dimension"),
+        modules=modules("theory/measure_image_dimension"),
     output:
         table=IMAGE_DIMENSION,
     log:
@@ -118,7 +118,7 @@ rule measure_image_dimension:
     message:
         "Measuring the intrinsic dimension of the images of {wildcards.dataset}"
     script:
-        "../../scripts/measure_image_dimension.py"
+        "../../scripts/theory/measure_image_dimension.py"
 
 
 rule code_latents:
@@ -127,7 +127,7 @@ rule code_latents:
         checkpoints=expand(
             f"{MODEL}/checkpoint.safetensors", seed=config["seeds"], allow_missing=True
         ),
-        modules=method_modules("code_latents"),
+        modules=method_modules("theory/code_latents"),
     output:
         table=CODED,
     log:
@@ -148,12 +148,12 @@ rule code_latents:
     message:
         "Coding the latent vectors of {wildcards.method} on {wildcards.dataset}"
     script:
-        "../../scripts/code_latents.py"
+        "../../scripts/theory/code_latents.py"
 
 
 rule check_estimators:
     input:
-        modules=modules("check_estimators"),
+        modules=modules("theory/check_estimators"),
     output:
         markdown=f"{TABLES}/estimators.md",
         table=f"{TABLES}/estimators.tsv",
@@ -176,14 +176,14 @@ rule check_estimators:
     message:
         "Checking the estimators of entropy against known answers"
     script:
-        "../../scripts/check_estimators.py"
+        "../../scripts/theory/check_estimators.py"
 
 
 rule tabulate_entropy:
     input:
         entropy=ALL_ENTROPY,
         metrics=METRICS,
-        modules=modules("tabulate_entropy"),
+        modules=modules("theory/tabulate_entropy"),
     output:
         markdown=f"{TABLES}/entropy.md",
         table=f"{TABLES}/entropy.tsv",
@@ -209,14 +209,14 @@ rule tabulate_entropy:
     message:
         "Tabulating the entropy of the latent vectors"
     script:
-        "../../scripts/tabulate_entropy.py"
+        "../../scripts/theory/tabulate_entropy.py"
 
 
 rule plot_entropy:
     input:
         entropy=ALL_ENTROPY,
         metrics=METRICS,
-        modules=modules("plot_entropy"),
+        modules=modules("theory/plot_entropy"),
     output:
         entropy_pdf=f"{FIGURES}/entropy.pdf",
         entropy_png=report(
@@ -248,7 +248,7 @@ rule plot_entropy:
     message:
         "Plotting the entropy of the latent vectors"
     script:
-        "../../scripts/plot_entropy.py"
+        "../../scripts/theory/plot_entropy.py"
 
 
 rule plot_factors:
@@ -256,7 +256,7 @@ rule plot_factors:
         entropy=ALL_ENTROPY,
         metrics=METRICS,
         intervals=expand(INTERVALS, dataset=FACTORS_KNOWN),
-        modules=modules("plot_factors"),
+        modules=modules("theory/plot_factors"),
     output:
         table=f"{TABLES}/factors.tsv",
         markdown=f"{TABLES}/factors.md",
@@ -283,4 +283,4 @@ rule plot_factors:
     message:
         "Plotting entropy and the best d against the number of factors"
     script:
-        "../../scripts/plot_factors.py"
+        "../../scripts/theory/plot_factors.py"

@@ -11,7 +11,7 @@ rule write_gallery:
         maps=files_of(reconstructing_settings, f"{SCORES}/maps.h5"),
         audit=f"{AUDIT}/images.tsv",
         template=GALLERY_TEMPLATE,
-        modules=modules("write_gallery"),
+        modules=modules("report/write_gallery"),
     output:
         page=report(
             GALLERY,
@@ -37,4 +37,4 @@ rule write_gallery:
     message:
         "Writing the gallery of {wildcards.dataset}"
     script:
-        "../../scripts/write_gallery.py"
+        "../../scripts/report/write_gallery.py"

@@ -12,7 +12,7 @@ rule train_autoencoder:
     input:
         packed=PACKED,
         training_rows=training_rows,
-        modules=method_modules("train_autoencoder"),
+        modules=method_modules("models/train_autoencoder"),
     output:
         checkpoints=expand(
             f"{MODEL}/checkpoint.safetensors", seed=config["seeds"], allow_missing=True
@@ -50,7 +50,7 @@ rule train_autoencoder:
     message:
         "Training {wildcards.method}, d = {wildcards.latent_dim}, on {wildcards.dataset}, {wildcards.training_set}"
     script:
-        "../../scripts/train_autoencoder.py"
+        "../../scripts/models/train_autoencoder.py"
 
 
 rule score_images:
@@ -59,7 +59,7 @@ rule score_images:
         checkpoints=expand(
             f"{MODEL}/checkpoint.safetensors", seed=config["seeds"], allow_missing=True
         ),
-        modules=method_modules("score_images"),
+        modules=method_modules("models/score_images"),
     output:
         scores=expand(f"{SCORES}/scores.tsv", seed=config["seeds"], allow_missing=True),
         latents=expand(f"{SCORES}/latents.h5", seed=config["seeds"], allow_missing=True),
@@ -86,7 +86,7 @@ rule score_images:
     message:
         "Scoring {wildcards.dataset} with {wildcards.method}, d = {wildcards.latent_dim}, {wildcards.training_set}"
     script:
-        "../../scripts/score_images.py"
+        "../../scripts/models/score_images.py"
 
 
 rule score_baselines:
@@ -96,7 +96,7 @@ rule score_baselines:
         training_sets=expand(
             TRAINING_SET, training_set=DRAWN_TRAINING_SETS, allow_missing=True
         ),
-        modules=modules("score_baselines"),
+        modules=modules("models/score_baselines"),
     output:
         scores=[
             expand(f"{SCORES}/scores.tsv", **run, allow_missing=True)
@@ -126,7 +126,7 @@ rule score_baselines:
     message:
         "Scoring {wildcards.dataset} with the baselines"
     script:
-        "../../scripts/score_baselines.py"
+        "../../scripts/models/score_baselines.py"
 
 
 rule compute_metrics:
@@ -136,7 +136,7 @@ rule compute_metrics:
         training_rows=training_rows,
         scores=expand(f"{SCORES}/scores.tsv", seed=config["seeds"], allow_missing=True),
         maps=maps_for_metrics,
-        modules=modules("compute_metrics"),
+        modules=modules("evaluation/compute_metrics"),
     output:
         metrics=f"{RUN}/metrics/{SETTING}.tsv",
     log:
@@ -154,4 +154,4 @@ rule compute_metrics:
     message:
         "Measuring {wildcards.method}, d = {wildcards.latent_dim}, {wildcards.training_set}, on {wildcards.dataset}"
     script:
-        "../../scripts/compute_metrics.py"
+        "../../scripts/evaluation/compute_metrics.py"

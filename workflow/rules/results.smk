@@ -59,7 +59,7 @@ MODELS = [
 rule collect_metrics:
     input:
         metrics=ALL_METRICS,
-        modules=modules("collect_metrics"),
+        modules=modules("evaluation/collect_metrics"),
     output:
         metrics=report(
             METRICS,
@@ -80,13 +80,13 @@ rule collect_metrics:
     message:
         "Collecting the metrics of all settings"
     script:
-        "../../scripts/collect_metrics.py"
+        "../../scripts/evaluation/collect_metrics.py"
 
 
 rule tabulate_latent_dimension:
     input:
         metrics=METRICS,
-        modules=modules("tabulate_latent_dimension"),
+        modules=modules("report/tabulate_latent_dimension"),
     output:
         markdown=f"{TABLES}/latent_dimension.md",
         latex=f"{TABLES}/latent_dimension.tex",
@@ -113,7 +113,7 @@ rule tabulate_latent_dimension:
     message:
         "Tabulating the latent dimensions"
     script:
-        "../../scripts/tabulate_latent_dimension.py"
+        "../../scripts/report/tabulate_latent_dimension.py"
 
 
 rule bootstrap_metrics:
@@ -122,7 +122,7 @@ rule bootstrap_metrics:
         scores=files_of(dataset_runs, f"{SCORES}/scores.tsv"),
         maps=maps_for_bootstrap,
         audit=f"{AUDIT}/images.tsv",
-        modules=modules("bootstrap_metrics"),
+        modules=modules("evaluation/bootstrap_metrics"),
     output:
         intervals=INTERVALS,
     log:
@@ -144,7 +144,7 @@ rule bootstrap_metrics:
     message:
         "Bootstrapping the metrics of {wildcards.dataset}"
     script:
-        "../../scripts/bootstrap_metrics.py"
+        "../../scripts/evaluation/bootstrap_metrics.py"
 
 
 rule tabulate_methods:
@@ -152,7 +152,7 @@ rule tabulate_methods:
         metrics=METRICS,
         intervals=expand(INTERVALS, dataset=config["datasets"]),
         selections=SELECTIONS,
-        modules=modules("tabulate_methods"),
+        modules=modules("report/tabulate_methods"),
     output:
         markdown=f"{TABLES}/methods.md",
         latex=f"{TABLES}/methods.tex",
@@ -182,7 +182,7 @@ rule tabulate_methods:
     message:
         "Tabulating the methods"
     script:
-        "../../scripts/tabulate_methods.py"
+        "../../scripts/report/tabulate_methods.py"
 
 
 rule plot_methods:
@@ -190,7 +190,7 @@ rule plot_methods:
         metrics=METRICS,
         intervals=expand(INTERVALS, dataset=config["datasets"]),
         paper=PAPER_VALUES,
-        modules=modules("plot_methods"),
+        modules=modules("report/plot_methods"),
     output:
         pdf=f"{FIGURES}/methods.pdf",
         png=report(
@@ -216,14 +216,14 @@ rule plot_methods:
     message:
         "Plotting the methods"
     script:
-        "../../scripts/plot_methods.py"
+        "../../scripts/report/plot_methods.py"
 
 
 rule compare_with_paper:
     input:
         metrics=METRICS,
         paper=PAPER_VALUES,
-        modules=modules("compare_with_paper"),
+        modules=modules("report/compare_with_paper"),
     output:
         table=f"{TABLES}/paper_comparison.tsv",
         markdown=f"{TABLES}/paper_comparison.md",
@@ -248,14 +248,14 @@ rule compare_with_paper:
     message:
         "Comparing with the paper's tables"
     script:
-        "../../scripts/compare_with_paper.py"
+        "../../scripts/report/compare_with_paper.py"
 
 
 rule plot_latent_dimension:
     input:
         metrics=METRICS,
         paper=PAPER_VALUES,
-        modules=modules("plot_latent_dimension"),
+        modules=modules("report/plot_latent_dimension"),
     output:
         pdf=f"{FIGURES}/latent_dimension.pdf",
         png=report(
@@ -279,13 +279,13 @@ rule plot_latent_dimension:
     message:
         "Plotting the metrics against the latent dimension"
     script:
-        "../../scripts/plot_latent_dimension.py"
+        "../../scripts/report/plot_latent_dimension.py"
 
 
 rule plot_reconstruction_error:
     input:
         metrics=METRICS,
-        modules=modules("plot_reconstruction_error"),
+        modules=modules("report/plot_reconstruction_error"),
     output:
         pdf=f"{FIGURES}/reconstruction_error.pdf",
         png=report(
@@ -309,7 +309,7 @@ rule plot_reconstruction_error:
     message:
         "Plotting the reconstruction error against the latent dimension"
     script:
-        "../../scripts/plot_reconstruction_error.py"
+        "../../scripts/report/plot_reconstruction_error.py"
 
 
 rule plot_score_histograms:
@@ -317,7 +317,7 @@ rule plot_score_histograms:
         scores=files_of(scoring_settings, f"{SCORES}/scores.tsv"),
         metrics=METRICS,
         audit=f"{AUDIT}/images.tsv",
-        modules=modules("plot_score_histograms"),
+        modules=modules("report/plot_score_histograms"),
     output:
         pdf=f"{FIGURES}/score_histograms_{{dataset}}.pdf",
         png=report(
@@ -342,7 +342,7 @@ rule plot_score_histograms:
     message:
         "Plotting the scores of {wildcards.dataset}"
     script:
-        "../../scripts/plot_score_histograms.py"
+        "../../scripts/report/plot_score_histograms.py"
 
 
 rule select_examples:
@@ -350,7 +350,7 @@ rule select_examples:
         packed=PACKED,
         scores=files_of(reconstructing_settings, f"{SCORES}/scores.tsv"),
         maps=files_of(reconstructing_settings, f"{SCORES}/maps.h5"),
-        modules=modules("select_examples"),
+        modules=modules("report/select_examples"),
     output:
         examples=EXAMPLES,
     log:
@@ -369,13 +369,13 @@ rule select_examples:
     message:
         "Selecting example images of {wildcards.dataset}"
     script:
-        "../../scripts/select_examples.py"
+        "../../scripts/report/select_examples.py"
 
 
 rule plot_examples:
     input:
         examples=EXAMPLES,
-        modules=modules("plot_examples"),
+        modules=modules("report/plot_examples"),
     output:
         pdf=f"{FIGURES}/examples_{{view}}_{{dataset}}.pdf",
         png=report(
@@ -400,14 +400,14 @@ rule plot_examples:
     message:
         "Plotting example images of {wildcards.dataset}"
     script:
-        "../../scripts/plot_examples.py"
+        "../../scripts/report/plot_examples.py"
 
 
 rule record_provenance:
     input:
         results=RESULTS,
         checkpoints=CHECKPOINTS,
-        modules=modules("record_provenance"),
+        modules=modules("report/record_provenance"),
     output:
         provenance=report(
             f"{RUN}/provenance.json",
@@ -430,4 +430,4 @@ rule record_provenance:
     message:
         "Recording how the results were made"
     script:
-        "../../scripts/record_provenance.py"
+        "../../scripts/report/record_provenance.py"

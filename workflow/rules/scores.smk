@@ -22,7 +22,7 @@ rule measure_scores:
         audit=f"{AUDIT}/images.tsv",
         scores=expand(f"{SCORES}/scores.tsv", seed=config["seeds"], allow_missing=True),
         maps=expand(f"{SCORES}/maps.h5", seed=config["seeds"], allow_missing=True),
-        modules=modules("measure_scores"),
+        modules=modules("theory/measure_scores"),
     output:
         variants=expand(
             f"{SCORES}/variants.tsv", seed=config["seeds"], allow_missing=True
@@ -48,7 +48,7 @@ rule measure_scores:
     message:
         "Comparing scores of {wildcards.method}, d = {wildcards.latent_dim}, on {wildcards.dataset}"
     script:
-        "../../scripts/measure_scores.py"
+        "../../scripts/theory/measure_scores.py"
 
 
 rule tabulate_scores:
@@ -57,7 +57,7 @@ rule tabulate_scores:
         metrics=METRICS,
         intervals=expand(INTERVALS, dataset=config["datasets"]),
         selections=SELECTIONS,
-        modules=modules("tabulate_scores"),
+        modules=modules("theory/tabulate_scores"),
     output:
         markdown=f"{TABLES}/scores.md",
         table=f"{TABLES}/scores.tsv",
@@ -84,7 +84,7 @@ rule tabulate_scores:
     message:
         "Tabulating the scores"
     script:
-        "../../scripts/tabulate_scores.py"
+        "../../scripts/theory/tabulate_scores.py"
 
 
 rule plot_scores:
@@ -92,7 +92,7 @@ rule plot_scores:
         scores=ALL_SCORE_METRICS,
         metrics=METRICS,
         selections=SELECTIONS,
-        modules=modules("plot_scores"),
+        modules=modules("theory/plot_scores"),
     output:
         pdf=f"{FIGURES}/scores.pdf",
         png=report(
@@ -117,7 +117,7 @@ rule plot_scores:
     message:
         "Plotting the scores"
     script:
-        "../../scripts/plot_scores.py"
+        "../../scripts/theory/plot_scores.py"
 
 
 rule plot_score_maps:
@@ -125,7 +125,7 @@ rule plot_score_maps:
         packed=PACKED,
         scores=expand(f"{SCORES}/scores.tsv", **REFERENCE_RUN, allow_missing=True),
         maps=expand(f"{SCORES}/maps.h5", **REFERENCE_RUN, allow_missing=True),
-        modules=modules("plot_score_maps"),
+        modules=modules("theory/plot_score_maps"),
     output:
         pdf=f"{FIGURES}/score_maps_{{dataset}}.pdf",
         png=report(
@@ -149,4 +149,4 @@ rule plot_score_maps:
     message:
         "Plotting anomaly maps of {wildcards.dataset} by score"
     script:
-        "../../scripts/plot_score_maps.py"
+        "../../scripts/theory/plot_score_maps.py"

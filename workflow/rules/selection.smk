@@ -13,7 +13,7 @@ rule make_validation_set:
     input:
         packed=PACKED,
         audit=f"{AUDIT}/images.tsv",
-        modules=modules("make_validation_set"),
+        modules=modules("theory/make_validation_set"),
     output:
         packed=PACKED.replace("{dataset}", f"{{dataset}}{SUFFIX}"),
     log:
@@ -36,7 +36,7 @@ rule make_validation_set:
     message:
         "Holding out a part of the training images of {wildcards.dataset}"
     script:
-        "../../scripts/make_validation_set.py"
+        "../../scripts/theory/make_validation_set.py"
 
 
 rule select_settings:
@@ -46,7 +46,7 @@ rule select_settings:
         packed=PACKED.replace("{dataset}", f"{{dataset}}{SUFFIX}"),
         audit=f"{AUDIT}/images.tsv".replace("{dataset}", f"{{dataset}}{SUFFIX}"),
         dimension=IMAGE_DIMENSION,
-        modules=modules("select_settings"),
+        modules=modules("theory/select_settings"),
     output:
         selection=SELECTION,
         curves=SELECTION_CURVES,
@@ -70,7 +70,7 @@ rule select_settings:
     message:
         "Choosing among the models of {wildcards.dataset} without labels"
     script:
-        "../../scripts/select_settings.py"
+        "../../scripts/theory/select_settings.py"
 
 
 rule tabulate_selection:
@@ -78,7 +78,7 @@ rule tabulate_selection:
         selections=SELECTIONS,
         curves=expand(SELECTION_CURVES, dataset=config["selection"]["datasets"]),
         scores=ALL_SCORE_METRICS,
-        modules=modules("tabulate_selection"),
+        modules=modules("theory/tabulate_selection"),
     output:
         markdown=f"{TABLES}/selection.md",
         table=f"{TABLES}/selection.tsv",
@@ -105,7 +105,7 @@ rule tabulate_selection:
     message:
         "Tabulating the choices"
     script:
-        "../../scripts/tabulate_selection.py"
+        "../../scripts/theory/tabulate_selection.py"
 
 
 rule plot_selection:
@@ -113,7 +113,7 @@ rule plot_selection:
         selections=SELECTIONS,
         curves=expand(SELECTION_CURVES, dataset=config["selection"]["datasets"]),
         scores=ALL_SCORE_METRICS,
-        modules=modules("plot_selection"),
+        modules=modules("theory/plot_selection"),
     output:
         pdf=f"{FIGURES}/selection.pdf",
         png=report(
@@ -137,4 +137,4 @@ rule plot_selection:
     message:
         "Plotting the choices"
     script:
-        "../../scripts/plot_selection.py"
+        "../../scripts/theory/plot_selection.py"

@@ -1,0 +1,97 @@
+"""Generate the demonstration dataset: brain slices from a template, with and without lesions.
+
+Input: none but the template in the nilearn package. Output: a folder in the layout `folder`
+(train/normal, test/normal, test/abnormal, test/mask), the factors of every image in factors.tsv
+and the origin in SOURCE.md. The same parameters give the same bytes. Fails, and leaves nothing,
+when a parameter is unknown or out of range or when the folder exists with files in it.
+"""
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import nilearn
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from medae.base.errors import InputError
+from medae.base.files import write_table, write_text
+from medae.data.phantom import FACTOR_TABLE, FACTORS, GROUPS, SOURCE, PhantomOptions, make_image
+
+logger = logging.getLogger(__name__)
+
+SMALLEST_SIZE = 32  # pixels; below, no pixel is purely white matter
+
+
+def generate_phantom(*, output: Path, image_size: int, parameters: Mapping) -> None:
+    """Write the dataset of the registry's `generator` options to the folder `output`.
+
+    factors.tsv has one row per image: id (path relative to `output`), the values of all factors
+    (units in SOURCE.md), `lesions` drawn (they may touch) and `lesion_pixels` of the mask.
+    """
+    options = PhantomOptions.from_mapping(parameters)
+    if type(image_size) is not int or image_size < SMALLEST_SIZE:
+        raise InputError(
+            f"The demonstration set cannot be made with image_size {image_size!r}: use a whole "
+            f"number of pixels from {SMALLEST_SIZE} upwards."
+        )
+    with _whole_folder(Path(output)) as folder:
+        for name in (*GROUPS, "test/mask"):
+            (folder / name).mkdir(parents=True)
+        rows = []
+        for group in GROUPS:
+            for index in range(options.count(group)):
+                image = make_image(options=options, group=group, index=index, image_size=image_size)
+                name = f"{group}/{index:05d}.png"
+                Image.fromarray(image.pixels).save(folder / name)
+                if group == "test/abnormal":
+                    mask = Image.fromarray(image.mask * np.uint8(255))
+                    mask.save(folder / name.replace("abnormal", "mask"))
+                rows.append((name, *image.factors, image.lesions, int(image.mask.sum())))
+        table = pd.DataFrame(rows, columns=["id", *FACTORS, "lesions", "lesion_pixels"])
+        write_table(table, folder / "factors.tsv")
+        write_text(describe(options=options, image_size=image_size), folder / "SOURCE.md")
+    logger.info("%d images of %d pixels a side in %s", len(rows), image_size, output)
+
+
+def describe(*, options: PhantomOptions, image_size: int) -> str:
+    """Return the text of SOURCE.md: origin, licence, citation and parameters."""
+    counts = ", ".join(f"{options.count(group)} {group}" for group in GROUPS)
+    lines = [
+        f"{image_size} × {image_size} pixels; {counts}; seed {options.seed}; pixel noise with a "
+        f"standard deviation of {options.noise_sigma:g} of full scale.\n",
+        "| factor | mean | spread (uniform within mean ± spread) | unit |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, (mean, spread, unit) in FACTOR_TABLE.items():
+        active = f"{spread:g}" if name in options.factors else "0 (inactive)"
+        lines.append(f"| {name} | {mean:g} | {active} | {unit} |")
+    return SOURCE.format(version=nilearn.__version__) + "\n".join(lines) + "\n"
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that takes the place of `folder` when the block succeeds."""
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not an empty folder. Remove it and run again.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Within a second folder, since the one that tempfile makes is private to the user.
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as private:
+        temporary = Path(private) / folder.name
+        temporary.mkdir()
+        yield temporary
+        temporary.replace(folder)
+
+
+if __name__ == "__main__":
+    from medae.base.logs import script_logging
+
+    with script_logging(snakemake.log[0]):
+        generate_phantom(
+            output=Path(snakemake.output.images),
+            image_size=snakemake.params.image_size,
+            parameters=snakemake.params.parameters,
+        )

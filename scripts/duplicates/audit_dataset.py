@@ -1,0 +1,133 @@
+"""Audit a dataset: which test images were seen in training, and what the audit rests on.
+
+Input: the packed dataset. Parameters: `group_pattern`, a regular expression that finds an image's
+patient in its id, or None; `threshold` for datasets without patients; `thresholds`, a list of them
+at which copies are counted too; `moved`, whether mirrored and rotated copies count.
+Outputs: `images` (images.tsv, a row per image), `pairs` (pairs.tsv, the copies, at most the 100,000
+most alike) and `thresholds` (a row per threshold, the one that is used marked, with its origin).
+`medae.duplicates.audit` has the definitions and the columns.
+Fails on a damaged packed dataset, or when nearly all images are alike.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medae.base.files import write_table
+from medae.data.groups import image_groups
+from medae.data.packed import read_packed
+from medae.data.statistics import brightness, contrast, total_variation
+from medae.duplicates.audit import (
+    IMAGE_COLUMNS,
+    PAIR_COLUMNS,
+    calibrate,
+    copy_groups,
+    find_pairs,
+    identical_groups,
+    threshold_counts,
+)
+from medae.duplicates.similarity import SYMMETRIES, comparable
+from medae.duplicates.training_sets import in_other_split
+
+logger = logging.getLogger(__name__)
+
+LISTED_PAIRS = 100_000
+
+
+def audit_dataset(
+    *,
+    packed: Path,
+    group_pattern: str | None,
+    threshold: float,
+    thresholds: Sequence[float],
+    moved: bool,
+    images: Path,
+    pairs: Path,
+    threshold_table: Path,
+) -> None:
+    """Write the three tables of the audit."""
+    data = read_packed(packed)
+    n_train = len(data.train_ids)
+    pixels = np.concatenate([data.train_images, data.test_images])
+    ids = np.array([*data.train_ids, *data.test_ids], dtype=object)
+    split = np.repeat(["train", "test"], [n_train, len(data.test_ids)])
+    labels = np.concatenate([np.zeros(n_train, dtype=np.uint8), data.test_labels])
+    compared = comparable(pixels)
+    highest, used, origin = np.full(len(ids), np.nan), threshold, "configured"
+    if group_pattern is not None:
+        patients = image_groups([str(name) for name in ids], pattern=group_pattern)
+        highest, calibrated = calibrate(
+            compared, labels=labels, patients=patients, configured=threshold, moved=moved
+        )
+        if calibrated is not None:
+            used, origin = calibrated, "calibrated"
+    floor = min(used, *thresholds)
+    found, nearest, unmoved = find_pairs(compared, n_train=n_train, floor=floor, moved=moved)
+    same = identical_groups(pixels)
+    identical = in_other_split(same, n_train=n_train)
+    copies = found.at_least(used)
+    neighbours = nearest.position >= 0
+    table = pd.DataFrame(
+        {
+            "split": split,
+            "id": ids,
+            "label": labels,
+            "brightness": brightness(pixels),
+            "contrast": contrast(pixels),
+            "total_variation": total_variation(pixels),
+            "nearest": np.where(neighbours, ids[nearest.position], ""),
+            "similarity": nearest.similarity,
+            "symmetry": np.array(SYMMETRIES)[nearest.symmetry],
+            "unmoved_similarity": unmoved,
+            "identical": identical.astype(int),
+            "other_patient_similarity": highest,
+            "twin": ((nearest.similarity >= used) | identical).astype(int),
+            "copy_group": copy_groups(copies, same=same),
+        }
+    )
+    levels = sorted({*thresholds, used})
+    counts = threshold_counts(table, found, thresholds=levels, same=same)
+    counts["used"] = (counts["threshold"] == used).astype(int)
+    counts["origin"] = np.where(counts["used"] == 1, origin, "listed")
+    write_table(table[IMAGE_COLUMNS], images)
+    order = np.argsort(-copies.similarity, kind="stable")[:LISTED_PAIRS]
+    first, second = copies.first[order], copies.second[order]
+    listed = pd.DataFrame(
+        {
+            "split": split[first],
+            "id": ids[first],
+            "other_split": split[second],
+            "other_id": ids[second],
+            "similarity": copies.similarity[order],
+            "symmetry": np.array(SYMMETRIES)[copies.symmetry[order]],
+        }
+    )
+    write_table(listed[PAIR_COLUMNS], pairs)
+    write_table(counts, threshold_table)
+    seen = table[(table["split"] == "test") & (table["twin"] == 1)]
+    logger.info(
+        "threshold %.6f (%s): %d of %d normal and %d of %d abnormal test images have a twin in "
+        "training; %d pairs of copies",
+        *(used, origin, np.count_nonzero(seen["label"] == 0)),
+        *(np.count_nonzero(data.test_labels == 0), np.count_nonzero(seen["label"])),
+        *(np.count_nonzero(data.test_labels), len(copies.first)),
+    )
+
+
+if __name__ == "__main__":
+    from medae.base.logs import script_logging
+
+    with script_logging(snakemake.log[0]):
+        audit_dataset(
+            packed=Path(snakemake.input.packed),
+            group_pattern=snakemake.params.group_pattern,
+            threshold=snakemake.params.audit["threshold"],
+            thresholds=snakemake.params.audit["thresholds"],
+            moved=snakemake.params.audit["moved"],
+            images=Path(snakemake.output.images),
+            pairs=Path(snakemake.output.pairs),
+            threshold_table=Path(snakemake.output.thresholds),
+        )

@@ -1,0 +1,48 @@
+"""Draw the training images of one training set, per seed.
+
+Input: images.tsv of the dataset's audit. Wildcard: `training_set`, without_twins or without_random.
+Output: a table with a row per training image: id, and per seed a column seed<seed>, 1 for the
+images that are used and 0 for the others. `medae.duplicates.training_sets` says how they are chosen.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from medae.base.files import read_table, write_table
+from medae.duplicates.training_sets import draw_training_rows
+
+logger = logging.getLogger(__name__)
+
+
+def draw_training_set(
+    *, images: Path, training_set: str, seeds: Sequence[int], output: Path
+) -> None:
+    """Write the table of the training set."""
+    audit = read_table(images)
+    train = audit["split"] == "train"
+    table = audit.loc[train, ["id"]]
+    for seed in seeds:
+        rows = draw_training_rows(
+            audit["copy_group"].to_numpy(),
+            n_train=int(train.sum()),
+            training_set=training_set,
+            seed=seed,
+        )
+        table[f"seed{seed}"] = rows.astype(int)
+        logger.info("seed %d: %d of %d images", seed, np.count_nonzero(rows), len(rows))
+    write_table(table, output)
+
+
+if __name__ == "__main__":
+    from medae.base.logs import script_logging
+
+    with script_logging(snakemake.log[0]):
+        draw_training_set(
+            images=Path(snakemake.input.images),
+            training_set=snakemake.wildcards.training_set,
+            seeds=snakemake.params.seeds,
+            output=Path(snakemake.output.table),
+        )

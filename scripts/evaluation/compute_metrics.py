@@ -1,0 +1,100 @@
+"""Compute all metrics of one setting (dataset, method, latent dimension), one block per seed.
+
+Inputs: a table of scores per seed (`scores.tsv`), the anomaly maps per seed (`maps.h5`; none for a
+dataset without masks), the packed dataset, whose labels and masks are the truth, its audit, and the
+table of the training set, unless it is `all`.
+Output: a table with the columns METRIC_COLUMNS of medae.evaluation.metrics, on the published and on the
+leak-free test images; AUC, AP and Dice are fractions, errors squared [-1, 1] intensity units, and
+those of training images are of the ones that were used.
+Fails when scores, maps and packed dataset are not about the same images, when a class is missing,
+or when a score is not finite.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medae.base.errors import InputError
+from medae.base.files import write_table
+from medae.data.packed import PackedDataset, read_packed
+from medae.duplicates.audit import leak_free, read_audit
+from medae.duplicates.training_sets import read_training_rows
+from medae.evaluation.measuring import measure
+from medae.evaluation.metrics import METRIC_COLUMNS
+from medae.models.score_files import read_maps, read_scores
+
+logger = logging.getLogger(__name__)
+
+
+def compute_metrics(
+    *,
+    scores: Sequence[Path],
+    maps: Sequence[Path],
+    packed: Path,
+    audit: Path,
+    training_rows: Path | None,
+    dataset: str,
+    training_set: str,
+    method: str,
+    latent_dim: int,
+    seeds: Sequence[int],
+    output: Path,
+) -> None:
+    """Write the metrics of all `seeds`; `scores` and `maps` are in the order of `seeds`.
+
+    `maps` is empty for a dataset without masks; the pixel metrics are then left out.
+    """
+    truth = read_packed(packed)
+    unseen = leak_free(read_audit(audit, truth))
+    found = []
+    for seed, path, map_file in zip(seeds, scores, maps or [None] * len(seeds), strict=True):
+        rows = read_training_rows(training_rows, truth, training_set=training_set, seed=seed)
+        measured = measure(
+            read_scores(path, truth),
+            truth=truth,
+            leak_free=unseen,
+            trained_on=rows,
+            scores_images=True,
+            maps=None if map_file is None else checked_maps(map_file, truth),
+            what=str(path),
+        )
+        found.append(measured.assign(seed=seed))
+        logger.info("seed %d: %s", seed, measured[["split", "metric", "value"]].to_dict("tight"))
+    frame = pd.concat(found).assign(
+        dataset=dataset, training_set=training_set, method=method, latent_dim=latent_dim
+    )
+    write_table(frame[METRIC_COLUMNS], output)
+
+
+def checked_maps(path: Path, truth: PackedDataset) -> np.ndarray:
+    """Return the anomaly maps in `path`; InputError when they don't fit the dataset's masks."""
+    values = read_maps(path, truth)
+    if truth.test_masks is None or values.shape != truth.test_masks.shape:
+        masks = "no masks" if truth.test_masks is None else f"masks {truth.test_masks.shape}"
+        raise InputError(
+            f"{path} has anomaly maps of shape {values.shape}, but the packed dataset has {masks}. "
+            "Check `masks` in the dataset's entry and the image size, then prepare it again."
+        )
+    return values
+
+
+if __name__ == "__main__":
+    from medae.base.logs import script_logging
+
+    with script_logging(snakemake.log[0]):
+        compute_metrics(
+            scores=[Path(path) for path in snakemake.input.scores],
+            maps=[Path(path) for path in snakemake.input.maps],
+            packed=Path(snakemake.input.packed),
+            audit=Path(snakemake.input.audit),
+            training_rows=Path(path) if (path := snakemake.input.training_rows) else None,
+            dataset=snakemake.wildcards.dataset,
+            training_set=snakemake.wildcards.training_set,
+            method=snakemake.wildcards.method,
+            latent_dim=int(snakemake.wildcards.latent_dim),
+            seeds=list(snakemake.params.seeds),
+            output=Path(snakemake.output.metrics),
+        )

@@ -1,0 +1,353 @@
+"""Folder layouts of datasets: which files are training and test images, their labels and masks.
+
+A layout is a function from a dataset's root folder to its `Record`s, registered in `LAYOUTS`; a
+new one needs no other change here, since `read_layout` checks every layout's records alike. No
+image is opened here.
+"""
+
+import csv
+import json
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from medae.base.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+# What a listed folder is searched for; other files are ignored, and the log says which.
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm"}
+)
+ISIC_NORMAL_CLASS = "NV"  # melanocytic nevus, by far the most frequent class of ISIC 2018
+CLASSES = {  # key in the registry's `expected`: (split, label)
+    "train": ("train", 0),
+    "test_normal": ("test", 0),
+    "test_abnormal": ("test", 1),
+}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a dataset."""
+
+    split: str  # "train" or "test"
+    id: str  # posix path relative to the dataset's root folder
+    label: int  # 0 normal, 1 abnormal; training images are normal
+    image: Path
+    mask: Path | None = None  # of abnormal test images, where the dataset has masks
+
+
+def name_some(names: Iterable[str], limit: int = 5) -> str:
+    """Quote the first `limit` of the sorted names and count the others, for a message."""
+    quoted = [repr(str(name)) for name in sorted(names)]
+    hidden = len(quoted) - limit
+    return ", ".join(quoted[:limit]) + (f" and {hidden} more" if hidden > 0 else "")
+
+
+def read_layout(root: Path, layout: str) -> list[Record]:
+    """Return the records of the dataset in `root`: training first, each split sorted by id.
+
+    Raises InputError when the folder or a listed file is missing, when an image is listed twice,
+    when a name cannot be stored, when a class has no image, or as the layout itself does.
+    """
+    root = Path(root)
+    if layout not in LAYOUTS:
+        raise InputError(f"There is no layout {layout!r}. Choose one of {', '.join(LAYOUTS)}.")
+    if not root.is_dir():
+        raise InputError(
+            f"The dataset folder {root} does not exist. Put the dataset there, or correct `folder` "
+            "in its registry entry or `data_dir` in the configuration."
+        )
+    records = LAYOUTS[layout](root)
+    check_names(root, records)
+    _check_listed_once(root, records)
+    files = [path for record in records for path in (record.image, record.mask) if path]
+    missing = [path.relative_to(root).as_posix() for path in files if not _is_file(path)]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(files)} listed files are missing in {root}: "
+            f"{name_some(missing)}. Unpack or copy the dataset again, or take the names off its "
+            "list."
+        )
+    counts = count_classes(records)
+    empty = [name for name, count in counts.items() if not count]
+    if empty:
+        raise InputError(
+            f"The dataset in {root} has no image of {' and '.join(empty)}. Training needs normal "
+            "images, and the test needs both normal and abnormal ones."
+        )
+    logger.info("%s holds %s", root, counts)
+    return sorted(records, key=lambda record: (record.split == "test", record.id))
+
+
+def count_classes(records: Iterable[Record]) -> dict[str, int]:
+    """Return the number of images of train, test_normal and test_abnormal."""
+    found = Counter((record.split, record.label) for record in records)
+    return {name: found[key] for name, key in CLASSES.items()}
+
+
+def check_counts(root: Path, records: Iterable[Record], expected: Mapping[str, int] | None) -> None:
+    """Raise InputError unless the numbers of images are those of `expected` (keys of CLASSES).
+
+    Also when there are fewer than two training images, with which BatchNorm cannot be trained.
+    """
+    counts = count_classes(records)
+    if counts["train"] < 2:
+        raise InputError(
+            f"The dataset in {root} has {counts['train']} training image(s); at least 2 are needed."
+            " Add normal training images."
+        )
+    wrong = [
+        f"{counts[name]} instead of {number} of {name}"
+        for name, number in (expected or {}).items()
+        if counts[name] != number
+    ]
+    if wrong:
+        raise InputError(
+            f"The dataset in {root} has another number of images than the registry expects: "
+            f"{', '.join(wrong)}. Unpack or copy it again; if this is meant to be another version, "
+            "change `expected` in its registry entry or remove it."
+        )
+
+
+def _split_json(root: Path) -> list[Record]:
+    """Read `images/` and `data.json`: {"train": {"0": names}, "test": {"0": names, "1": names}}."""
+    source = root / "data.json"
+    wanted = 'It has to be {"train": {"0": [names]}, "test": {"0": [names], "1": [names]}}.'
+    try:
+        lists = json.loads(source.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"Cannot read the split {source}: {error}. {wanted}") from error
+    records = []
+    for split, label in CLASSES.values():
+        try:
+            names = lists[split][str(label)]
+        except (KeyError, TypeError, IndexError):
+            raise InputError(f'{source} has no list "{split}" → "{label}". {wanted}') from None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InputError(
+                f'"{split}" → "{label}" in {source} is not a list of file names. {wanted}'
+            )
+        for path in _inside(root / "images", names, source):
+            records.append(_record(root, split, label, path))
+    return records
+
+
+def _brats(root: Path) -> list[Record]:
+    """Read `train/` and `test/{normal,tumor,annotation}`; `…flair…` has the mask `…seg…`."""
+    test = root / "test"
+    tumour = images_in(test / "tumor")
+    masks = _pair_masks(tumour, images_in(test / "annotation"), "flair", "seg")
+    return [
+        *(_record(root, "train", 0, path) for path in images_in(root / "train")),
+        *(_record(root, "test", 0, path) for path in images_in(test / "normal")),
+        *(_record(root, "test", 1, path, masks[path]) for path in tumour),
+    ]
+
+
+def _folder(root: Path) -> list[Record]:
+    """Read `train/normal`, `test/{normal,abnormal}` and, if there, `test/mask`.
+
+    A mask has the name of its abnormal image up to the suffix.
+    """
+    test = root / "test"
+    abnormal = images_in(test / "abnormal")
+    masks: dict[Path, Path] = {}
+    if (test / "mask").is_dir():
+        masks = _pair_masks(abnormal, images_in(test / "mask"))
+    return [
+        *(_record(root, "train", 0, path) for path in images_in(root / "train" / "normal")),
+        *(_record(root, "test", 0, path) for path in images_in(test / "normal")),
+        *(_record(root, "test", 1, path, masks.get(path)) for path in abnormal),
+    ]
+
+
+def _good_ungood(root: Path) -> list[Record]:
+    """Read `train/good` and `test/{good,Ungood}` (Camelyon16 of MedIAnomaly)."""
+    folders = {
+        ("train", 0): root / "train" / "good",
+        ("test", 0): root / "test" / "good",
+        ("test", 1): root / "test" / "Ungood",
+    }
+    return [
+        _record(root, split, label, path)
+        for (split, label), folder in folders.items()
+        for path in images_in(folder)
+    ]
+
+
+def _isic(root: Path) -> list[Record]:
+    """Read the folders of ISIC 2018 task 3; class NV is normal, and training takes only that."""
+    records = []
+    for part, split in (("Training", "train"), ("Test", "test")):
+        name = f"ISIC2018_Task3_{part}"
+        table = root / f"{name}_GroundTruth" / f"{name}_GroundTruth.csv"
+        labels = _isic_labels(table)
+        paths = _inside(root / f"{name}_Input", [f"{image}.jpg" for image, _ in labels], table)
+        for path, (_, label) in zip(paths, labels, strict=True):
+            if split == "test" or label == 0:
+                records.append(_record(root, split, label, path))
+    return records
+
+
+# The layouts that a registry entry can name.
+LAYOUTS: dict[str, Callable[[Path], list[Record]]] = {
+    "split_json": _split_json,
+    "brats": _brats,
+    "folder": _folder,
+    "isic": _isic,
+    "good_ungood": _good_ungood,
+}
+
+
+def _isic_labels(table: Path) -> list[tuple[str, int]]:
+    wanted = (
+        f"It has to be the CSV file of the challenge, with the columns image and "
+        f"{ISIC_NORMAL_CLASS}. Download the ground truth again."
+    )
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as lines:
+            rows = list(csv.DictReader(lines))
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"Cannot read the labels {table}: {error}. {wanted}") from error
+    labels = []
+    for number, row in enumerate(rows, start=2):
+        try:
+            is_normal = {0.0: False, 1.0: True}[float(row[ISIC_NORMAL_CLASS])]
+            labels.append((str(row["image"]), int(not is_normal)))
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"Row {number} of {table} is not a label: {row}. {wanted}") from None
+    return labels
+
+
+def _record(root: Path, split: str, label: int, image: Path, mask: Path | None = None) -> Record:
+    return Record(split, image.relative_to(root).as_posix(), label, image, mask)
+
+
+def _inside(folder: Path, names: list[str], source: Path) -> list[Path]:
+    """Return the paths of the names that `source` lists; none may lead out of `folder`."""
+    paths = [PurePosixPath(name) for name in names]
+    refused = [
+        name
+        for name, path in zip(names, paths, strict=True)
+        if not path.parts or path.is_absolute() or ".." in path.parts
+    ]
+    if refused:
+        raise InputError(
+            f"{source} lists {len(refused)} names that are not those of files in {folder}: "
+            f"{name_some(refused)}. Names are relative to that folder and do not leave it."
+        )
+    return [folder / path for path in paths]
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.rglob("*"))
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return the image files in `folder`, not those of its folders, and log what is ignored."""
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"Cannot list the folder {folder}: {error.strerror}. Create it with its images, or "
+            "name another `layout` in the dataset's registry entry."
+        ) from error
+    images, ignored = [], []
+    for entry in entries:
+        # A link to nowhere is kept, so that it is reported as missing.
+        is_image = entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".")
+        (images if is_image and not entry.is_dir() else ignored).append(entry)
+    nested = [entry.name for entry in ignored if entry.is_dir() and _holds_images(entry)]
+    if nested:
+        raise InputError(
+            f"{folder} has folders with images in it, which would be left out: {name_some(nested)}."
+            " Move their images into the folder itself, or the folders elsewhere."
+        )
+    if ignored:
+        logger.warning(
+            "ignored in %s, not being visible image files: %s",
+            folder,
+            name_some(entry.name for entry in ignored),
+        )
+    if not images:
+        raise InputError(
+            f"There is no image in {folder}. It takes files that end in "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}; convert other formats (DICOM, NIfTI) to 8- or "
+            "16-bit PNG."
+        )
+    return images
+
+
+def _pair_masks(
+    images: list[Path], masks: list[Path], word: str = "", mask_word: str = ""
+) -> dict[Path, Path]:
+    """Pair abnormal images with the masks of the same stem, `word` in it being `mask_word`."""
+    images_of, masks_of = defaultdict(list), defaultdict(list)
+    for image in images:
+        images_of[image.stem.replace(word, mask_word) if word else image.stem].append(image)
+    for mask in masks:
+        masks_of[mask.stem].append(mask)
+    problems = {
+        "abnormal images without a mask": set(images_of) - set(masks_of),
+        "masks without an abnormal image": set(masks_of) - set(images_of),
+        "mask names that more than one file claims": {
+            stem
+            for stem in set(images_of) & set(masks_of)
+            if len(images_of[stem]) + len(masks_of[stem]) > 2
+        },
+    }
+    found = [
+        f"{len(stems)} {what}: {name_some(stems)}" for what, stems in problems.items() if stems
+    ]
+    if found:
+        rule = f"the image's with {word!r} replaced by {mask_word!r}" if word else "the image's"
+        raise InputError(
+            f"Images in {images[0].parent} and masks in {masks[0].parent} do not pair up; names "
+            f"without suffix: {'; '.join(found)}. A mask's name is {rule}. Rename, add or remove "
+            "files."
+        )
+    return {images_of[stem][0]: masks_of[stem][0] for stem in images_of}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long for the file system, a folder without permission
+        return False
+
+
+def check_names(root: Path, records: list[Record]) -> None:
+    """Raise InputError when a record's id cannot be stored as text."""
+    refused = [record.id for record in records if not _is_storable(record.id)]
+    if refused:
+        raise InputError(
+            f"{len(refused)} file names in {root} are not UTF-8 text and cannot be stored: "
+            f"{name_some(refused)}. Rename them."
+        )
+
+
+def _is_storable(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in name
+
+
+def _check_listed_once(root: Path, records: list[Record]) -> None:
+    classes_of: dict[str, list[str]] = defaultdict(list)
+    for record in records:
+        classes_of[record.id].append(f"{record.split} {record.label}")
+    repeated = {name: classes for name, classes in classes_of.items() if len(classes) > 1}
+    if repeated:
+        where = Counter(" and ".join(classes) for classes in repeated.values())
+        raise InputError(
+            f"{len(repeated)} images of the dataset in {root} are listed more than once: "
+            f"{name_some(repeated)} (split and label: "
+            f"{', '.join(f'{count} in {name}' for name, count in where.items())}). "
+            "Keep each image in one list, once."
+        )

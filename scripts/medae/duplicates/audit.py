@@ -1,0 +1,241 @@
+"""The audit of a dataset: which images are copies of others, and which test images were seen.
+
+Two images are copies when their similarity (`medae.duplicates.similarity`) is at least a threshold. A twin of
+an image is a copy of it in the other split, training or test. A copy group is a connected component
+of the graph of copies over both splits; an image without copies is one by itself.
+
+The threshold is calibrated where patients are known: normal images of different patients are no
+copies, so it is the similarity that only a share `FALSE_POSITIVES` of them reach with any image of
+another patient. Normal images only, since those of another class often come from another source
+and are less alike. Pairs at or above the configured threshold are copies whatever their patients'
+ids say, and are left out: else a few copies under two ids would lift the threshold above
+themselves. Without patients the threshold is the configured one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from medae.base.errors import InputError
+from medae.base.files import read_table
+from medae.data.packed import PackedDataset
+from medae.duplicates.similarity import INVERSE, Block, similarities
+from medae.duplicates.training_sets import in_other_split
+
+FALSE_POSITIVES = 0.001
+MAX_PAIRS = 20_000_000  # 13 bytes each while they are collected
+
+IMAGE_COLUMNS = [
+    "split",
+    "id",
+    "label",
+    "brightness",
+    "contrast",
+    "total_variation",
+    "nearest",
+    "similarity",
+    "symmetry",
+    "unmoved_similarity",
+    "identical",
+    "other_patient_similarity",
+    "twin",
+    "copy_group",
+]
+"""Columns of images.tsv: a row per image, the training images and then the test images.
+
+brightness, contrast and total_variation are those of `medae.data.statistics`; nearest is the id of
+the most similar image of the other split, symmetry what moves the image to it, unmoved_similarity
+the highest one without moving; identical and twin are 0 or 1, identical meaning the same pixels;
+other_patient_similarity is the highest one between normal images of different patients, empty for
+abnormal images and where no patients are known.
+"""
+
+PAIR_COLUMNS = ["split", "id", "other_split", "other_id", "similarity", "symmetry"]
+"""Columns of pairs.tsv: pairs of copies, the most similar first; symmetry moves id to other_id."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of images by position (first < second), with similarity and symmetry of each."""
+
+    first: np.ndarray
+    second: np.ndarray
+    similarity: np.ndarray
+    symmetry: np.ndarray
+
+    def at_least(self, threshold: float) -> "Pairs":
+        """Return those that reach a similarity."""
+        kept = self.similarity >= threshold
+        return Pairs(*(getattr(self, name)[kept] for name in self.__dataclass_fields__))
+
+
+@dataclass
+class Nearest:
+    """Of each image the most similar other one among those allowed; -1 and -1.0 without one."""
+
+    position: np.ndarray
+    similarity: np.ndarray
+    symmetry: np.ndarray
+
+    @classmethod
+    def of(cls, count: int) -> "Nearest":
+        """Start with no neighbours."""
+        nothing = np.full(count, -1)
+        return cls(nothing, np.full(count, -1.0, dtype=np.float32), np.zeros(count, dtype=np.uint8))
+
+    def update(self, block: Block, values: np.ndarray, allowed: np.ndarray) -> None:
+        """Take the pairs of `block` that are `allowed`, by `values`; both of the block's shape."""
+        values = np.where(allowed, values, np.float32(-1))
+        start = block.rows.start
+        found = values.argmax(axis=1)
+        rows = np.arange(len(found))
+        self._take(block.rows, values[rows, found], found + start, block.symmetry[rows, found])
+        found = values.argmax(axis=0)
+        columns = np.arange(len(found))
+        turned = INVERSE[block.symmetry[found, columns]]
+        self._take(slice(start, None), values[found, columns], found + start, turned)
+
+    def _take(self, place, similarity, position, symmetry) -> None:
+        better = similarity > self.similarity[place]
+        for name, new in (
+            ("similarity", similarity),
+            ("position", position),
+            ("symmetry", symmetry),
+        ):
+            getattr(self, name)[place][better] = new[better]
+
+
+def calibrate(
+    images: np.ndarray,
+    *,
+    labels: np.ndarray,
+    patients: np.ndarray,
+    configured: float,
+    moved: bool,
+) -> tuple[np.ndarray, float | None]:
+    """Return each image's highest similarity to another patient's, and the threshold from them.
+
+    `images` are `comparable`; `labels` (0 normal) and `patients` (numbers) have shape (n_images,).
+    Only normal images count; others have nan, as have images without another patient's. The
+    threshold is None when there are none of two patients.
+    """
+    normal = np.flatnonzero(labels == 0)
+    patients = patients[normal]
+    nearest = Nearest.of(len(normal))
+    for block in similarities(images[normal], moved=moved):
+        others = patients[block.rows, None] != patients[None, block.rows.start :]
+        nearest.update(block, block.best, others & (block.best < configured))
+    known = nearest.position >= 0
+    highest = np.full(len(images), np.nan)
+    highest[normal[known]] = nearest.similarity[known]
+    if not known.any():
+        return highest, None
+    level = np.quantile(nearest.similarity[known], 1 - FALSE_POSITIVES, method="higher")
+    return highest, float(np.nextafter(level, np.float32(2)))  # reached by none of the rest
+
+
+def find_pairs(
+    images: np.ndarray, *, n_train: int, floor: float, moved: bool
+) -> tuple[Pairs, Nearest, np.ndarray]:
+    """Return all pairs of at least `floor`, and each image's nearest one in the other split.
+
+    `images` are `comparable`, the first `n_train` being the training images. The third array is
+    the highest similarity to an unmoved image of the other split. Raises InputError for more than
+    MAX_PAIRS pairs.
+    """
+    test = np.arange(len(images)) >= n_train
+    nearest, unmoved = Nearest.of(len(images)), Nearest.of(len(images))
+    found = []
+    count = 0
+    for block in similarities(images, moved=moved):
+        columns = slice(block.rows.start, None)
+        across = test[block.rows, None] != test[None, columns]
+        nearest.update(block, block.best, across)
+        unmoved.update(block, block.unmoved, across)
+        first, second = np.nonzero(np.triu(block.best >= floor, k=1))
+        count += len(first)
+        if count > MAX_PAIRS:
+            raise InputError(
+                f"More than {MAX_PAIRS} pairs of images have a similarity of at least {floor:g}: "
+                "the images are too much alike to tell copies at this threshold. Raise "
+                "audit.thresholds in the configuration."
+            )
+        values = block.best[first, second], block.symmetry[first, second]
+        start = block.rows.start
+        found.append(((first + start).astype("i4"), (second + start).astype("i4"), *values))
+    return Pairs(*map(np.concatenate, zip(*found, strict=True))), nearest, unmoved.similarity
+
+
+def identical_groups(images: np.ndarray) -> np.ndarray:
+    """Return for each image (uint8, N × C × H × W) the position of the first one equal to it."""
+    first: dict[bytes, int] = {}
+    return np.array([first.setdefault(one.tobytes(), i) for i, one in enumerate(images)])
+
+
+def copy_groups(pairs: Pairs, *, same: np.ndarray) -> np.ndarray:
+    """Return the number of each image's copy group, from 0 by first appearance.
+
+    `same` is that of `identical_groups`; images of one grey value have no correlation and are
+    copies only where they are equal.
+    """
+    count = len(same)
+    first = np.concatenate([pairs.first, np.arange(count)])
+    second = np.concatenate([pairs.second, same])
+    graph = coo_matrix((np.ones(len(first), dtype=bool), (first, second)), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
+
+
+def read_audit(path: Path, truth: PackedDataset) -> pd.DataFrame:
+    """Return images.tsv of the audit of `truth`; InputError when it is about other images."""
+    table = read_table(path)
+    expected = [*truth.train_ids, *truth.test_ids]
+    if list(table.columns) != IMAGE_COLUMNS or list(table["id"].astype(str)) != expected:
+        raise InputError(
+            f"{path} is not the audit of this packed dataset '{truth.attributes['dataset']}'. "
+            "Delete it and run the workflow again; it will be made anew."
+        )
+    return table
+
+
+def leak_free(audit: pd.DataFrame) -> np.ndarray:
+    """Return which test images have no twin in training, in their order; bool."""
+    return audit.loc[audit["split"] == "test", "twin"].to_numpy() == 0
+
+
+def threshold_counts(
+    audit: pd.DataFrame, pairs: Pairs, *, thresholds: Sequence[float], same: np.ndarray
+) -> pd.DataFrame:
+    """Return how many images have twins at each threshold.
+
+    Columns: threshold; test_normal, test_abnormal and train: images with a twin; the same with
+    _unmoved: with one that was not mirrored or rotated; train_copies and test_copies: images with a
+    copy in their own split; copy_groups: groups of two or more; train_in_groups: training images in
+    a group that has a test image, which `without_twins` leaves out.
+    """
+    test = (audit["split"] == "test").to_numpy()
+    abnormal = audit["label"].to_numpy() == 1
+    identical = audit["identical"].to_numpy() == 1
+    kinds = {"test_normal": test & ~abnormal, "test_abnormal": test & abnormal, "train": ~test}
+    rows = []
+    for threshold in thresholds:
+        row: dict[str, float] = {"threshold": threshold}
+        for column, ending in (("similarity", ""), ("unmoved_similarity", "_unmoved")):
+            found = (audit[column].to_numpy() >= threshold) | identical
+            row |= {f"{kind}{ending}": np.count_nonzero(found & at) for kind, at in kinds.items()}
+        reached = pairs.at_least(threshold)
+        for name, part in (("train", ~test), ("test", test)):
+            own = part[reached.first] & part[reached.second]
+            copied = np.union1d(reached.first[own], reached.second[own])
+            repeated = np.flatnonzero(part)[pd.Series(same[part]).duplicated(keep=False)]
+            row[f"{name}_copies"] = len(np.union1d(copied, repeated))
+        groups = copy_groups(reached, same=same)
+        row["copy_groups"] = np.count_nonzero(np.bincount(groups) > 1)
+        shared = in_other_split(groups, n_train=np.count_nonzero(~test))
+        row["train_in_groups"] = np.count_nonzero(shared & ~test)
+        rows.append(row)
+    return pd.DataFrame(rows)

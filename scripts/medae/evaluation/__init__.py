@@ -1,0 +1,1 @@
+"""From scores to numbers: test splits, metrics, the bootstrap over test images."""

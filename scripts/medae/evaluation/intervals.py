@@ -1,0 +1,187 @@
+"""Bootstrap over test images: intervals of metrics, and paired tests of two settings.
+
+Images of one group (a patient's, or copies of one image) are not independent, so whole groups are
+drawn, with replacement. A replicate is a vector of weights, how often each group was drawn, and is
+used for all settings and seeds alike: that pairs them. The networks stay as they were trained, so
+an interval tells what other test images would change, not what another training would.
+
+No library does this: DeLong's test (MLstatkit) knows no groups, no mean over seeds and no AP, and
+the bootstraps of scipy, MLstatkit and confidenceinterval draw single images, so that of theirs
+only the random draw would be left here. Holm's correction, all that statsmodels would give, is
+three lines, so neither is worth a dependency.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from medae.base.errors import InputError
+
+INTERVAL_COLUMNS = [
+    "dataset",
+    "training_set",
+    "method",
+    "latent_dim",
+    "split",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "p_value",
+    "replicates",
+    "n_groups",
+]
+"""Columns of the tables of intervals; difference to p_value are empty for the reference setting."""
+
+CONFIDENCE = 0.95
+BLOCK = 50  # replicates at a time; so few stay in the processor's cache
+BINS = 2048  # of the pixels' scores, among all pixels and as many again among the abnormal ones
+
+
+def draw_weights(
+    *,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    replicates: int,
+    seed: int,
+    masked: np.ndarray | None = None,
+) -> np.ndarray:
+    """Draw groups with replacement; return how often, shape (replicates, n_groups), whole float32.
+
+    `labels` (0 normal, 1 abnormal) and `groups` (numbers from 0) have shape (n_images,). When every
+    group is of one class, the classes are drawn apart, so each replicate has as many groups of
+    either class as the test set, whose class sizes were chosen, not sampled. When a group has
+    both classes, all groups are drawn together. A replicate without a normal or an abnormal
+    image, or without one of the images `masked` (bool, those with abnormal pixels), has no metric
+    and is drawn again.
+
+    Raises InputError when the test set itself has no such image.
+    """
+    classes = {"normal": labels == 0, "abnormal": labels == 1, "marked by its mask": masked}
+    counts = np.array([np.bincount(groups, kind) for kind in classes.values() if kind is not None])
+    for name, total in zip(classes, counts.sum(axis=1), strict=False):
+        if total == 0:
+            raise InputError(
+                f"None of the test images is {name}, so nothing can be ranked. Check the labels "
+                "and masks of the dataset's test split, then prepare it again."
+            )
+    normal, abnormal = counts[:2] > 0
+    strata = [np.flatnonzero(normal), np.flatnonzero(abnormal)]
+    if (normal & abnormal).any():
+        strata = [np.arange(len(normal))]
+    random = np.random.default_rng(seed)
+    weights = np.empty((replicates, len(normal)), dtype=np.float32)
+    for row in weights:
+        complete = False
+        while not complete:
+            for stratum in strata:
+                drawn = random.integers(len(stratum), size=len(stratum))
+                row[stratum] = np.bincount(drawn, minlength=len(stratum))
+            complete = (counts @ row).all()
+    return weights
+
+
+def replicate_images(
+    *, labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return auc and ap in each replicate, shape (replicates,), exact with ties.
+
+    `labels`, `scores` and `groups` have shape (n_images,), `weights` comes from `draw_weights`.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
+    found: dict[str, list[np.ndarray]] = {"auc": [], "ap": []}
+    for block in _blocks(weights):
+        drawn = block[:, groups[order]]
+        called = np.cumsum(drawn, axis=1, dtype=np.float64)[:, ends]
+        hits = np.cumsum(drawn * labels[order], axis=1, dtype=np.float64)[:, ends]
+        found["auc"].append(_auc(hits, called - hits))
+        found["ap"].append(_average_precision(hits, called))
+    return {metric: np.concatenate(parts) for metric, parts in found.items()}
+
+
+def replicate_pixels(
+    *, masks: np.ndarray, maps: np.ndarray, groups: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return ap_pix and dice_max in each replicate, shape (replicates,).
+
+    `masks` (0 or 1) and `maps` (anomaly maps) have shape (n_images, height, width). The maps are
+    cut into up to 2 · BINS bins with equal shares of all pixels, and of the abnormal pixels, which
+    can be few; pixels of one bin count as tied, which changes a metric by less than 0.001. Then a
+    replicate is a sum of the groups' histograms, and no pixel is sorted again. Each replicate has
+    its own best threshold for ⌈Dice⌉.
+    """
+    edges = np.unique(np.concatenate([_quantiles(maps), _quantiles(maps[masks == 1])]))
+    histograms = np.zeros((2, weights.shape[1], len(edges)), dtype=np.float32)
+    for group, mask, values in zip(groups, masks, maps, strict=True):
+        # An edge is the least value of its bin, as a threshold is; the bins descend as those do.
+        bins = len(edges) - np.searchsorted(edges, values, side="right")
+        histograms[0, group] += np.bincount(bins[mask == 1], minlength=len(edges))
+        histograms[1, group] += np.bincount(bins.reshape(-1), minlength=len(edges))
+    found: dict[str, list[np.ndarray]] = {"ap_pix": [], "dice_max": []}
+    for block in _blocks(weights):
+        hits, called = (np.cumsum(block @ part, axis=1, dtype=np.float64) for part in histograms)
+        found["ap_pix"].append(_average_precision(hits, called))
+        found["dice_max"].append(np.max(2 * hits / (called + hits[:, -1:]), axis=1))
+    return {metric: np.concatenate(parts) for metric, parts in found.items()}
+
+
+def percentile_interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the percentile interval of the replicates `values` at the level CONFIDENCE."""
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def paired_p_value(differences: np.ndarray) -> float:
+    """Return the two-sided bootstrap p-value of "no difference" from the replicates' differences.
+
+    Twice the share of replicates on the other side of zero, or on it; (1 + count) / (1 + n) keeps
+    it from being zero, which n replicates cannot show.
+    """
+    count = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
+    return min(1.0, 2 * (1 + count) / (1 + len(differences)))
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Return the p-values of one family of tests, adjusted by Holm's step-down method.
+
+    Holm (1979), Scandinavian Journal of Statistics 6:65-70. The smallest of n is multiplied by n,
+    the next by n - 1 and so on; none becomes smaller than one before it, or greater than 1.
+    """
+    p_values = np.asarray(p_values, dtype=float)
+    order = np.argsort(p_values, kind="stable")
+    stepped = p_values[order] * np.arange(len(p_values), 0, -1)
+    adjusted = np.empty_like(p_values)
+    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1)
+    return adjusted
+
+
+def _blocks(weights: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(weights), BLOCK):
+        yield weights[start : start + BLOCK]
+
+
+def _quantiles(values: np.ndarray) -> np.ndarray:
+    ordered = np.sort(values, axis=None)
+    return ordered[np.linspace(0, len(ordered) - 1, BINS).round().astype(int)]
+
+
+def _auc(hits: np.ndarray, alarms: np.ndarray) -> np.ndarray:
+    """Return the area under each row's ROC curve; ties count one half.
+
+    `hits` and `alarms` count abnormal and normal cases at or above each threshold, in descending
+    order, shape (replicates, n_thresholds).
+    """
+    gained = np.diff(hits, axis=1, prepend=0)
+    twice = np.sum(np.diff(alarms, axis=1, prepend=0) * (2 * hits - gained), axis=1)
+    return twice / (2 * hits[:, -1] * alarms[:, -1])
+
+
+def _average_precision(hits: np.ndarray, called: np.ndarray) -> np.ndarray:
+    """Return each row's average precision; `called` counts all cases at or above a threshold."""
+    precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
+    return np.sum(np.diff(hits, axis=1, prepend=0) * precision, axis=1) / hits[:, -1]

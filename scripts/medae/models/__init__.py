@@ -1,0 +1,1 @@
+"""What scores an image: the methods, their networks, training, checkpoints, scoring, baselines."""

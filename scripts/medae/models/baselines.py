@@ -1,0 +1,128 @@
+"""Baselines: what scores without a network get, with the same metrics on the same images.
+
+Two learn from the training images: `nearest`, the nearest of them, which is what pure memory
+scores, and `pca`, the linear autoencoder. Three are a number of the image itself, with one
+direction for every dataset, fixed in advance: the lower, the more abnormal. Last, on datasets with
+masks, the plain intensity as anomaly map, without a score of the image (thresholding FLAIR is known
+to beat trained models: Meissen, Kaissis, Rueckert 2021, arXiv:2109.06023).
+
+Images are float32 N × C × H × W in [-1, 1], as the networks see them; anomaly maps are squared
+errors averaged over channels, as theirs.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from medae.data import statistics as image_statistics
+
+logger = logging.getLogger(__name__)
+
+BLOCK = 256  # images compared with all training images at once
+
+
+class Baseline(NamedTuple):
+    """What the workflow knows of a baseline."""
+
+    display_name: str
+    learns: bool = False
+    """Whether it depends on the training images, and so on the training set of the grid."""
+    has_latent: bool = False
+    """Whether it has a latent dimension."""
+    has_maps: bool = False
+    """Whether it gives anomaly maps."""
+    scores_images: bool = True
+    """Whether its scores of images count."""
+
+
+BASELINES = {
+    "nearest": Baseline("Nearest training image", learns=True, has_maps=True),
+    "pca": Baseline("PCA", learns=True, has_latent=True, has_maps=True),
+    "mean_intensity": Baseline("Low mean intensity"),
+    "contrast": Baseline("Low contrast"),
+    "total_variation": Baseline("Low total variation"),
+    "intensity": Baseline("Intensity as map", has_maps=True, scores_images=False),
+}
+
+
+def can(method: str, ability: str) -> bool:
+    """Whether a method has an ability, a field of Baseline; a network has them all."""
+    return method not in BASELINES or getattr(BASELINES[method], ability)
+
+
+STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean_intensity": image_statistics.brightness,
+    "contrast": image_statistics.contrast,
+    "total_variation": image_statistics.total_variation,
+}
+
+
+def statistic_scores(method: str, images: np.ndarray) -> np.ndarray:
+    """Return the scores of uint8 images N × C × H × W, higher for the more abnormal (float64)."""
+    return -STATISTICS[method](images)
+
+
+class NearestImage:
+    """Reconstructs an image by the training image with the least squared distance."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        """Keep the training images."""
+        self._images = images
+        self._flat = images.reshape(len(images), -1)
+        self._squares = np.square(self._flat).sum(axis=1)
+
+    def reconstruct(self, images: np.ndarray, *, latent_dim: int = 0) -> np.ndarray:
+        """Return the nearest training image of each image; `latent_dim` is not used."""
+        flat = images.reshape(len(images), -1)
+        found = np.empty(len(images), dtype=int)
+        for start in range(0, len(flat), BLOCK):
+            rows = slice(start, start + BLOCK)
+            found[rows] = (self._squares - 2 * (flat[rows] @ self._flat.T)).argmin(axis=1)
+        return self._images[found]
+
+
+class PrincipalComponents:
+    """Reconstructs an image from its first principal components, the linear autoencoder."""
+
+    def __init__(self, images: np.ndarray, latent_dim: int) -> None:
+        """Fit the first `latent_dim` components, or as many as the images have."""
+        flat = images.reshape(len(images), -1).astype(np.float64)
+        self._mean = flat.mean(axis=0)
+        self._components = _leading_components(flat - self._mean, latent_dim)
+
+    def reconstruct(self, images: np.ndarray, *, latent_dim: int) -> np.ndarray:
+        """Return the images projected on the first `latent_dim` components."""
+        if latent_dim > len(self._components):
+            logger.warning(
+                "d = %d, but the training images have %d components; these are used.",
+                *(latent_dim, len(self._components)),
+            )
+        components = self._components[:latent_dim]
+        flat = images.reshape(len(images), -1) - self._mean
+        again = flat @ components.T @ components + self._mean
+        return again.astype(np.float32).reshape(images.shape)
+
+
+def _leading_components(centred: np.ndarray, count: int) -> np.ndarray:
+    """Return the first `count` right singular vectors, those with singular values above noise.
+
+    From the eigenvectors of the smaller of both products of the matrix with itself, of which LAPACK
+    computes only those asked for; a full SVD of 4000 images takes minutes.
+    """
+    from scipy.linalg import eigh  # here, since the Snakefile and figures need the names alone
+
+    wide = len(centred) <= centred.shape[1]
+    gram = centred @ centred.T if wide else centred.T @ centred
+    first = max(0, len(gram) - count)
+    values, vectors = eigh(gram, subset_by_index=[first, len(gram) - 1])
+    values, vectors = values[::-1], vectors[:, ::-1]
+    known = values > values[0] * len(gram) * np.finfo(np.float64).eps
+    vectors = vectors[:, known].T
+    return (vectors @ centred) / np.sqrt(values[known])[:, None] if wide else vectors
+
+
+def fit(method: str, images: np.ndarray, *, latent_dim: int) -> NearestImage | PrincipalComponents:
+    """Return the baseline `nearest` or `pca` fitted to training images, for up to `latent_dim`."""
+    return NearestImage(images) if method == "nearest" else PrincipalComponents(images, latent_dim)

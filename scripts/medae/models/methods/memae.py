@@ -1,0 +1,76 @@
+"""MemAE: latents are replaced by mixtures of learned memory items (AE4AD, Table 2)."""
+
+import math
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from medae.models.networks import Decoder, Encoder
+
+
+def hard_shrink(attention: Tensor, threshold: float) -> Tensor:
+    """Return attention N × M with weights at most `threshold` set to zero, rows summing to one.
+
+    Differentiable form of Gong et al. (ICCV 2019, eq. 6 and 7). A row whose weights are all below
+    the threshold stays zero.
+    """
+    above = F.relu(attention - threshold)
+    kept = above * attention / ((attention - threshold).abs() + 1e-12)
+    return F.normalize(kept, p=1, dim=1)
+
+
+def attention_entropy(attention: Tensor) -> Tensor:
+    """Return the entropy in nats of each row of attention N × M, averaged over rows."""
+    return -(attention * (attention + 1e-12).log()).sum(dim=1).mean()
+
+
+class MemoryAutoEncoder(nn.Module):
+    """The decoder sees only mixtures of `memory_slots` learned vectors of size `latent_dim`.
+
+    Loss MSE + `entropy_weight` · mean entropy of the attention.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        channels: int,
+        latent_dim: int,
+        width: int = 16,
+        hidden_dim: int = 1024,
+        memory_slots: int = 25,
+        shrink_threshold: float = 0.0025,
+        entropy_weight: float = 0.0002,
+    ):
+        super().__init__()
+        sizes = {"image_size": image_size, "channels": channels}
+        sizes |= {"width": width, "hidden_dim": hidden_dim}
+        self.encoder = Encoder(outputs=latent_dim, **sizes)
+        self.decoder = Decoder(latent_dim=latent_dim, **sizes)
+        bound = 1 / math.sqrt(latent_dim)
+        self.memory = nn.Parameter(torch.empty(memory_slots, latent_dim).uniform_(-bound, bound))
+        self.shrink_threshold = shrink_threshold
+        self.entropy_weight = entropy_weight
+
+    def attention(self, latents: Tensor) -> Tensor:
+        """Return the weights of the memory items, N × slots, each row summing to one."""
+        return hard_shrink((latents @ self.memory.T).softmax(dim=1), self.shrink_threshold)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the latents in front of the memory, N × d."""
+        return self.encoder(images)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return reconstructions N × C × H × W of what the memory makes of `latents`."""
+        return self.decoder(self.attention(latents) @ self.memory)
+
+    def noise(self, shape: torch.Size, generator: Generator) -> None:
+        """Return nothing: the loss has no randomness."""
+
+    def loss(self, images: Tensor, noise: None) -> dict[str, Tensor]:
+        """Return MSE + `entropy_weight` · attention entropy, and the two parts."""
+        attention = self.attention(self.encode(images))
+        mse = F.mse_loss(self.decoder(attention @ self.memory), images)
+        entropy = attention_entropy(attention)
+        return {"loss": mse + self.entropy_weight * entropy, "mse": mse, "entropy": entropy}

@@ -1,0 +1,98 @@
+"""VAE: an autoencoder whose latent is a distribution, pulled towards N(0, 1) (AE4AD, Table 2)."""
+
+import math
+import zlib
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from medae.models.networks import Decoder, Encoder
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Return KL(N(mean, variance) ‖ N(0, 1)) in nats, averaged over batch and latent dimensions.
+
+    Both inputs are N × d. The reference averages over dimensions where the bound sums over them,
+    so its weight of 0.005 is 0.005 / d on the usual scale.
+    """
+    return _divergences(mean, log_variance).mean()
+
+
+def _divergences(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Return KL(N(mean, variance) ‖ N(0, 1)) in nats of each image and latent dimension."""
+    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp())
+
+
+def _noise_of(images: Tensor, latent_dim: int) -> Tensor:
+    """Return standard normal noise N × d, each row drawn from its image's checksum."""
+    seeds = [zlib.crc32(image.tobytes()) for image in images.cpu().contiguous().numpy()]
+    rows = [torch.randn(latent_dim, generator=torch.Generator().manual_seed(s)) for s in seeds]
+    return torch.stack(rows).to(images)
+
+
+class VariationalAutoEncoder(nn.Module):
+    """Encoder to μ and log σ² of `latent_dim` numbers; loss MSE + `kl_weight` · KL.
+
+    Trained on z = μ + σ·ε. `score_at` says what an image's latent is afterwards: `mean`, z = μ, or
+    `sample`, the reference's way, whose scores are random; here ε is drawn from a seed made of the
+    image's own pixels, so that even sampled scores repeat and don't depend on batch or order.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        channels: int,
+        latent_dim: int,
+        width: int = 16,
+        hidden_dim: int = 1024,
+        kl_weight: float = 0.005,
+        score_at: str = "mean",
+    ):
+        super().__init__()
+        sizes = {"image_size": image_size, "channels": channels}
+        sizes |= {"width": width, "hidden_dim": hidden_dim}
+        self.encoder = Encoder(outputs=2 * latent_dim, **sizes)
+        self.decoder = Decoder(latent_dim=latent_dim, **sizes)
+        self.latent_dim = latent_dim
+        self.kl_weight = kl_weight
+        self.score_at = score_at
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return μ and log σ², each N × d."""
+        mean, log_variance = self.encoder(images).chunk(2, dim=1)
+        return mean, log_variance
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return μ, or with `score_at: sample` a draw of z, N × d."""
+        mean, log_variance = self.posterior(images)
+        if self.score_at == "mean":
+            return mean
+        return mean + (0.5 * log_variance).exp() * _noise_of(images, mean.shape[1])
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return reconstructions N × C × H × W."""
+        return self.decoder(latents)
+
+    def rate(self, images: Tensor) -> Tensor:
+        """Return KL(posterior ‖ N(0, 1)), summed over dimensions, in bits per image, N.
+
+        What a sample of z tells of its image, and an upper bound of it on average: the prior
+        stands for the mixture of all images' posteriors (Alemi et al., Fixing a broken ELBO, ICML
+        2018, arXiv:1711.00464).
+        """
+        return _divergences(*self.posterior(images)).sum(dim=1) / math.log(2)
+
+    def noise(self, shape: torch.Size, generator: Generator) -> Tensor:
+        """Return standard normal noise N × d for images of `shape` N × C × H × W."""
+        size = (shape[0], self.latent_dim)
+        return torch.randn(size, generator=generator, device=generator.device)
+
+    def loss(self, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """Return MSE + `kl_weight` · KL at the sample of z by `noise`, and the two parts."""
+        mean, log_variance = self.posterior(images)
+        latents = mean + (0.5 * log_variance).exp() * noise
+        mse = F.mse_loss(self.decode(latents), images)
+        kl = kl_divergence(mean, log_variance)
+        return {"loss": mse + self.kl_weight * kl, "mse": mse, "kl": kl}

@@ -1,0 +1,140 @@
+"""One step of training, and its recording for a GPU, which the host cannot keep busy otherwise."""
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from medae.base.errors import InputError
+from medae.models.networks import normalise
+
+log = logging.getLogger(__name__)
+
+WARM_UP = 3  # steps before a recording, in which libraries allocate what they keep
+
+
+class Stepper:
+    """Takes training steps of a group of K models.
+
+    On CUDA a step is recorded as a CUDA graph: the networks are so small that launching their
+    kernels takes longer than running them, and a graph is launched at once. The recording is used
+    only where it gives the same bits as a step without; otherwise a warning is logged and training
+    goes on without.
+    """
+
+    def __init__(
+        self,
+        group: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        images: Tensor,
+        *,
+        cuda_graphs: bool = True,
+    ) -> None:
+        """Train on `images`, uint8 N × C × H × W, on the device of `group`."""
+        self.group, self.optimizer, self.images = group, optimizer, images
+        self.names: list[str] = []  # of the losses
+        self._may_record = cuda_graphs and images.device.type == "cuda"
+        self._shape: torch.Size | None = None  # of the batches to record, those of the first step
+        self._replay: Callable | None = None
+
+    def __call__(self, batch: Tensor, noise: Tensor | None) -> Tensor:
+        """Take a step on the images at `batch`, K × B; return the losses `names`, L × K.
+
+        Raises InputError when a step cannot be recorded.
+        """
+        if self._shape is None:
+            self._shape = batch.shape
+        elif batch.shape == self._shape and self._may_record:  # the optimiser has its state by now
+            self._may_record = False
+            self._replay = self._checked_recording(batch, noise)
+        if self._replay and batch.shape == self._shape:
+            return self._replay(batch, noise)
+        return self._step(batch, noise)
+
+    def _step(self, batch: Tensor, noise: Tensor | None) -> Tensor:
+        losses = self.group.loss(normalise(self.images[batch]), noise)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses["loss"].sum().backward()
+        self.optimizer.step()
+        self.names = list(losses)
+        return torch.stack([value.detach() for value in losses.values()])
+
+    def _state(self) -> list[Tensor]:
+        """Return all tensors that a step changes in place."""
+        of_parameters = self.optimizer.state.values()
+        moments = [tensor for state in of_parameters for tensor in state.values()]
+        return [*self.group.parameters(), *self.group.buffers(), *moments]
+
+    @torch.no_grad()
+    def _put(self, values: list[Tensor]) -> None:
+        for tensor, value in zip(self._state(), values, strict=True):
+            tensor.copy_(value)
+
+    def _copies(self) -> list[Tensor]:
+        return [tensor.detach().clone() for tensor in self._state()]
+
+    def _checked_recording(self, batch: Tensor, noise: Tensor | None) -> Callable | None:
+        """Return the recording of a step on such a batch, or None; weights stay as they are.
+
+        A recording that failed leaves CUDA's allocator in the middle of it, so the job has to end.
+        """
+        other = batch.flip(-1), None if noise is None else noise.flip(1)  # what it has not seen
+        try:
+            before = self._copies()
+            replay = record(self._step, batch, noise)
+            self._put(before)
+            expected = [self._step(*other), *self._copies()]
+            self._put(before)
+            found = [replay(*other), *self._copies()]
+            self._put(before)
+        except RuntimeError as error:
+            cause = error.__context__ or error  # ending a failed recording raises another error
+            reason = str(cause).partition("\n")[0]
+            raise InputError(
+                f"A training step could not be recorded as a CUDA graph: {reason}. Set `training: "
+                "{cuda_graphs: false}`, which changes no number; training then takes longer and "
+                "goes on from its last state."
+            ) from error
+        if all(map(_same, expected, found)):
+            return replay
+        log.warning(
+            "Training goes on without a CUDA graph, which is slower: a recorded step gives other "
+            "weights than one that is not recorded."
+        )
+        return None
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Return whether two tensors are equal; NaN is equal to NaN."""
+    return torch.equal(first.nan_to_num(), second.nan_to_num())
+
+
+def record(
+    step: Callable[[Tensor, Tensor | None], Tensor], batch: Tensor, noise: Tensor | None
+) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """Record `step` as a CUDA graph; return a function that does the same on other values.
+
+    Arguments of that function must have the shapes of `batch` and `noise`. Whatever `step` changes
+    is changed by the recording, too. Raises RuntimeError when something in it cannot be recorded.
+    """
+    batch = batch.clone()
+    noise = None if noise is None else noise.clone()
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(WARM_UP):
+            step(batch, noise)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = step(batch, noise)
+
+    def replay(new_batch: Tensor, new_noise: Tensor | None) -> Tensor:
+        batch.copy_(new_batch)
+        if noise is not None:
+            noise.copy_(new_noise)
+        graph.replay()
+        return result.clone()
+
+    return replay

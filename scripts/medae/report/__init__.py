@@ -1,0 +1,1 @@
+"""From numbers to what a reader sees: tables, figures, contact sheets, the gallery."""

@@ -1,0 +1,318 @@
+"""What all figures share: one style, the metrics' table, the axis of latent sizes, and saving.
+
+Figures are made as `matplotlib.figure.Figure` objects without pyplot, so no display is needed and
+nothing global is left behind.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
+
+from medae.base.errors import InputError
+from medae.base.files import atomic_path, read_table
+from medae.evaluation.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.models.baselines import BASELINES
+from medae.models.methods import REGISTRY
+from medae.report.tables import count_test_images, distinct_splits, summarise
+
+PAGE_WIDTH = 6.9  # inches; the text width of a two-column page, so that fonts print at their size
+PANEL_WIDTH = 3.3  # inches; one column of that page
+FONT_SIZE = 7  # points; the smallest text anywhere
+
+# Okabe and Ito's palette for colour-blind readers, https://jfly.uni-koeln.de/color/
+BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+SKY, ORANGE, BLACK = "#56B4E9", "#E69F00", "#000000"
+PAIRS = [(BLUE, BLACK), (VERMILLION, GREEN), (PURPLE, ORANGE), (SKY, "0.5")]  # ours, paper's
+NORMAL_TRAIN, NORMAL, ABNORMAL = SKY, BLUE, VERMILLION
+
+METRICS = {"auc": "AUC (%)", "ap": "AP (%)"}
+PIXEL_METRICS = {"ap_pix": r"AP$_{\mathrm{pix}}$ (%)", "dice_max": "⌈Dice⌉ (%)"}
+LABELS = METRICS | PIXEL_METRICS
+COUNTED = "numbers: normal + abnormal test images"
+Cell = tuple[str, str] | None
+
+STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same text width on every machine
+    "font.size": FONT_SIZE,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "xtick.labelsize": FONT_SIZE,
+    "ytick.labelsize": FONT_SIZE,
+    "legend.fontsize": 8,
+    "legend.title_fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.5,
+    "image.interpolation": "nearest",  # pixels are shown as they are
+    "pdf.fonttype": 42,  # TrueType, which publishers ask for
+    "savefig.dpi": 300,
+}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw and save in our style, whatever the user's own matplotlib settings."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def save_figure(figure: Figure, *, pdf: Path, png: Path) -> None:
+    """Write `figure` as PDF and as PNG (300 dpi): whole or not at all, equal figures byte for byte.
+
+    The page is the figure's own size, not cropped to its content, so fonts keep their print size.
+    """
+    with atomic_path(pdf) as temporary:
+        figure.savefig(temporary, format="pdf", metadata={"CreationDate": None})
+    with atomic_path(png) as temporary:
+        figure.savefig(
+            temporary, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True}
+        )
+
+
+def read_metrics(path: Path, *, leak_free: bool = False) -> pd.DataFrame:
+    """Read `metrics.tsv`: the rows with all training images on the published test set.
+
+    With `leak_free` also those on the leak-free test set, where it is another one. Raises
+    InputError when the file is no table, or has no published rows.
+    """
+    metrics = read_table(path)
+    if {"split", "training_set"} <= set(metrics):
+        metrics = metrics[metrics["training_set"] == "all"]
+        if (metrics["split"] == PUBLISHED_SPLIT).any():
+            metrics = distinct_splits(metrics)
+            return metrics if leak_free else metrics[metrics["split"] == PUBLISHED_SPLIT]
+    raise InputError(
+        f"The table {path} has no metrics of the split '{PUBLISHED_SPLIT}' with all training "
+        "images, so nothing can be drawn. Delete it and run the workflow again; it will be made "
+        "anew."
+    )
+
+
+def dataset_order(metrics: pd.DataFrame, names: dict[str, str]) -> list[str]:
+    """Return the datasets of `metrics` in the order of `names` (dataset key -> display name)."""
+    return sorted(metrics["dataset"].unique(), key=list(names).index)
+
+
+def swept_methods(metrics: pd.DataFrame) -> list[str]:
+    """Return the networks with at least two latent sizes, or all without any, then PCA."""
+    with_size = metrics[metrics["latent_dim"] > 0]
+    sizes = with_size.groupby("method", sort=False)["latent_dim"].nunique()
+    networks = sizes[~sizes.index.isin(list(BASELINES))]
+    chosen = list(networks.index[networks > 1]) or list(networks.index)
+    return chosen + [key for key in sizes.index if key in BASELINES]
+
+
+def over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return mean and std (n - 1) of one metric over seeds, per latent size, ascending.
+
+    `metrics` are the rows of one dataset, method and metric. The std of a single seed is nan.
+    """
+    return summarise(metrics).set_index("latent_dim")[["mean", "std"]].sort_index()
+
+
+def draw_sweep(
+    axes: Axes,
+    metrics: pd.DataFrame,
+    *,
+    color: str,
+    label: str,
+    marker: str = "o",
+    line: str = "-",
+    scale: float = 1.0,
+) -> None:
+    """Draw `value` times `scale` against the latent size: mean, ± std band, faint single seeds.
+
+    `marker` and `line` are matplotlib's marker and line style.
+    """
+    summary = scale * over_seeds(metrics)
+    low, high = summary["mean"] - summary["std"], summary["mean"] + summary["std"]
+    axes.fill_between(summary.index, low, high, color=color, alpha=0.2, linewidth=0)
+    points = metrics["latent_dim"], scale * metrics["value"]
+    axes.scatter(*points, s=5, color=color, alpha=0.35, linewidth=0)
+    style = {"marker": marker, "linestyle": line, "zorder": 3}
+    axes.plot(summary["mean"], color=color, label=label, **style)
+
+
+def draw_paper(axes: Axes, paper: pd.DataFrame, *, color: str, label: str) -> None:
+    """Draw the paper's means with error bars (columns latent_dim, mean, std) just beside ours."""
+    sizes, mean, std = (paper[key] for key in ("latent_dim", "mean", "std"))
+    axes.errorbar(
+        sizes,
+        mean,
+        std,
+        fmt="D",
+        markersize=3,
+        markerfacecolor="white",
+        color=color,
+        elinewidth=0.8,
+        capsize=1.5,
+        zorder=4,
+        clip_on=False,
+        label=label,
+        transform=axes.transData + ScaledTranslation(3.5 / 72, 0, axes.figure.dpi_scale_trans),
+    )
+    for edge in (mean - std, mean + std):  # points with their own transform don't widen the axes
+        axes.update_datalim(list(zip(sizes, edge, strict=True)))
+
+
+def add_legend(figure: Figure, **options: object) -> None:
+    """Add one legend for all panels of `figure`; `options` are those of `Figure.legend`."""
+    entries = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    figure.legend(entries.values(), entries.keys(), **options)
+
+
+def seeds_note(metrics: pd.DataFrame) -> str:
+    """Return what a line over these metrics stands for, in the words of a legend."""
+    seeds = metrics["seed"].nunique()
+    return "this run (1 seed)" if seeds == 1 else f"this run (mean ± std of {seeds} seeds)"
+
+
+def method_name(method: str) -> str:
+    """Return the display name of a method or baseline."""
+    known = {**REGISTRY, **BASELINES}
+    return known[method].display_name if method in known else method
+
+
+def image_counts(metrics: pd.DataFrame) -> str:
+    """Return how many test images the metrics of one dataset rest on; a line per split.
+
+    The numbers are of normal and of abnormal images, which the legend has to say (COUNTED).
+    """
+    (splits,) = count_test_images(metrics).values()
+    lines = ["{} + {} images".format(*splits[PUBLISHED_SPLIT])]
+    if LEAK_FREE_SPLIT in splits:
+        lines.append("leak-free: {} + {}".format(*splits[LEAK_FREE_SPLIT]))
+    return "\n".join(lines)
+
+
+def chance_levels(metrics: pd.DataFrame, metric: str) -> dict[str, float]:
+    """Return by split what a random score has of auc or ap on one dataset's images (0–1).
+
+    Other metrics have no such level here; equal levels of both splits are given once.
+    """
+    splits = next(iter(count_test_images(metrics).values()), {})
+    match metric:
+        case "auc":
+            return {PUBLISHED_SPLIT: 0.5}
+        case "ap":
+            return {key: bad / (normal + bad) for key, (normal, bad) in splits.items()}
+    return {}
+
+
+def plain(text: str) -> str:
+    """Return a user's text so that matplotlib takes no part of it for a formula."""
+    return text.replace("$", r"\$")
+
+
+def set_title(axes: Axes, title: str, *, note: str) -> None:
+    """Put a plain title above `axes`, and a note in small print, of any lines, under the title."""
+    axes.set_title(plain(title), fontweight="bold", pad=5 + 9 * (1 + note.count("\n")))
+    offset = {"xytext": (0, 4), "textcoords": "offset points"}
+    axes.annotate(note, (0.5, 1), xycoords="axes fraction", ha="center", **offset)
+
+
+def latent_axis(axes: Axes, sizes: Iterable[int], *, inches: float) -> None:
+    """Make the x-axis logarithmic (base 2) with a tick at each size, and labels where they fit.
+
+    `inches` is the axis' length. Of labels that would overlap, the larger size keeps its own.
+    """
+    sizes = sorted({int(size) for size in sizes})
+    low, high = math.log2(sizes[0]) - 0.3, math.log2(sizes[-1]) + 0.35
+    labels, limit = [], math.inf
+    for size in reversed(sizes):
+        middle = (math.log2(size) - low) / (high - low) * inches
+        half = (0.636 * len(str(size)) + 0.15) * FONT_SIZE / 72 / 2  # a digit is 0.636 em wide
+        fits = middle + half <= limit
+        limit = middle - half if fits else limit
+        labels.append(str(size) if fits else "")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator(sizes))
+    axes.xaxis.set_major_formatter(FixedFormatter(labels[::-1]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(2**low, 2**high)
+
+
+def grid_shape(panels: int, *, columns: int) -> tuple[int, int]:
+    """Return (rows, columns) of a grid for `panels` with at most `columns` columns, rows filled."""
+    rows = math.ceil(panels / columns)
+    return rows, math.ceil(panels / rows)
+
+
+def arrange_metrics(metrics: pd.DataFrame, names: dict[str, str]) -> list[list[Cell]]:
+    """Return rows of cells (dataset, metric) of equal length; None where nothing stands.
+
+    Of up to four datasets in a row each of METRICS in turn, of a single dataset side by side; then
+    the PIXEL_METRICS of the datasets that have any.
+    """
+    datasets = dataset_order(metrics, names)
+    columns = grid_shape(len(datasets), columns=4)[1]
+    blocks = [datasets[start : start + columns] for start in range(0, len(datasets), columns)]
+    rows: list[list[Cell]]
+    rows = [[(key, metric) for key in block] for block in blocks for metric in METRICS]
+    if len(datasets) == 1:
+        columns = len(METRICS)
+        rows = [[cell for row in rows for cell in row]]
+    masked = dataset_order(metrics[metrics["metric"].isin(list(PIXEL_METRICS))], names)
+    pixels = [(key, metric) for key in masked for metric in PIXEL_METRICS]
+    rows += [pixels[start : start + columns] for start in range(0, len(pixels), columns)]
+    return [row + [None] * (columns - len(row)) for row in rows]
+
+
+def add_panels(
+    figure: Figure,
+    rows: list[list[Cell]],
+    *,
+    metrics: pd.DataFrame,
+    names: dict[str, str],
+    heights: Sequence[float] | None = None,
+) -> dict[tuple[str, str], Axes]:
+    """Add axes for the cells of `arrange_metrics`, labelled "{dataset} {metric}", with titles.
+
+    `heights` are those of the rows, in any unit. A title names the dataset and its test images; a
+    panel has none where the panel above it is the same dataset's.
+    """
+    grid = figure.add_gridspec(len(rows), len(rows[0]), height_ratios=heights)
+    panels = {}
+    for (above, row), i in zip(
+        pairwise([[None] * len(rows[0]), *rows]), range(len(rows)), strict=True
+    ):
+        for j, cell in enumerate(row):
+            if cell is None:
+                continue
+            key, metric = cell
+            panels[cell] = figure.add_subplot(grid[i, j], label=f"{key} {metric}")
+            if above[j] is None or above[j][0] != key:
+                counts = image_counts(metrics[metrics["dataset"] == key])
+                set_title(panels[cell], names[key], note=counts)
+    return panels
+
+
+def as_picture(image: np.ndarray) -> np.ndarray:
+    """Turn an image C×H×W in [-1, 1] to what `imshow` takes: H×W×3 in [0, 1]; grey is repeated."""
+    picture = np.clip((np.moveaxis(image, 0, -1) + 1) / 2, 0, 1)
+    return np.repeat(picture, 3, axis=-1) if picture.shape[-1] == 1 else picture

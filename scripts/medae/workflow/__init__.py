@@ -1,0 +1,1 @@
+"""What the Snakefile knows: the configuration, the grid of runs, which modules a rule uses."""

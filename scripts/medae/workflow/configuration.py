@@ -1,0 +1,174 @@
+"""Checks of the configuration before any rule runs, with messages that name the wrong key."""
+
+import difflib
+import math
+import re
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
+
+from medae.base.errors import InputError
+from medae.models.baselines import BASELINES
+from medae.theory.held_out import SUFFIX
+from medae.theory.score_names import parse_variant
+
+LAYOUTS_WITH_MASKS = ["brats", "folder"]
+
+
+def _is_number(checker: object, value: object) -> bool:
+    return isinstance(value, int | float) and type(value) is not bool and math.isfinite(value)
+
+
+# JSON has neither NaN nor a difference of 8 and 8.0; YAML has both, and code that counts minds.
+Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"number": _is_number, "integer": lambda checker, value: type(value) is int}
+    ),
+)
+
+
+def check_configuration(config: dict, schema: dict) -> None:
+    """Raise InputError with one line per fault of `config`: the key, the fault, what is allowed."""
+    faults = [_explain(error) for error in Validator(schema).iter_errors(config)]
+    if not faults:
+        faults = _variant_faults(config, schema) or _inconsistencies(config)
+    if faults:
+        raise InputError("The configuration is not valid: " + "; ".join(sorted(faults)) + ".")
+
+
+def _explain(error: ValidationError) -> str:
+    where = ".".join(str(part) for part in error.absolute_path) or "the top level"
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        wrong = [str(key) for key in error.instance if key not in known]
+        hints = [difflib.get_close_matches(key, known, n=1) for key in wrong]
+        keys = ", ".join(
+            f"'{key}'" + (f" (did you mean '{hint[0]}'?)" if hint else "")
+            for key, hint in zip(wrong, hints, strict=True)
+        )
+        return f"unknown key {keys} in {where}; allowed: {', '.join(sorted(known))}"
+    if error.validator == "enum":
+        allowed = ", ".join(map(str, error.validator_value))
+        return f"{where} is {error.instance!r}; allowed: {allowed}"
+    if error.validator == "anyOf" and "required" in error.validator_value[0]:
+        keys = " or ".join(choice["required"][0] for choice in error.validator_value)
+        return f"{where} needs {keys}"
+    if error.validator == "type" and isinstance(error.instance, float):
+        kind = "a whole number, without a point" if "integer" in error.validator_value else ""
+        return f"{where} is {error.instance}; it must be {kind or 'a finite number'}"
+    if error.validator == "type" and isinstance(error.instance, str):
+        kinds = error.validator_value
+        kind = kinds if isinstance(kinds, str) else " or ".join(kinds)
+        return (
+            f"{where} is the text {error.instance!r}; it must be of type {kind}. All values within "
+            "braces after --config are text to Snakemake: write them into a file and name it after "
+            "--configfile"
+        )
+    meaning = error.schema.get("description", "")
+    return f"{where}: {error.message}" + (f" ({meaning.rstrip('.')})" if meaning else "")
+
+
+def _variant_faults(config: dict, schema: dict) -> list[str]:
+    """Return what is wrong with the variants' options and the names of methods in the grid."""
+    known = schema["properties"]["methods"]["properties"]
+    faults = []
+    for key, variant in config["variants"].items():
+        errors = Validator(known[variant["method"]]).iter_errors(variant["options"])
+        faults += [f"variants.{key}.options: {_explain(error)}" for error in errors]
+        if key in known or key in BASELINES:
+            faults.append(f"variants.{key} has the name of a method; give it another one")
+    names = [*known, *config["variants"]]
+    for method in {name for block in config["grid"] for name in block["methods"]} - set(names):
+        hint = difflib.get_close_matches(method, names, n=1)
+        faults.append(
+            f"grid names the method '{method}'"
+            + (f" (did you mean '{hint[0]}'?)" if hint else "")
+            + f"; known: {', '.join(names)}"
+        )
+    return faults
+
+
+def _inconsistencies(config: dict) -> list[str]:
+    """Return faults that a schema cannot express."""
+    unknown = [key for key in config["datasets"] if key not in config["registry"]]
+    faults = [
+        f"datasets names '{key}', which is not in the registry; known: "
+        f"{', '.join(sorted(config['registry']))}"
+        for key in unknown
+    ]
+    faults += [
+        f"datasets names '{key}', but keys that end in {SUFFIX} are those of held-out parts; give "
+        "it another key"
+        for key in config["datasets"]
+        if key.endswith(SUFFIX)
+    ]
+    for name in config["scores"]:
+        try:
+            parse_variant(name)
+        except InputError as error:
+            faults.append(f"scores: {str(error).rstrip('.')}")
+    if config["selection"]["datasets"] and "mse" not in config["scores"]:
+        faults.append("selection needs the score mse among `scores`")
+    lists = [("selection.datasets", config["selection"]["datasets"])]
+    lists += [("datasets of a block of the grid", b.get("datasets", [])) for b in config["grid"]]
+    faults += [
+        f"{where} names '{key}', which `datasets` does not; it has {', '.join(config['datasets'])}"
+        for where, keys in lists
+        for key in keys
+        if key not in config["datasets"]
+    ]
+    reference = config["figures"]["reference"]
+    if not any(
+        reference["method"] in block["methods"]
+        and reference["latent_dim"] in block["latent_dims"]
+        and "all" in block.get("training_sets", ["all"])
+        for block in config["grid"]
+    ):
+        faults.append(
+            f"figures.reference is {reference['method']} with latent_dim {reference['latent_dim']},"
+            " which the grid does not train on all images; name one of its settings"
+        )
+    sides = {"methods.ceae": config["methods"]["ceae"]}
+    sides |= {f"variants.{key}.options": one["options"] for key, one in config["variants"].items()}
+    faults += [
+        f"{where}.mask_side is larger than the image (image_size)"
+        for where, options in sides.items()
+        if options.get("mask_side", 0) > config["image_size"]
+    ]
+    chosen = {key for key, one in config["variants"].items() if one["method"] == "entropy_ae"}
+    chosen |= {"ae", "entropy_ae"}
+    faults += [
+        f"selection.datasets names '{key}', for which the grid has nothing to choose among: no ae "
+        "or entropy_ae on all training images"
+        for key in config["selection"]["datasets"]
+        if not any(
+            chosen & set(block["methods"])
+            and key in block.get("datasets", [key])
+            and "all" in block.get("training_sets", ["all"])
+            for block in config["grid"]
+        )
+    ]
+    for key in sorted(set(config["datasets"]) & set(config["registry"])):
+        faults += [f"registry.{key}.{fault}" for fault in _entry_faults(config["registry"][key])]
+    return faults
+
+
+def _entry_faults(entry: dict) -> list[str]:
+    faults = []
+    low, high = entry.get("intensity_range", (0, 1))
+    if not low < high:
+        faults.append(f"intensity_range is {[low, high]}; the first number must be the smaller one")
+    if entry["masks"] and entry["layout"] not in LAYOUTS_WITH_MASKS:
+        faults.append(
+            f"masks is true, but the layout {entry['layout']} has none; those with masks: "
+            f"{', '.join(LAYOUTS_WITH_MASKS)}"
+        )
+    try:
+        groups = re.compile(entry.get("group_pattern", "(x)")).groups
+    except re.error as error:
+        return [*faults, f"group_pattern is not a regular expression ({error})"]
+    if groups != 1:
+        faults.append(f"group_pattern has {groups} groups in parentheses; it must have one")
+    return faults

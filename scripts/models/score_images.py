@@ -1,0 +1,96 @@
+"""Score the images of a dataset with the trained models of one setting, all seeds in one job.
+
+Inputs: the packed dataset and one checkpoint per seed. Outputs per seed: `scores.tsv` (split, id,
+label, score, reconstruction_error), `latents.h5` (train and test, N × d) and `maps.h5` (anomaly
+maps and reconstructions of the test images). When the device's memory doesn't suffice, batches get
+smaller, which changes no score beyond rounding.
+Fails when a checkpoint is damaged or does not fit the dataset.
+"""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from medae.base.errors import InputError
+from medae.base.files import atomic_path, write_table
+from medae.base.hdf5 import new_hdf5
+from medae.data.packed import PackedDataset, read_packed
+from medae.models.checkpoints import load_checkpoint
+from medae.models.score_files import score_table
+from medae.models.scoring import score_batches
+from medae.models.torch_setup import make_deterministic, select_device
+
+TEXT = h5py.string_dtype()
+
+
+def score_model(
+    *,
+    data: PackedDataset,
+    checkpoint: Path,
+    device: torch.device,
+    batch_size: int,
+    table: Path,
+    latents: Path,
+    maps: Path,
+) -> None:
+    """Score train and test images with one model and write its three files."""
+    model, description = load_checkpoint(checkpoint, device)
+    if description["dataset_sha256"] != data.attributes["source_sha256"]:
+        raise InputError(
+            f"{checkpoint} was trained on other images than those of the packed dataset "
+            f"'{data.attributes['dataset']}'. Delete the checkpoint and run the workflow again."
+        )
+    splits = {
+        "train": (data.train_images, data.train_ids),
+        "test": (data.test_images, data.test_ids),
+    }
+    found = []
+    with (
+        atomic_path(latents) as latents_path,
+        atomic_path(maps) as maps_path,
+        new_hdf5(latents_path) as latents_file,
+        new_hdf5(maps_path) as maps_file,
+    ):
+        shape = data.test_images.shape
+        all_maps = maps_file.create_dataset("maps", (shape[0], *shape[2:]), "f4")
+        all_reconstructions = maps_file.create_dataset("reconstructions", shape, "f4")
+        maps_file.create_dataset("ids", data=data.test_ids, dtype=TEXT)
+        for split, (images, ids) in splits.items():
+            scores = np.empty(len(images))
+            z_shape = (len(images), description["arguments"]["latent_dim"])
+            z = latents_file.create_dataset(split, z_shape, "f4")
+            latents_file.create_dataset(f"{split}_ids", data=ids, dtype=TEXT)
+            for batch in score_batches(model, images, batch_size=batch_size, device=device):
+                z[batch.rows] = batch.latents
+                scores[batch.rows] = batch.scores
+                if split == "test":
+                    all_maps[batch.rows] = batch.maps
+                    all_reconstructions[batch.rows] = batch.reconstructions
+            found.append(scores)
+    errors = np.concatenate(found)
+    write_table(score_table(data, scores=errors, errors=errors), table)
+
+
+if __name__ == "__main__":
+    from medae.base.logs import script_logging
+
+    with script_logging(snakemake.log[0]):
+        chosen = select_device(snakemake.params.device)
+        make_deterministic(snakemake.params.torch_threads)
+        packed = read_packed(Path(snakemake.input.packed))
+        outputs = snakemake.output
+        per_seed = zip(
+            snakemake.input.checkpoints, outputs.scores, outputs.latents, outputs.maps, strict=True
+        )
+        for checkpoint, scores, latents, maps in per_seed:
+            score_model(
+                data=packed,
+                checkpoint=Path(checkpoint),
+                device=chosen,
+                batch_size=snakemake.params.batch_size,
+                table=Path(scores),
+                latents=Path(latents),
+                maps=Path(maps),
+            )

@@ -1,0 +1,157 @@
+"""Compare our metrics with the paper's tables, cell by cell, the misses included.
+
+Inputs: the collected table of metrics, of which those of models of all training images on the
+published test set are compared, and the paper's numbers (table, dataset, method, latent_dim,
+metric, mean, std; in percent).
+Outputs: a TSV, a Markdown table and an HTML page with one row per cell that both have, in percent:
+the paper's and our mean and standard deviation over seeds, the difference in percentage points
+(ours minus the paper's), and a verdict. "within" means
+|difference| <= 2 · sqrt(paper_std² + our_std²), with our
+std over seeds at ddof 1; otherwise "outside". One seed has no spread, so there is no verdict
+("one seed"). Without a common cell the table is empty and the Markdown says so.
+Fails when the paper's table has a cell twice, or a dataset has no display name.
+"""
+
+import logging
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medae.base.errors import InputError
+from medae.base.files import read_table, write_table, write_text
+from medae.evaluation.metrics import PUBLISHED_SPLIT
+from medae.report.tables import (
+    TABLE_METRICS,
+    display_name,
+    format_percent,
+    format_points,
+    html_page,
+    html_table,
+    markdown_table,
+    sort_rows,
+    summarise,
+)
+
+logger = logging.getLogger(__name__)
+
+CELL = ["dataset", "method", "latent_dim", "metric"]
+HEADER = ["Table", "Dataset", "Method", "d", "Metric", "Paper", "Ours", "Seeds", "Difference"]
+HEADER += ["Verdict"]
+ALIGN = "lllrlcccrl"
+TOLERANCE_SDS = 2.0
+"""Tolerance in standard deviations of a difference of two runs."""
+
+
+def compare_with_paper(
+    *,
+    metrics: Path,
+    paper: Path,
+    names: Mapping[str, str],
+    table: Path,
+    markdown: Path,
+    html: Path,
+) -> None:
+    """Write the comparison; `names` maps dataset keys to display names, in table order."""
+    ours, published = read_table(metrics), read_table(paper)
+    compared = compare(metrics=ours, paper=published, names=names)
+    text = describe(compared, n_paper=len(published))
+    logger.info(text)
+    write_table(compared, table)
+    lines = printed_rows(compared, names=names)
+    write_text(f"{text}\n\n{markdown_table(HEADER, lines, align=ALIGN)}", markdown)
+    escaped = [[escape(cell) for cell in line] for line in lines]
+    page = html_page("Ours beside the paper", text, html_table(HEADER, escaped, ALIGN))
+    write_text(page, html)
+
+
+def compare(
+    *, metrics: pd.DataFrame, paper: pd.DataFrame, names: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return the common cells, one per row, in percent or percentage points.
+
+    Columns: table, dataset, method, latent_dim, metric, paper_mean, paper_std, our_mean, our_std,
+    n_seeds, n_normal and n_abnormal (our test images), difference, tolerance, verdict; our_std and
+    tolerance are nan with one seed. Rows are sorted by the paper's table, dataset (in the order of
+    `names`), method, latent dimension (descending) and metric.
+    """
+    if paper.duplicated(["table", *CELL]).any():
+        twice = paper.loc[paper.duplicated(["table", *CELL]), ["table", *CELL]].iloc[0].to_list()
+        raise InputError(f"The paper's table of values has two rows for {twice}. Remove one.")
+    like_theirs = (metrics["split"] == PUBLISHED_SPLIT) & (metrics["training_set"] == "all")
+    ours = summarise(metrics[like_theirs])
+    cells = paper.merge(ours, on=CELL, suffixes=("_paper", "_ours"), validate="many_to_one")
+    for dataset in sorted(set(cells["dataset"])):
+        display_name(dataset, names)
+    cells = pd.DataFrame(
+        {
+            **cells[["table", *CELL]],
+            "paper_mean": cells["mean_paper"],
+            "paper_std": cells["std_paper"],
+            "our_mean": 100 * cells["mean_ours"],
+            "our_std": 100 * cells["std_ours"],
+            **cells[["n_seeds", "n_normal", "n_abnormal"]],
+        }
+    )
+    cells["difference"] = cells["our_mean"] - cells["paper_mean"]
+    cells["tolerance"] = TOLERANCE_SDS * np.hypot(cells["paper_std"], cells["our_std"])
+    # The paper's numbers have one decimal: a billionth of a point only absorbs binary rounding.
+    within = cells["difference"].abs() <= cells["tolerance"] + 1e-9
+    cells["verdict"] = np.where(
+        cells["n_seeds"] < 2, "one seed", np.where(within, "within", "outside")
+    )
+    return sort_rows(cells, by=["table", *CELL], names=names)
+
+
+def describe(compared: pd.DataFrame, *, n_paper: int) -> str:
+    """Return the summary in a sentence or two; `n_paper` is the number of the paper's cells."""
+    if compared.empty:
+        return (
+            f"None of the paper's {n_paper} numbers has a counterpart in this run, which shares no "
+            "dataset, method and latent dimension with the paper, so there is nothing to compare."
+        )
+    counts = compared["verdict"].value_counts()
+    return (
+        f"Of the paper's {n_paper} numbers this run has {len(compared)}: "
+        f"{counts.get('within', 0)} within tolerance, {counts.get('outside', 0)} outside, and "
+        f"{counts.get('one seed', 0)} without a verdict because they come from one seed. "
+        "All are of all training images and the published test set, as the paper's. "
+        "Numbers are percentages, mean ± standard deviation over seeds; a difference is ours minus "
+        "the paper's, in percentage points, and is within tolerance when it is at most "
+        f"{TOLERANCE_SDS:g} √(s_paper² + s_ours²)."
+    )
+
+
+def printed_rows(compared: pd.DataFrame, *, names: Mapping[str, str]) -> list[list[str]]:
+    """Return the cells of each row as the tables print them, in the order of HEADER."""
+    return [
+        [
+            cell.table.removeprefix("table"),
+            names[cell.dataset],
+            cell.method,
+            str(cell.latent_dim),
+            TABLE_METRICS[cell.metric][0],
+            format_percent(cell.paper_mean, cell.paper_std),
+            format_percent(cell.our_mean, cell.our_std),
+            str(cell.n_seeds),
+            format_points(cell.difference),
+            cell.verdict,
+        ]
+        for cell in compared.itertuples()
+    ]
+
+
+if __name__ == "__main__":
+    from medae.base.logs import script_logging
+
+    with script_logging(snakemake.log[0]):
+        compare_with_paper(
+            metrics=Path(snakemake.input.metrics),
+            paper=Path(snakemake.input.paper),
+            names=snakemake.params.names,
+            table=Path(snakemake.output.table),
+            markdown=Path(snakemake.output.markdown),
+            html=Path(snakemake.output.html),
+        )

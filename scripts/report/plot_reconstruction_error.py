@@ -1,0 +1,100 @@
+"""Draw the mean reconstruction error against the latent size.
+
+Input: `metrics` (metrics.tsv).
+Parameter: `names`, dataset key -> display name, in the order of the panels.
+Outputs: `pdf` and `png`, one panel per dataset and method (the swept networks, and PCA) with the
+error on normal training, normal test and abnormal test images of the published test set; from two
+latent sizes of 32 or more on, an inset repeats that part of the curves. Answers the paper's figure
+of reconstruction errors.
+Fails when the metrics hold no row of the published test split.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from medae.report import figures
+
+IMAGES = {  # metric -> (label, colour, marker)
+    "error_train_normal": ("normal, training", figures.NORMAL_TRAIN, "s"),
+    "error_test_normal": ("normal, test", figures.NORMAL, "o"),
+    "error_test_abnormal": ("abnormal, test", figures.ABNORMAL, "^"),
+}
+ERROR = "mean squared error\n(intensities in [−1, 1])"
+INSET_FROM = 32  # the paper's inset shows the latent sizes from here on
+INSET = (0.57, 0.52, 0.42, 0.46)  # left, bottom, width, height as fractions of the panel
+CLEAR = (0.42, 0.34)  # right of and above this point the panel is kept free for the inset
+
+
+def draw_curves(axes: Axes, metrics: pd.DataFrame, *, inches: float) -> None:
+    """Draw the three curves of one dataset and method on an axis `inches` long."""
+    for metric, (label, color, marker) in IMAGES.items():
+        errors = metrics[metrics["metric"] == metric]
+        figures.draw_sweep(axes, errors, color=color, label=label, marker=marker)
+    figures.latent_axis(axes, metrics["latent_dim"], inches=inches)
+
+
+def clear_corner(axes: Axes, metrics: pd.DataFrame) -> None:
+    """Raise the upper limit of `axes` until all curves pass below the corner of the inset."""
+    low, high = np.log2(axes.get_xlim())
+    left = low + CLEAR[0] * (high - low)
+    for _, errors in metrics.groupby("metric"):
+        std = figures.over_seeds(errors)["std"].fillna(0)
+        top = errors.groupby("latent_dim")["value"].max() + std
+        sizes = np.log2(top.index.to_numpy(float))
+        highest = max(np.interp(left, sizes, top), *top[sizes >= left])
+        axes.set_ylim(top=max(axes.get_ylim()[1], highest / CLEAR[1]))
+
+
+def draw(metrics: pd.DataFrame, names: dict[str, str]) -> Figure:
+    """Draw the figure; an axes' label is "{dataset} {method}"."""
+    methods = figures.swept_methods(metrics)
+    metrics = metrics[metrics["metric"].isin(IMAGES) & metrics["method"].isin(methods)]
+    panels = {key: part for key, part in metrics.groupby(["dataset", "method"], sort=False)}
+    panels = dict(sorted(panels.items(), key=lambda panel: list(names).index(panel[0][0])))
+    rows, columns = figures.grid_shape(len(panels), columns=2)
+    width = figures.PANEL_WIDTH if columns == 1 else figures.PAGE_WIDTH
+    inches = width / columns - 0.6
+    figure = Figure(figsize=(width, 2.15 * rows + 0.75), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.07)  # inches, to part the columns
+    for place, ((key, method), part) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(rows, columns, place, label=f"{key} {method}")
+        draw_curves(axes, part, inches=inches)
+        axes.set(xlabel="latent dimension $d$", ylabel=ERROR, ylim=(0, None))
+        large = part[part["latent_dim"] >= INSET_FROM]
+        if 1 < large["latent_dim"].nunique() < part["latent_dim"].nunique():
+            clear_corner(axes, part)
+            inset = axes.inset_axes(INSET)
+            draw_curves(inset, large, inches=inches * INSET[2])
+            inset.yaxis.set_major_locator(MaxNLocator(4))
+            inset.text(0.95, 0.9, f"$d$ ≥ {INSET_FROM}", transform=inset.transAxes, ha="right")
+        name = f"{names[key]}, {figures.method_name(method)}" if len(methods) > 1 else names[key]
+        figures.set_title(axes, name, note=figures.image_counts(part))
+    title = f"published test set, {figures.seeds_note(metrics)}\n{figures.COUNTED}"
+    options = {"ncols": 3 if columns > 1 else 1, "title": title}
+    figures.add_legend(figure, loc="outside lower center", **options)
+    return figure
+
+
+def plot_reconstruction_error(
+    *, metrics: Path, names: dict[str, str], pdf: Path, png: Path
+) -> None:
+    """Draw the reconstruction errors of the table `metrics`, and write `pdf` and `png`."""
+    with figures.house_style():
+        figures.save_figure(draw(figures.read_metrics(metrics), names), pdf=pdf, png=png)
+
+
+if __name__ == "__main__":
+    from medae.base.logs import script_logging
+
+    with script_logging(snakemake.log[0]):
+        plot_reconstruction_error(
+            metrics=Path(snakemake.input.metrics),
+            names=snakemake.params.names,
+            pdf=Path(snakemake.output.pdf),
+            png=Path(snakemake.output.png),
+        )

@@ -1,0 +1,122 @@
+"""Draw histograms of the anomaly scores of normal and abnormal test images of one dataset.
+
+Where normal test images have a twin in training, these and the others are drawn apart.
+
+Inputs: `scores`, a list of scores.tsv, one per setting; `metrics` (metrics.tsv), which gives the
+AUC in the titles, on both test sets where they differ; and `audit`, the audit's images.tsv.
+Parameters: `name`, the dataset's display name; `settings`, a list of {method, latent_dim, seed}
+parallel to `scores`. Wildcard: `dataset`.
+Outputs: `pdf` and `png`, one histogram per setting in the given order.
+Fails when the lists differ in length or a setting has no AUC.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from medae.base.files import read_table
+from medae.evaluation.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.report import figures
+
+NORMAL, ABNORMAL = ("normal", figures.NORMAL), ("abnormal", figures.ABNORMAL)
+TWIN = ("normal with a copy in training", figures.NORMAL)
+OTHER = ("normal without one", figures.GREEN)  # often few: an outline above the others
+TAIL = 1  # percent of the scores that share the last bin, so that outliers don't squeeze the rest
+
+
+def draw_panel(axes: Axes, table: pd.DataFrame) -> None:
+    """Draw the test scores of one setting (columns label, score, twin) on bins common to all."""
+    normal, twin = table["label"] == 0, table["twin"] == 1
+    classes = {NORMAL: normal, ABNORMAL: ~normal}
+    if (normal & twin).any():
+        classes = {TWIN: normal & twin, OTHER: normal & ~twin, ABNORMAL: ~normal}
+    score = table["score"].clip(upper=np.percentile(table["score"], 100 - TAIL))
+    bins = np.histogram_bin_edges(score, bins=int(np.clip(len(score) ** 0.5, 15, 30)))
+    for (name, color), chosen in classes.items():
+        part, outlined = score[chosen], (name, color) == OTHER
+        seaborn.histplot(
+            x=part,
+            bins=list(bins),
+            stat="density",
+            element="step",
+            color=color,
+            fill=not outlined,
+            alpha=1 if outlined else 0.35,
+            linewidth=1.1 if outlined else 0.8,
+            label=f"{name} (n = {len(part)})",
+            ax=axes,
+        )
+    axes.set(xlabel="", ylabel="")
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+
+
+def draw(*, tables: list[pd.DataFrame], aucs: pd.Series, name: str, settings: list[dict]) -> Figure:
+    """Draw the figure; `aucs` (0–1) are indexed by (method, latent_dim, seed, split).
+
+    An axes' label is "{method} d{latent_dim}".
+    """
+    rows, columns = figures.grid_shape(len(tables), columns=4)
+    width = max(figures.PANEL_WIDTH, figures.PAGE_WIDTH * columns / 4)
+    figure = Figure(figsize=(width, 1.4 * rows + 0.75), layout="constrained")
+    several = len({setting["method"] for setting in settings}) > 1
+    for place, (table, setting) in enumerate(zip(tables, settings, strict=True)):
+        method, size = setting["method"], setting["latent_dim"]
+        axes = figure.add_subplot(rows, columns, place + 1, label=f"{method} d{size}")
+        draw_panel(axes, table)
+        parts = [figures.method_name(method)] * several + [f"d = {size}"] * (size > 0)
+        found = aucs.loc[method, size, setting["seed"]]
+        note = f"AUC {100 * found[PUBLISHED_SPLIT]:.1f} %"
+        if LEAK_FREE_SPLIT in found:
+            note += f", leak-free {100 * found[LEAK_FREE_SPLIT]:.1f} %"
+        figures.set_title(axes, ", ".join(parts), note=note)
+        if place % columns == 0:
+            axes.set_ylabel("density")
+    figure.supxlabel(f"anomaly score (the highest {TAIL} % in the last bin)", fontsize=8)
+    title = f"{figures.plain(name)}, published test set"
+    figures.add_legend(figure, loc="outside upper center", ncols=3, title=title)
+    return figure
+
+
+def plot_score_histograms(
+    *,
+    scores: list[Path],
+    metrics: Path,
+    audit: Path,
+    dataset: str,
+    name: str,
+    settings: list[dict],
+    pdf: Path,
+    png: Path,
+) -> None:
+    """Draw the score tables of `dataset`, one per setting, and write `pdf` and `png`."""
+    table = figures.read_metrics(metrics, leak_free=True)
+    table = table.query("dataset == @dataset and metric == 'auc'")
+    aucs = table.set_index(["method", "latent_dim", "seed", "split"])["value"].sort_index()
+    twins = read_table(audit)[["split", "id", "twin"]].query("split == 'test'")
+    tables = [read_table(path).merge(twins, on=["split", "id"], validate="1:1") for path in scores]
+    with figures.house_style():
+        drawn = draw(tables=tables, aucs=aucs, name=name, settings=settings)
+        figures.save_figure(drawn, pdf=pdf, png=png)
+
+
+if __name__ == "__main__":
+    from medae.base.logs import script_logging
+
+    with script_logging(snakemake.log[0]):
+        plot_score_histograms(
+            scores=[Path(path) for path in snakemake.input.scores],
+            metrics=Path(snakemake.input.metrics),
+            audit=Path(snakemake.input.audit),
+            dataset=snakemake.wildcards.dataset,
+            name=snakemake.params.name,
+            settings=snakemake.params.settings,
+            pdf=Path(snakemake.output.pdf),
+            png=Path(snakemake.output.png),
+        )

@@ -1,0 +1,232 @@
+"""Tabulate methods and baselines, in the form of Table 2 of the paper, with tests.
+
+Inputs: the collected table of metrics, of which the rows with all training images are used; the
+tables of bootstrap intervals, one per dataset; and, where a run chooses d without labels, the
+tables of the choices.
+Parameters: `names` and `methods`, the display names of datasets and methods, in table order;
+`latent_dim` of all methods that have one; `selector`, whose choice is a row; `notes`, sentences
+that the description ends with.
+Outputs: the table as Markdown and as an HTML page, both followed by the intervals and tests; as
+LaTeX (needs the package booktabs); and as a TSV with a row per method, dataset, metric and split,
+unrounded, in percent, differences in percentage points. After the networks comes an oracle, the
+autoencoder at each dataset's best d by test AUC, which takes no part in the tests, and the one
+whose d was chosen without labels; then the baselines. The leak-free split is left out where it is
+the published one.
+Fails when no method has results, a dataset has no display name, or intervals are no such table.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from medae.base.files import read_table, write_table, write_text
+from medae.evaluation.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.models.baselines import BASELINES
+from medae.report.comparison import (
+    ORACLE,
+    SELECTED,
+    add_statistics,
+    compared_rows,
+    oracle_dimensions,
+    read_intervals,
+    row_labels,
+    selected_dimensions,
+)
+from medae.report.tables import (
+    MISSING,
+    TABLE_METRICS,
+    Section,
+    distinct_splits,
+    html_sections,
+    make_grid,
+    markdown_sections,
+    render_html,
+    render_latex,
+    render_markdown,
+    sort_rows,
+    summarise,
+)
+
+PICKED_NAMES = {
+    ORACLE: "AE[d_optimal] (oracle: d by test AUC)",
+    SELECTED: "AE[d_auto] (d without labels)",
+}
+CAPTION = "Anomaly detection by autoencoder methods and baselines."
+LABEL = "tab:methods"
+PERCENT = ["mean", "std", "low", "high"]
+POINTS = ["difference", "difference_low", "difference_high"]
+HEADER = ["Metric", "Method", "d", "Value", "95 % interval", "Difference to AE", "95 % interval"]
+HEADER += ["p (Holm)"]
+ALIGN = "llrrcrcr"
+TEST_SETS = {PUBLISHED_SPLIT: "published test set", LEAK_FREE_SPLIT: "leak-free test set"}
+
+
+def tabulate_methods(
+    *,
+    metrics: Path,
+    intervals: Sequence[Path],
+    selections: Sequence[Path],
+    names: Mapping[str, str],
+    methods: Mapping[str, str],
+    latent_dim: int,
+    selector: str,
+    notes: Sequence[str],
+    markdown: Path,
+    latex: Path,
+    html: Path,
+    table: Path,
+) -> None:
+    """Write the four forms of the table."""
+    rows = read_table(metrics)
+    summary = summarise(rows[rows["training_set"] == "all"])
+    oracle = oracle_dimensions(summary[summary["split"] == PUBLISHED_SPLIT])
+    chosen = selected_dimensions(selections, selector=selector)
+    picked = {ORACLE: oracle, SELECTED: chosen}
+    cells = compared_rows(summary, latent_dim=latent_dim, picked=picked)
+    cells = cells[cells["metric"].isin(list(TABLE_METRICS))]
+    labels = row_labels(methods, picked=PICKED_NAMES)
+    labels = {key: label for key, label in labels.items() if key in set(cells["method"])}
+    grid = make_grid(cells, row="method", row_title="Method", rows=labels, names=names)
+    about = describe_rows(latent_dim, oracle, names=names, methods=list(labels))
+    if chosen:
+        sizes = ", ".join(f"{names[key]} d = {chosen[key]}" for key in names if key in chosen)
+        about += (
+            f" AE[d_auto] has the d that `{selector}` chose on held-out normal images ({sizes})."
+        )
+    grid = replace(grid, notes=(about, *notes))
+    cells = cells.assign(row=cells["method"].map({key: place for place, key in enumerate(labels)}))
+    statistics = add_statistics(
+        distinct_splits(cells[cells["row"].notna()]),
+        compared_rows(read_intervals(intervals), latent_dim=latent_dim, picked=picked),
+    )
+    text = describe_statistics(statistics, latent_dim, names=names)
+    sections = [Section("Statistics", text)]
+    sections += [
+        Section(title, header=HEADER, rows=lines, align=ALIGN, level=3)
+        for title, lines in printed_tables(statistics, names=names, labels=labels).items()
+    ]
+    write_text(f"{render_markdown(grid)}\n{markdown_sections(sections)}", markdown)
+    write_text(render_latex(grid, caption=CAPTION, label=LABEL), latex)
+    write_text(render_html(grid, title=CAPTION, after=html_sections(sections)), html)
+    write_table(percent_rows(statistics, names=names), table)
+
+
+def describe_rows(
+    latent_dim: int,
+    oracle: Mapping[str, int],
+    *,
+    names: Mapping[str, str],
+    methods: Sequence[str],
+) -> str:
+    """Return the sentences about the rows' d, the oracle, and the baselines, if there are any."""
+    text = f"All methods with a latent dimension have d = {latent_dim}"
+    if oracle:
+        best = ", ".join(f"{names[key]} d = {oracle[key]}" for key in names if key in oracle)
+        text += (
+            ", except AE[d_optimal], an oracle: the d with the best mean AUC on the published test "
+            f"set, so chosen with the test labels ({best})"
+        )
+    if set(methods) & set(BASELINES):
+        text += ". The last rows are baselines without a network"
+    return f"{text}."
+
+
+def describe_statistics(
+    statistics: pd.DataFrame, latent_dim: int, *, names: Mapping[str, str]
+) -> str:
+    """Return the sentences that go with the tables of statistics."""
+    known = statistics[statistics["low"].notna()]
+    firsts = known.drop_duplicates(["dataset", "split"])
+    firsts = sort_rows(firsts, by=["dataset", "split"], names=names)
+    units = []
+    for first in firsts.itertuples():
+        grouped = first.n_groups < first.n_normal + first.n_abnormal
+        name = f"{names[first.dataset]}{', leak-free' * (first.split == LEAK_FREE_SPLIT)}"
+        units.append(f"{name}: {first.n_groups:.0f} {'groups of ' * grouped}images")
+    replicates = ", ".join(f"{count:.0f}" for count in sorted(set(known["replicates"])))
+    sentences = [
+        f"Intervals are percentiles of {replicates} bootstrap replicates over the test images "
+        f"({'; '.join(units)}). Images of one patient are drawn together or, where patients are "
+        "not known, copies of one image. In each replicate a metric is averaged over the seeds. "
+        "Nothing is trained anew."
+    ]
+    if statistics["p_holm"].notna().any():
+        sentences.append(
+            f"Differences to the AE with d = {latent_dim} are in percentage points; p is two-sided "
+            "and paired (the same replicates for both), with Holm's correction over all methods "
+            "and baselines of one dataset, metric and test set."
+        )
+    if (statistics["method"] == ORACLE).any():
+        sentences.append(
+            "The oracle is not tested, and its interval leaves out that its d was chosen on the "
+            "same images."
+        )
+    return " ".join(sentences)
+
+
+def percent_rows(statistics: pd.DataFrame, *, names: Mapping[str, str]) -> pd.DataFrame:
+    """Return the rows of the TSV, in the table's order."""
+    rows = sort_rows(statistics, by=["row", "dataset", "metric", "split"], names=names)
+    scaled = {f"{key}_percent": 100 * rows[key] for key in PERCENT}
+    scaled |= {f"{key}_points": 100 * rows[key] for key in POINTS}
+    keys = ["method", "latent_dim", "dataset", "metric", "split"]
+    rest = ["p_value", "p_holm", "n_seeds", "n_train", "n_normal", "n_abnormal", "replicates"]
+    return rows.assign(**scaled)[[*keys, *scaled, *rest, "n_groups"]]
+
+
+def printed_tables(
+    statistics: pd.DataFrame, *, names: Mapping[str, str], labels: Mapping[str, str]
+) -> dict[str, list[list[str]]]:
+    """Return a title and the printed rows, in the order of HEADER, of each dataset and split."""
+    rows = sort_rows(statistics, by=["dataset", "split", "metric", "row"], names=names)
+    tables: dict[str, list[list[str]]] = {}
+    for cell in rows.itertuples():
+        line = [
+            TABLE_METRICS[cell.metric][0],
+            labels[cell.method],
+            str(cell.latent_dim or MISSING),
+            in_percent(cell.mean),
+            in_percent(cell.low, cell.high),
+            in_percent(cell.difference, sign="+"),
+            in_percent(cell.difference_low, cell.difference_high, sign="+"),
+            format_probability(cell.p_holm),
+        ]
+        title = f"{names[cell.dataset]}, {TEST_SETS[cell.split]}"
+        tables.setdefault(title, []).append(line)
+    return tables
+
+
+def in_percent(*fractions: float, sign: str = "") -> str:
+    """Return a fraction, or the two ends of an interval, in percent; a dash for nan."""
+    if any(pd.isna(fraction) for fraction in fractions):
+        return MISSING
+    return " to ".join(f"{round(100 * part, 1) + 0.0:{sign}.1f}" for part in fractions)  # no -0.0
+
+
+def format_probability(p_value: float) -> str:
+    """Return a p-value with three decimals, or a dash for nan."""
+    if pd.isna(p_value):
+        return MISSING
+    return f"{p_value:.3f}" if p_value >= 0.001 else "<0.001"
+
+
+if __name__ == "__main__":
+    from medae.base.logs import script_logging
+
+    with script_logging(snakemake.log[0]):
+        tabulate_methods(
+            metrics=Path(snakemake.input.metrics),
+            intervals=[Path(path) for path in snakemake.input.intervals],
+            selections=[Path(path) for path in snakemake.input.selections],
+            names=snakemake.params.names,
+            methods=snakemake.params.methods,
+            latent_dim=snakemake.params.latent_dim,
+            selector=snakemake.params.selector,
+            notes=snakemake.params.notes,
+            markdown=Path(snakemake.output.markdown),
+            latex=Path(snakemake.output.latex),
+            html=Path(snakemake.output.html),
+            table=Path(snakemake.output.table),
+        )

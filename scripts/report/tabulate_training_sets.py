@@ -1,0 +1,154 @@
+"""Tabulate the retraining control: what models lose without the twins, and without as many others.
+
+Input: the collected table of metrics. Parameters: `names` and `methods`, the display names of
+datasets and methods, in table order.
+Outputs: a table for either test set, as Markdown and as an HTML page, and the numbers as a TSV with
+a row per dataset, method, latent dimension, split and metric: in percent, differences in
+percentage points. Where no training set leaves out images the tables are a sentence.
+Fails when a dataset has no display name.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from medae.base.files import read_table, write_table, write_text
+from medae.duplicates.training_sets import TRAINING_SETS
+from medae.evaluation.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.report.retraining import MODEL, TRAINING_SET_NAMES, retrained_rows, training_sizes
+from medae.report.tables import (
+    MISSING,
+    TABLE_METRICS,
+    Section,
+    count_test_images,
+    describe_test_sets,
+    display_name,
+    format_percent,
+    format_points,
+    html_page,
+    html_sections,
+    markdown_sections,
+    sort_rows,
+    summarise,
+)
+
+TITLE = "Retraining without copies of test images"
+SPLITS = {PUBLISHED_SPLIT: "Published test set", LEAK_FREE_SPLIT: "Leak-free test set"}
+KEY = [*MODEL, "split", "metric"]
+DIFFERENCES = {  # name: (of which training set, less which one)
+    "loss_by_twins": ("all", "without_twins"),
+    "loss_by_fewer": ("all", "without_random"),
+    "twins_beyond_fewer": ("without_random", "without_twins"),
+}
+HEADER = ["Dataset", "Metric", "Method", "d", "All", "Without twins", "Without random images"]
+HEADER += ["Loss by twins", "Loss by fewer images", "Difference of the losses"]
+ALIGN = "lllr" + "c" * 3 + "r" * 3
+NOTHING = (
+    "No model was trained on several training sets that differ: no dataset has a test image with a "
+    "copy in training, or the configuration has one training set only."
+)
+EXPLANATION = (
+    "Percent, mean ± standard deviation over seeds where there are several. Without twins: without "
+    "the training images in a copy group with a test image. Without random images, the control: "
+    "without as many that are drawn by lot, for each seed anew, and never a part of a copy group; "
+    "it keeps its share of the twins. Loss by twins: all − without twins. Loss by fewer images: "
+    "all − without random images. Both and their difference are in percentage points."
+)
+
+
+def tabulate_training_sets(
+    *,
+    metrics: Path,
+    names: Mapping[str, str],
+    methods: Mapping[str, str],
+    markdown: Path,
+    html: Path,
+    table: Path,
+) -> None:
+    """Write the three forms of the table."""
+    rows = retrained_rows(read_table(metrics))
+    losses = measure_losses(rows)
+    if losses.empty:
+        text, sections = NOTHING, []
+    else:
+        images = {display_name(key, names): sets for key, sets in count_test_images(rows).items()}
+        text = " ".join([EXPLANATION, describe_sizes(rows, names), *describe_test_sets(images)])
+        lines = {
+            title: printed_rows(losses[losses["split"] == split], names=names, methods=methods)
+            for split, title in SPLITS.items()
+        }
+        sections = [
+            Section(title, header=HEADER, rows=rows, align=ALIGN)
+            for title, rows in lines.items()
+            if rows
+        ]
+    below = f"\n{markdown_sections(sections)}" if sections else ""
+    write_text(f"{text}\n{below}", markdown)
+    write_text(html_page(TITLE, text, html_sections(sections)), html)
+    write_table(losses, table)
+
+
+def measure_losses(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per model, split and metric: results by training set, and their differences.
+
+    `rows` come from `retrained_rows`. Columns: KEY; of each training set mean_<name>, std_<name>
+    (percent), n_seeds_<name> and n_train_<name> (of the first seed); DIFFERENCES (points);
+    n_normal and n_abnormal. Empty where a training set was not used.
+    """
+    summary = summarise(rows)
+    summary[["mean", "std"]] *= 100
+    table = summary.drop_duplicates(KEY)[[*KEY, "n_normal", "n_abnormal"]]
+    for name in TRAINING_SETS:
+        part = summary[summary["training_set"] == name].set_index(KEY)
+        part = part[["mean", "std", "n_seeds", "n_train"]].add_suffix(f"_{name}")
+        table = table.merge(part, left_on=KEY, right_index=True, how="left")
+    for name, (more, less) in DIFFERENCES.items():
+        table[name] = table[f"mean_{more}"] - table[f"mean_{less}"]
+    return table
+
+
+def describe_sizes(rows: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """Return the sentence with the numbers of training images."""
+    parts = []
+    for dataset in names:
+        sizes = training_sizes(rows[rows["dataset"] == dataset])
+        if sizes:
+            counts = ", ".join(f"{TRAINING_SET_NAMES[key]} {size}" for key, size in sizes.items())
+            parts.append(f"{names[dataset]}: {counts}")
+    return f"Training images: {'; '.join(parts)}."
+
+
+def printed_rows(
+    losses: pd.DataFrame, *, names: Mapping[str, str], methods: Mapping[str, str]
+) -> list[list[str]]:
+    """Return the cells of each row in the order of HEADER."""
+    places = losses["method"].map({key: place for place, key in enumerate(methods)})
+    ordered = sort_rows(
+        losses.assign(place=places), by=["dataset", "metric", "place", "latent_dim"], names=names
+    )
+    return [
+        [
+            names[row["dataset"]],
+            TABLE_METRICS[row["metric"]][0],
+            methods[row["method"]],
+            str(row["latent_dim"]) if row["latent_dim"] else MISSING,
+            *(format_percent(row[f"mean_{key}"], row[f"std_{key}"]) for key in TRAINING_SETS),
+            *(format_points(row[key]) for key in DIFFERENCES),
+        ]
+        for row in ordered.to_dict("records")
+    ]
+
+
+if __name__ == "__main__":
+    from medae.base.logs import script_logging
+
+    with script_logging(snakemake.log[0]):
+        tabulate_training_sets(
+            metrics=Path(snakemake.input.metrics),
+            names=snakemake.params.names,
+            methods=snakemake.params.methods,
+            markdown=Path(snakemake.output.markdown),
+            html=Path(snakemake.output.html),
+            table=Path(snakemake.output.table),
+        )

@@ -1,0 +1,213 @@
+"""Write a page on which one sees what every method and latent dimension makes of test images.
+
+Inputs: `packed`, the dataset; `scores` and `maps`, one scores.tsv and one maps.h5 per setting;
+`audit`, images.tsv of the dataset's audit; `template`, the page in Jinja's notation.
+Parameters: `name`, the dataset's display name; `settings`, {method, latent_dim} of each, in their
+order, 0 without a latent dimension; `reference`, one of them; `methods`, the display names.
+Output: `page`, one HTML file that needs no other file and no network.
+
+Of each class of the published test set, images at evenly spaced ranks of the reference's score are
+shown, the lowest and the highest among them, so that nobody picks the nice ones: as many of
+PER_CLASS as fit into LIMIT bytes.
+Fails when the files are not about the same test images, a class has none, or not even the fewest
+fit.
+"""
+
+import base64
+import io
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+import matplotlib
+import numpy as np
+from PIL import Image
+
+from medae.base.errors import InputError
+from medae.base.files import write_text
+from medae.data.packed import PackedDataset, read_packed
+from medae.duplicates.audit import leak_free, read_audit
+from medae.models.score_files import read_maps, read_scores
+
+CLASSES = ["normal", "abnormal"]  # by label, 0 and 1
+PER_CLASS = [12, 6, 3]
+LIMIT = 10_000_000  # bytes of a page, so that it can be mailed and opens at once
+PERCENTILE = 99.5  # of the maps' pixels, where colours end; the few above would darken the rest
+
+logger = logging.getLogger(__name__)
+
+
+def choose(*, ids: Sequence[str], labels: np.ndarray, scores: np.ndarray, count: int) -> list[int]:
+    """Return positions of `count` images of each class, or all of fewer, by ascending score.
+
+    The i-th of them has rank i (n - 1) // (count - 1) of the n of its class, from 0; equal scores
+    are ordered by id. Normal images come first. InputError when a class is empty.
+    """
+    chosen = []
+    for label, name in enumerate(CLASSES):
+        ranked = sorted(np.flatnonzero(labels == label), key=lambda i: (scores[i], ids[i]))
+        if not ranked:
+            raise InputError(f"There is no {name} test image to show. Add some to the dataset.")
+        last, steps = len(ranked) - 1, min(count, len(ranked)) - 1
+        chosen += [int(ranked[i * last // max(steps, 1)]) for i in range(steps + 1)]
+    return chosen
+
+
+def shares_below(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return of each score what percentage of the normal images' scores is lower."""
+    normal = np.sort(scores[labels == 0])
+    return 100 * np.searchsorted(normal, scores, side="left") / len(normal)
+
+
+def sprite(*rows: np.ndarray) -> str:
+    """Return a PNG as data URI: one row of pictures below the other; each uint8 N×C×H×W, C 1 or 3.
+
+    It has colours when any of them has.
+    """
+    channels = max(pictures.shape[1] for pictures in rows)
+    lines = []
+    for pictures in rows:
+        count, _, height, width = pictures.shape
+        whole = np.broadcast_to(pictures, (count, channels, height, width))
+        lines.append(whole.transpose(2, 0, 3, 1).reshape(height, count * width, channels))
+    pixels = np.concatenate(lines)
+    stream = io.BytesIO()
+    Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels).save(
+        stream, format="PNG", optimize=True
+    )
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def setting_sprite(reconstructions: np.ndarray, maps: np.ndarray) -> dict:
+    """Return {sprite, top, scale} of one setting: reconstructions above anomaly maps.
+
+    Arguments are float32, N×C×H×W in [-1, 1] and N×H×W. A map's byte b stands for (b / 255)² top,
+    which keeps small errors apart; at `scale`, a percentile of the pixels, the colours end.
+    """
+    pictures = np.clip(np.rint((reconstructions + 1) * 127.5), 0, 255).astype(np.uint8)
+    top = float(maps.max()) or 1.0  # a perfect reconstruction has no error to scale by
+    levels = np.rint(255 * np.sqrt(maps / top)).astype(np.uint8)
+    scale = float(np.percentile(maps, PERCENTILE)) or top
+    return {"sprite": sprite(pictures, levels[:, None]), "top": top, "scale": scale}
+
+
+def collect(
+    *,
+    data: PackedDataset,
+    twins: np.ndarray,
+    scores: Sequence[np.ndarray],
+    maps: Sequence[Path],
+    settings: Sequence[Mapping],
+    methods: Mapping[str, str],
+    start: int,
+    count: int,
+) -> dict:
+    """Return what the page's script reads: the images, and scores and sprite of every setting.
+
+    `scores` are of all test images, one array per setting; `start` is the place of the reference.
+    """
+    rows = choose(ids=data.test_ids, labels=data.test_labels, scores=scores[start], count=count)
+    shown, all_maps = [], []
+    for setting, values, path in zip(settings, scores, maps, strict=True):
+        found = read_maps(path, data, rows=rows)
+        pictures = read_maps(path, data, name="reconstructions", rows=rows)
+        all_maps.append(found)
+        one = {
+            "method": methods[setting["method"]],
+            "latent_dim": setting["latent_dim"],
+            "scores": [float(f"{value:.6g}") for value in values[rows]],
+            "below": np.round(shares_below(values, data.test_labels)[rows], 1).tolist(),
+        }
+        shown.append(one | setting_sprite(pictures, found))
+    inputs = [data.test_images[rows]]
+    if data.test_masks is not None:
+        inputs.append(255 * data.test_masks[rows, None])
+    colours = matplotlib.colormaps["inferno"](np.arange(256), bytes=True)[:, :3]
+    return {
+        "side": data.test_images.shape[-1],
+        "images": [
+            {"id": data.test_ids[i], "label": CLASSES[data.test_labels[i]], "twin": bool(twins[i])}
+            for i in rows
+        ],
+        "inputs": sprite(*inputs),
+        "masks": data.test_masks is not None,
+        "settings": shown,
+        "start": start,
+        "scale": float(np.percentile(all_maps, PERCENTILE)) or 1.0,
+        "colours": base64.b64encode(colours.tobytes()).decode(),
+    }
+
+
+def render(template: str, **texts: object) -> str:
+    """Return the page; texts are escaped."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    return environment.from_string(template).render(**texts)
+
+
+def write_gallery(
+    *,
+    packed: Path,
+    scores: Sequence[Path],
+    maps: Sequence[Path],
+    audit: Path,
+    template: Path,
+    name: str,
+    settings: Sequence[Mapping],
+    reference: Mapping,
+    methods: Mapping[str, str],
+    page: Path,
+) -> None:
+    """Choose the images by the scores of `reference`, and write `page`."""
+    data = read_packed(packed)
+    tables = [read_scores(path, data).query("split == 'test'") for path in scores]
+    keys = [(setting["method"], setting["latent_dim"]) for setting in settings]
+    start = keys.index((reference["method"], reference["latent_dim"]))
+    for count in PER_CLASS:
+        contents = collect(
+            data=data,
+            twins=~leak_free(read_audit(audit, data)),
+            scores=[table["score"].to_numpy() for table in tables],
+            maps=maps,
+            settings=settings,
+            methods=methods,
+            start=start,
+            count=count,
+        )
+        text = render(
+            template.read_text(encoding="utf-8"),
+            name=name,
+            contents=contents,
+            percentile=PERCENTILE,
+            totals={c: np.count_nonzero(data.test_labels == i) for i, c in enumerate(CLASSES)},
+            reference=f"{methods[reference['method']]}, d = {reference['latent_dim']}",
+        )
+        size = len(text.encode())
+        logger.info("%d images of each class at most: %d bytes", count, size)
+        if size < LIMIT:
+            return write_text(text, page)
+    raise InputError(
+        f"The gallery of {name} would have {size} bytes with {count} images of each class, more "
+        f"than {LIMIT}: there are {len(settings)} settings of {contents['side']} × "
+        f"{contents['side']} pixels. Shorten the grid of the configuration or set `gallery: false`."
+    )
+
+
+if __name__ == "__main__":
+    from medae.base.logs import script_logging
+
+    with script_logging(snakemake.log[0]):
+        write_gallery(
+            packed=Path(snakemake.input.packed),
+            scores=[Path(path) for path in snakemake.input.scores],
+            maps=[Path(path) for path in snakemake.input.maps],
+            audit=Path(snakemake.input.audit),
+            template=Path(snakemake.input.template),
+            name=snakemake.params.name,
+            settings=snakemake.params.settings,
+            reference=snakemake.params.reference,
+            methods=snakemake.params.methods,
+            page=Path(snakemake.output.page),
+        )

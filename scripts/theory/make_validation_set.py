@@ -1,0 +1,137 @@
+"""Make a dataset for choosing models without labels, of the training images of another one.
+
+Inputs: the packed dataset, and its audit (images.tsv).
+Parameters: `group_pattern`, a regular expression that finds an image's patient in its id, or None;
+`share` of the training images to hold out; `seed`; `kinds` of synthetic anomalies.
+Output: a packed dataset with masks, named after its source and "_validation". Its training images
+are those that are not held out; its normal test images are the held-out ones; its abnormal test
+images are synthetic anomalies in these, one of each kind per image, with the id
+synthetic/<kind>/<id of the image>. Test images and test labels of the source are not used, and
+source_sha256 is the sum over the training images, their ids and the parameters. Of the audit the
+copy groups of the training images are used; a test image can have joined two of them, no more.
+Fails when the training images cannot be split without cutting a group of copies or a patient's
+images, when the audit is that of other images, or when an image is nearly of one grey value.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from medae.data.groups import image_groups
+from medae.data.packed import packed_writer, read_packed
+from medae.duplicates.audit import read_audit
+from medae.theory.held_out import SUFFIX, hold_out, image_components, synthetic_id
+from medae.theory.synthetic import Anomaly, make_anomaly
+
+logger = logging.getLogger(__name__)
+
+BLOCK = 512  # images written at once
+
+
+def make_validation_set(
+    *,
+    packed: Path,
+    audit: Path,
+    group_pattern: str | None,
+    share: float,
+    seed: int,
+    kinds: Sequence[str],
+    output: Path,
+) -> None:
+    """Write the packed validation dataset."""
+    source = read_packed(packed)
+    images, ids = source.train_images, source.train_ids
+    copies = read_audit(audit, source)["copy_group"].to_numpy()[: len(ids)]
+    patients = image_groups(ids, pattern=group_pattern)
+    held = hold_out(copies, patients, share=share, seed=seed)
+    kept = np.flatnonzero(~held)
+    test = make_test_images(
+        images[held],
+        ids=[name for name, out in zip(ids, held, strict=True) if out],
+        components=image_components(copies, patients)[held],
+        seed=seed,
+        kinds=kinds,
+    )
+    names = sorted(test)  # as both splits of every packed dataset are
+    seen = {images[row].tobytes() for row in kept}
+    with packed_writer(
+        output,
+        channels=images.shape[1],
+        image_size=images.shape[-1],
+        train_ids=[ids[row] for row in kept],
+        test_ids=names,
+        test_labels=[int(test[name].mask.any()) for name in names],
+        masks=True,
+    ) as writer:
+        for start in range(0, len(kept), BLOCK):
+            writer.append("train", images[kept[start : start + BLOCK]])
+        for start in range(0, len(names), BLOCK):
+            block = [test[name] for name in names[start : start + BLOCK]]
+            writer.append("test", *(np.stack(part) for part in zip(*block, strict=True)))
+        same = ["modality", "layout", "source", "resize_filter", "intensity_range"]
+        writer.attributes |= {name: source.attributes[name] for name in same} | {
+            "dataset": f"{source.attributes['dataset']}{SUFFIX}",
+            "source_sha256": sum_of(
+                images, ids, held=held, parameters={"seed": seed, "kinds": list(kinds)}
+            ),
+            "identical_train_test": sum(one.pixels.tobytes() in seen for one in test.values()),
+        }
+    logger.info(
+        "%d training images, %d held out, %d synthetic anomalies",
+        *(len(kept), np.count_nonzero(held), len(names) - np.count_nonzero(held)),
+    )
+
+
+def make_test_images(
+    images: np.ndarray,
+    *,
+    ids: Sequence[str],
+    components: np.ndarray,
+    seed: int,
+    kinds: Sequence[str],
+) -> dict[str, Anomaly]:
+    """Return the held-out images (uint8, N × C × H × W), with empty masks, and their anomalies.
+
+    The keys are the ids in the validation dataset; `components` say which images belong together.
+    The donor of a piece is an image of another component, or if there is none, just another one.
+    """
+    nothing = np.zeros(images.shape[-2:], dtype=np.uint8)
+    found = {}
+    random = np.random.default_rng(seed)
+    for row, (image, name) in enumerate(zip(images, ids, strict=True)):
+        found[name] = Anomaly(image, nothing)
+        others = np.flatnonzero(components != components[row])
+        if not len(others):
+            others = np.flatnonzero(np.arange(len(images)) != row)
+        donor = images[random.choice(others)]
+        for kind in kinds:
+            anomaly = make_anomaly(image, kind=kind, name=name, seed=seed, donor=donor)
+            found[synthetic_id(kind, name)] = anomaly
+    return found
+
+
+def sum_of(
+    images: np.ndarray, ids: Sequence[str], *, held: np.ndarray, parameters: dict[str, object]
+) -> str:
+    """Return the SHA-256 of the training images, their ids, the split and the parameters."""
+    described = json.dumps([list(images.shape), list(ids), held.tolist(), parameters])
+    return hashlib.sha256(described.encode() + images.tobytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    from medae.base.logs import script_logging
+
+    with script_logging(snakemake.log[0]):
+        make_validation_set(
+            packed=Path(snakemake.input.packed),
+            audit=Path(snakemake.input.audit),
+            group_pattern=snakemake.params.group_pattern,
+            share=snakemake.params.share,
+            seed=snakemake.params.seed,
+            kinds=snakemake.params.kinds,
+            output=Path(snakemake.output.packed),
+        )

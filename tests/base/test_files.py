@@ -1,0 +1,144 @@
+"""Files that appear whole or not at all."""
+
+import errno
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from medae.base.errors import InputError
+from medae.base.files import atomic_path, check_writable, read_table, write_table, write_text
+from medae.base.hdf5 import new_hdf5
+
+
+def test_a_block_that_fails_leaves_the_earlier_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text("first", path)
+    with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
+        temporary.write_text("second")
+        raise KeyboardInterrupt
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_at_once_leave_the_file_of_one_of_them(tmp_path):
+    path = tmp_path / "a.txt"
+    texts = [str(number) * 200_000 for number in range(4)]
+    seen = set()
+    write_text(texts[0], path)
+    with ThreadPoolExecutor(len(texts)) as pool:
+        writers = [
+            pool.submit(lambda text=text: [write_text(text, path) for _ in range(20)])
+            for text in texts
+        ]
+        while not all(writer.done() for writer in writers):
+            seen.add(path.read_text())
+    assert all(writer.exception() is None for writer in writers)
+    assert seen <= set(texts)
+    assert path.read_text() in texts
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_names_the_file(tmp_path):
+    with pytest.raises(OSError) as caught, atomic_path(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "a.txt")
+
+
+def test_another_failure_keeps_its_own_words(tmp_path):
+    with pytest.raises(OSError, match="^image file is truncated$"), atomic_path(tmp_path / "a"):
+        raise OSError("image file is truncated")
+    with pytest.raises(OSError) as caught, atomic_path(tmp_path / "a"):
+        raise FileNotFoundError(errno.ENOENT, "No such file", "other")
+    assert caught.value.filename == "other"
+
+
+def test_files_are_as_readable_as_others(tmp_path):
+    write_text("x", tmp_path / "a")
+    (tmp_path / "b").write_text("x")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+ODD = [
+    'say "a"',
+    "a, b",
+    "it's",
+    "é ☃ \U0001f9e0",
+    "line\nbreak",
+    "tab\tstop",
+    "return\r",
+    "a\r\nb",
+    "../up",
+    "NA",
+    "'",
+    "",
+]
+
+
+def test_any_text_survives_a_table(tmp_path):
+    table = pd.DataFrame({"id": ODD[:-1], "value": np.arange(len(ODD) - 1)})
+    write_table(table, tmp_path / "a.tsv")
+    assert read_table(tmp_path / "a.tsv").equals(table)
+
+
+def test_a_damaged_table_is_named(tmp_path):
+    (tmp_path / "a.tsv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="a.tsv"):
+        read_table(tmp_path / "a.tsv")
+
+
+def test_a_folder_that_cannot_be_written_is_found(tmp_path, monkeypatch):
+    closed = tmp_path / "a" / "closed"
+    closed.mkdir(parents=True)
+    check_writable(tmp_path)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda p, mode: str(p) != str(closed) and access(p, mode))
+    with pytest.raises(PermissionError) as caught:
+        check_writable(tmp_path)
+    assert caught.value.filename == str(closed)
+
+
+def test_hdf5_files_hold_what_was_written(tmp_path):
+    values = np.random.default_rng(0).random((300, 8, 8))
+    with new_hdf5(tmp_path / "a.h5", userblock_size=512) as file:
+        file.create_dataset("values", data=values, chunks=(64, 8, 8))
+        file.create_dataset("ids", data=ODD, dtype=h5py.string_dtype())
+        file.attrs["x"] = 1
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file.userblock_size == 512
+        assert np.array_equal(file["values"][:], values)
+        assert list(file["ids"].asstr()[:]) == ODD
+        assert file.attrs["x"] == 1
+
+
+SIZES = [2_000, 20_000, 60_000, 120_000, 150_000]
+
+
+@pytest.mark.parametrize("limit", SIZES)
+def test_a_full_disk_under_an_hdf5_file_is_an_error_and_no_crash(limit, tmp_path):
+    """A limit on the size of files, which anyone can set, fails as a full disk does."""
+    code = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "import numpy as np\n"
+        "from medae.base.hdf5 import new_hdf5\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "try:\n"
+        "    with new_hdf5(Path(sys.argv[1])) as file:\n"
+        "        for name in 'abcd':\n"
+        "            data = file.create_dataset(name, (40, 1000), 'u1', chunks=(7, 1000))\n"
+        "            data[:] = 1\n"
+        "except OSError as error:\n"
+        "    sys.stderr.write(error.strerror)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.h5")]
+    scripts = os.fspath(next(path for path in sys.path if path.endswith("scripts")))
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": scripts}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "File too large")

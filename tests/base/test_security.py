@@ -1,0 +1,206 @@
+"""Nothing that comes from a file or the configuration is run, and no name leads out of a folder."""
+
+import ast
+import json
+import pickle
+import re
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+from pack_dataset import pack_dataset
+from PIL import Image
+
+from medae.base.errors import InputError
+from medae.base.files import read_table, write_table
+from medae.data.archives import unpack_archive
+from medae.data.layouts import read_layout
+from medae.data.packed import read_packed
+from medae.models.checkpoints import load_tensors
+from medae.models.score_files import read_maps, read_scores, score_table, write_maps
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "scripts").rglob("*.py"))
+RULES = [ROOT / "workflow/Snakefile", *sorted((ROOT / "workflow/rules").glob("*.smk"))]
+LOADERS_OF_PICKLES = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+RUNNERS_OF_TEXT = {"eval", "exec", "os.system", "os.popen", "subprocess.getoutput"}
+
+
+def calls(path):
+    """Return (dotted name, call) of every call in a source file."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [(ast.unparse(node.func), node) for node in nodes if isinstance(node, ast.Call)]
+
+
+def keyword(call, name):
+    return next((ast.unparse(k.value) for k in call.keywords if k.arg == name), None)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_no_source_loads_a_pickle_or_runs_text(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+            assert not names & LOADERS_OF_PICKLES
+    for name, call in calls(path):
+        assert name not in RUNNERS_OF_TEXT
+        assert not name.endswith((".read_pickle", "yaml.load", "yaml.unsafe_load"))
+        assert name != "torch.load" or keyword(call, "weights_only") == "True"
+        assert keyword(call, "allow_pickle") in (None, "False")
+        assert keyword(call, "shell") in (None, "False")
+        if re.fullmatch(r"subprocess\.\w+", name):
+            assert not isinstance(call.args[0], ast.Constant | ast.JoinedStr)
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.name)
+def test_no_rule_has_a_shell_command(path):
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"^\s*(shell|run)\s*:|\bshell\(", text, flags=re.MULTILINE)
+
+
+class Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("read", [load_tensors, read_packed, read_table])
+def test_a_pickle_in_place_of_a_file_is_refused_and_not_run(read, tmp_path):
+    path, trace = tmp_path / "file", tmp_path / "trace"
+    content = pickle.dumps(Bomb(trace))
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=str(path)):
+        read(path)
+    assert not trace.exists()
+    pickle.loads(content)
+    assert trace.exists()
+
+
+def test_objects_in_an_hdf5_file_are_not_unpickled(tmp_path, packed_dataset):
+    path, trace = tmp_path / "maps.h5", tmp_path / "trace"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("ids", data=packed_dataset.test_ids, dtype=h5py.string_dtype())
+        file["maps"] = np.void(pickle.dumps(Bomb(trace)))
+    with pytest.raises(InputError, match="Cannot read the anomaly maps"):
+        read_maps(path, packed_dataset)
+    assert not trace.exists()
+
+
+def test_an_archive_cannot_write_outside_its_folder(tmp_path):
+    inside = tmp_path / "data/inside"
+    archive = tmp_path / "a.zip"
+    for name in ("../outside", "/outside", "a/../../outside", "..\\outside"):
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("first.png", b"1")
+            file.writestr(name, b"evil")
+        with pytest.raises(InputError):
+            unpack_archive(archive, inside)
+        assert not inside.exists()
+    assert {path.name for path in tmp_path.rglob("*")} == {"data", "a.zip"}
+
+
+# --- names of images -----------------------------------------------------------------------------
+
+ODD_NAMES = [
+    "a b",
+    "-rf",
+    "--help",
+    "$(touch trace)",
+    "`touch trace`",
+    ";touch trace",
+    "&& touch trace",
+    "| touch trace",
+    'say "a"',
+    "it's",
+    "a, b",
+    "tab\tstop",
+    "line\nbreak",
+    "return\r",
+    "back\\slash",
+    "a..b",
+    "a...",
+    "{wildcard}",
+    "%s %(x)d",
+    "#comment",
+    "NA",
+    "=1+1",
+    "<b>x",
+    "é ☃ \U0001f9e0 \u202e",
+    "*?[x]",
+    "~",
+]
+
+
+@pytest.fixture
+def odd_dataset(tmp_path):
+    """A folder of images whose names, and the folder's own, mean something to a shell."""
+    root = tmp_path / "my 'images'; $(touch trace)"
+    rng = np.random.default_rng(0)
+    for part in ("train/normal", "test/normal", "test/abnormal"):
+        (root / part).mkdir(parents=True)
+        for name in ODD_NAMES:
+            path = root / part / f"{name}.png"
+            Image.fromarray(rng.integers(0, 256, (16, 16), np.uint8)).save(path, "PNG")
+    return root
+
+
+@pytest.fixture
+def packed_dataset(odd_dataset, tmp_path):
+    pack_dataset(
+        root=odd_dataset,
+        output=tmp_path / "packed.h5",
+        dataset="odd",
+        layout="folder",
+        channels=1,
+        image_size=16,
+        masks=False,
+        expected=None,
+        intensity_range=None,
+        modality="none",
+        source=odd_dataset.name,
+        workers=2,
+    )
+    return read_packed(tmp_path / "packed.h5")
+
+
+def test_odd_names_come_through_packing_scores_and_maps(packed_dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = {path.name for path in tmp_path.rglob("*")}
+    data = packed_dataset
+    assert set(data.train_ids) >= {f"train/normal/{name}.png" for name in ODD_NAMES}
+    scores = np.arange(len(data.train_ids) + len(data.test_ids), dtype=float)
+    write_table(score_table(data, scores=scores, errors=scores), Path("scores.tsv"))
+    table = read_scores(Path("scores.tsv"), data)
+    assert list(table["id"]) == [*data.train_ids, *data.test_ids]
+    assert np.array_equal(table["score"], scores)
+    maps = data.test_images[:, 0] / 255
+    write_maps(Path("maps.h5"), data, maps=maps, reconstructions=None)
+    assert np.allclose(read_maps(Path("maps.h5"), data), maps)
+    assert {path.name for path in tmp_path.rglob("*")} - before == {"scores.tsv", "maps.h5"}
+
+
+@pytest.mark.parametrize("name", ["../up.png", "/etc/x.png", "a/../../up.png", ".."])
+def test_a_list_of_images_cannot_name_files_outside_the_dataset(name, tmp_path):
+    root = tmp_path / "set"
+    (root / "images").mkdir(parents=True)
+    lists = {"train": {"0": [name]}, "test": {"0": ["n.png"], "1": ["a.png"]}}
+    (root / "data.json").write_text(json.dumps(lists))
+    with pytest.raises(InputError):
+        read_layout(root, "split_json")
+
+
+@pytest.mark.parametrize(
+    "name", ["../up", "/tmp/x", "a/b", "a b", "$(touch x)", "a\nb", "é", "", "."]
+)
+def test_the_name_of_a_run_cannot_lead_out_of_results(name):
+    schema = (ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
+    pattern = yaml.safe_load(schema)["properties"]["run"]["pattern"]
+    assert not re.search(pattern, name)
+    assert re.search(pattern, "brain_tumor-2")

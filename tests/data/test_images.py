@@ -1,0 +1,460 @@
+import io
+import shutil
+import struct
+import subprocess
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile, PngImagePlugin
+
+from medae.base.errors import InputError
+from medae.data.images import (
+    FORMATS,
+    MAX_PIXELS,
+    ImageError,
+    check_range,
+    decode_image,
+    decode_mask,
+    load_record,
+    sum_line,
+)
+from medae.data.layouts import Record
+
+CHANNELS = {1: "L", 3: "RGB"}
+GREY_16_BIT, COLOUR, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 4, 6  # PNG colour types
+
+
+def encoded(image, image_format="PNG", **options):
+    stream = io.BytesIO()
+    image.save(stream, image_format, **options)
+    return stream.getvalue()
+
+
+def noise(shape, high=256, dtype=np.uint8, seed=0):
+    return np.random.default_rng(seed).integers(0, high, shape).astype(dtype)
+
+
+def png_16_bit(values, colour_type):
+    """A PNG by hand, since PIL writes 16 bits only for grey."""
+
+    def chunk(kind, body):
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    height, width = values.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, body) for kind, body in chunks)
+
+
+def bilinear(plane, side):
+    """PIL's antialiased bilinear filter, from its definition, in float64."""
+
+    def weights(size):
+        scale = size / side
+        support = max(scale, 1.0)
+        matrix = np.zeros((side, size))
+        for i in range(side):
+            centre = (i + 0.5) * scale
+            for j in range(size):
+                matrix[i, j] = max(0.0, 1 - abs((j + 0.5 - centre) / support))
+        return matrix / matrix.sum(axis=1, keepdims=True)
+
+    return weights(plane.shape[0]) @ plane @ weights(plane.shape[1]).T
+
+
+def in_mode(mode, width, height, seed=0):
+    bands = {"1": 1, "L": 1, "P": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}[mode]
+    array = noise((height, width, bands), seed=seed).squeeze(axis=-1 if bands == 1 else ())
+    if mode == "1":
+        return Image.fromarray(array).convert("1")
+    if mode == "P":
+        image = Image.fromarray(array, "L").convert("P")
+        image.putpalette(noise(768, seed=seed + 1).tolist())
+        return image
+    return Image.frombytes(mode, (width, height), array.tobytes())
+
+
+SAVED_AS = {
+    "1": "PNG",
+    "L": "PNG",
+    "P": "GIF",
+    "LA": "PNG",
+    "RGB": "JPEG",
+    "RGBA": "PNG",
+    "CMYK": "JPEG",
+}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", SAVED_AS)
+def test_8_bit_images_are_exactly_what_pil_makes_of_them(mode, channels):
+    data = encoded(in_mode(mode, 90, 70), SAVED_AS[mode])
+    expected = (
+        Image.open(io.BytesIO(data))
+        .convert(CHANNELS[channels])
+        .resize((64, 64), Image.Resampling.BILINEAR)
+    )
+    decoded = decode_image(data, channels=channels, image_size=64)
+    assert decoded.pixels.dtype == np.uint8
+    assert decoded.pixels.shape == (channels, 64, 64)
+    assert decoded.size == (90, 70)
+    assert decoded.peak is None
+    if channels == 1:
+        np.testing.assert_array_equal(decoded.pixels[0], np.asarray(expected))
+    else:
+        np.testing.assert_array_equal(decoded.pixels.transpose(1, 2, 0), np.asarray(expected))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    mode=st.sampled_from([*SAVED_AS, "I;16", "I", "F"]),
+    width=st.integers(1, 40),
+    height=st.integers(1, 40),
+    side=st.integers(1, 33),
+    channels=st.sampled_from([1, 3]),
+    with_range=st.booleans(),
+)
+def test_any_image_gives_bytes_of_the_asked_shape(mode, width, height, side, channels, with_range):
+    if mode in SAVED_AS:
+        data = encoded(in_mode(mode, width, height), SAVED_AS[mode])
+    else:
+        dtype = {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]
+        data = encoded(Image.fromarray(noise((height, width), 65536, dtype)), "TIFF")
+    intensity_range = (-10.0, 1e4) if with_range or mode in ("I", "F") else None
+    decoded = decode_image(
+        data, channels=channels, image_size=side, intensity_range=intensity_range
+    )
+    assert decoded.pixels.shape == (channels, side, side)
+    assert decoded.pixels.dtype == np.uint8
+    assert decoded.pixels.flags["C_CONTIGUOUS"]
+    assert decoded.size == (width, height)
+
+
+def sixteen_bit_files(values):
+    little, big = (
+        Image.fromarray(values),
+        Image.frombytes("I;16B", values.shape[::-1], values.astype(">u2").tobytes()),
+    )
+    return {
+        "png": encoded(little),
+        "tiff": encoded(little, "TIFF"),
+        "big-endian tiff": encoded(big, "TIFF"),
+        "compressed tiff": encoded(little, "TIFF", compression="tiff_lzw"),
+    }
+
+
+@pytest.mark.parametrize("kind", sixteen_bit_files(noise((2, 2), dtype=np.uint16)))
+def test_16_bit_gradients_keep_their_range(kind):
+    gradient = np.linspace(0, 65535, 64 * 64).round().astype(np.uint16).reshape(64, 64)
+    data = sixteen_bit_files(gradient)[kind]
+    decoded = decode_image(data, channels=1, image_size=64)
+    expected = np.rint(gradient / 65535 * 255)
+    np.testing.assert_array_equal(decoded.pixels[0], expected)
+    assert decoded.pixels[0].min() == 0
+    assert decoded.pixels[0].max() == 255
+    assert len(np.unique(decoded.pixels)) == 256
+    assert decoded.peak == 65535
+    plain = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
+    assert (plain == 255).mean() > 0.99  # PIL's own conversion, which the rule replaces, clips
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    width=st.integers(1, 50),
+    height=st.integers(1, 50),
+    side=st.sampled_from([1, 7, 16, 32]),
+    low=st.integers(-1000, 40000),
+    span=st.integers(1, 65535),
+    seed=st.integers(0, 99),
+)
+def test_the_linear_rule_against_brute_force(width, height, side, low, span, seed):
+    values = noise((height, width), 65536, np.uint16, seed)
+    decoded = decode_image(
+        encoded(Image.fromarray(values)),
+        channels=1,
+        image_size=side,
+        intensity_range=(low, low + span),
+    )
+    exact = bilinear(np.clip((values.astype(float) - low) / span, 0, 1) * 255, side)
+    # PIL computes with 32-bit floats, so values next to a half may round either way.
+    assert np.abs(decoded.pixels[0] - exact).max() <= 0.5 + 1e-3
+
+
+def test_halves_are_rounded_to_even():
+    values = np.array([[1, 3, 5, 7]] * 4, dtype=np.uint16)
+    decoded = decode_image(
+        encoded(Image.fromarray(values)), channels=1, image_size=4, intensity_range=(0, 510)
+    )
+    assert decoded.pixels[0, 0].tolist() == [0, 2, 2, 4]  # 0.5, 1.5, 2.5, 3.5
+
+
+def test_12_bit_data_use_the_whole_range_with_their_intensity_range():
+    values = np.linspace(0, 4095, 256).astype(np.uint16).reshape(16, 16)
+    data = encoded(Image.fromarray(values))
+    dark = decode_image(data, channels=1, image_size=16)
+    assert (dark.peak, dark.pixels.max()) == (4095, 16)
+    full = decode_image(data, channels=3, image_size=16, intensity_range=(0, 4095))
+    assert full.peak is None
+    np.testing.assert_array_equal(full.pixels, np.broadcast_to(full.pixels[:1], (3, 16, 16)))
+    assert np.ptp(full.pixels) == 255
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_32_bit_images_need_an_intensity_range(dtype):
+    hounsfield = np.linspace(-1000, 1000, 64).astype(dtype).reshape(8, 8)
+    data = encoded(Image.fromarray(hounsfield), "TIFF")
+    with pytest.raises(InputError, match=r"more than 16 bits.*Set `intensity_range"):
+        decode_image(data, channels=1, image_size=8)
+    decoded = decode_image(data, channels=1, image_size=8, intensity_range=(-500.0, 500.0))
+    exact = np.clip((hounsfield.astype(float) + 500) / 1000, 0, 1) * 255
+    assert np.abs(decoded.pixels[0] - exact).max() <= 0.5 + 1e-3
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_8_bit_images_follow_the_rule_when_a_range_is_given(channels):
+    array = noise((16, 16, 3))
+    decoded = decode_image(
+        encoded(Image.fromarray(array)), channels=channels, image_size=16, intensity_range=(50, 150)
+    )
+    plain = np.asarray(Image.fromarray(array).convert(CHANNELS[channels])).reshape(16, 16, channels)
+    expected = np.rint(np.clip((plain - 50.0) / 100, 0, 1) * 255)
+    np.testing.assert_array_equal(decoded.pixels.transpose(1, 2, 0), expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_refused(value):
+    array = np.zeros((8, 8), np.float32)
+    array[3, 4] = value
+    with pytest.raises(ImageError, match=r"not finite"):
+        decode_image(
+            encoded(Image.fromarray(array), "TIFF"),
+            channels=1,
+            image_size=8,
+            intensity_range=(0, 1),
+        )
+
+
+@pytest.mark.parametrize("wrong", [(1, 1), (2, 1), (0, float("inf")), (float("nan"), 1)])
+def test_ranges_have_to_ascend(wrong):
+    with pytest.raises(InputError, match=r"intensity_range is \["):
+        check_range(wrong)
+    assert check_range(None) is None
+    assert check_range([0, 4095]) == (0.0, 4095.0)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_cut_file_fails_or_has_lost_nothing(image_format):
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
+    data = encoded(Image.fromarray(noise((24, 20))), image_format)
+    whole = decode_image(data, channels=1, image_size=16).pixels
+    failures = 0
+    for length in [*range(0, len(data), 7), *range(len(data) - 16, len(data))]:
+        try:
+            cut = decode_image(data[:length], channels=1, image_size=16).pixels
+        except ImageError as error:
+            assert "intact copy" in str(error)
+            failures += 1
+        else:
+            np.testing.assert_array_equal(cut, whole)
+    assert failures > len(data) / 7 - 1
+
+
+def test_a_flipped_bit_in_a_png_is_noticed():
+    data = encoded(Image.fromarray(noise((24, 20))))
+    for position in range(40, len(data) - 16, 11):
+        flipped = bytearray(data)
+        flipped[position] ^= 4
+        with pytest.raises(ImageError):
+            decode_image(bytes(flipped), channels=1, image_size=16)
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"IDAT", b"zzZz"])
+def test_every_check_sum_of_a_png_is_compared(kind):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("before", "pixels")
+    text.add(b"zzZz", b"a private chunk after the pixels", after_idat=True)
+    data = encoded(Image.fromarray(noise((24, 20))), pnginfo=text)
+    assert decode_image(data, channels=1, image_size=16).size == (20, 24)
+    start = data.index(kind)
+    length = struct.unpack(">I", data[start - 4 : start])[0]
+    damaged = bytearray(data)
+    damaged[start + 4 + length] ^= 1  # the first byte of the sum; the image itself is whole
+    with pytest.raises(ImageError, match=f"unknown format|broken PNG.*{kind.decode()}"):
+        decode_image(bytes(damaged), channels=1, image_size=16)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_transparent_png_without_its_palette_is_refused(channels):
+    image = Image.fromarray(noise((24, 20))).convert("P")
+    data = encoded(image, transparency=0)
+    start = data.index(b"PLTE") - 4
+    stop = start + 12 + struct.unpack(">I", data[start : start + 4])[0]
+    with pytest.raises(ImageError, match="colours of PIL mode P"):
+        decode_image(data[:start] + data[stop:], channels=channels, image_size=16)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"BM", b"GIF89a"]),
+    rest=st.binary(max_size=200),
+)
+def test_bytes_that_are_no_image_are_refused(start, rest):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for decode in (
+            lambda: decode_image(start + rest, channels=1, image_size=8),
+            lambda: decode_mask(start + rest, image_size=8),
+        ):
+            with pytest.raises(ImageError):
+                decode()
+
+
+def test_formats_that_run_programs_or_hide_truncation_are_not_opened():
+    data = encoded(Image.fromarray(noise((64, 64))), "JPEG2000")
+    with pytest.raises(ImageError, match=r"unknown format"):
+        decode_image(data, channels=1, image_size=8)
+    assert not {"EPS", "PSD", "JPEG2000"} & set(FORMATS)
+
+
+@pytest.mark.parametrize("side", [9_000, 100_000])
+def test_decompression_bombs_are_refused_before_decoding(side):
+    assert side**2 > MAX_PIXELS
+    small = encoded(Image.new("L", (8, 8)))
+    header = small[12:16] + struct.pack(">II", side, side) + small[24:29]
+    bomb = small[:12] + header + struct.pack(">I", zlib.crc32(header)) + small[33:]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ImageError, match=r"pixels"):
+            decode_image(bomb, channels=1, image_size=8)
+
+
+@pytest.mark.parametrize("image_format", ["GIF", "TIFF", "PNG", "WEBP"])
+def test_several_frames_are_refused(image_format):
+    frames = [Image.fromarray(noise((8, 8), seed=seed)) for seed in range(3)]
+    data = encoded(frames[0], image_format, save_all=True, append_images=frames[1:])
+    with pytest.raises(ImageError, match=r"3 frames in one file.*one image in a file"):
+        decode_image(data, channels=1, image_size=8)
+
+
+def test_previews_of_cameras_are_ignored():
+    frames = [Image.fromarray(noise((16, 16), seed=seed)) for seed in range(2)]
+    data = encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])
+    assert Image.open(io.BytesIO(data)).n_frames == 2
+    first = decode_image(encoded(frames[0], "JPEG"), channels=1, image_size=16)
+    np.testing.assert_array_equal(
+        decode_image(data, channels=1, image_size=16).pixels, first.pixels
+    )
+
+
+@pytest.mark.parametrize(
+    ("colour_type", "bands"), [(COLOUR, 3), (GREY_ALPHA, 2), (COLOUR_ALPHA, 4)]
+)
+def test_16_bit_colour_is_refused_since_pil_keeps_8_bits(colour_type, bands):
+    data = png_16_bit(noise((6, 5, bands), 65536, np.uint16), colour_type)
+    with pytest.raises(ImageError, match=r"16-bit colour or transparency"):
+        decode_image(data, channels=3, image_size=8)
+    grey = png_16_bit(noise((6, 5, 1), 65536, np.uint16), GREY_16_BIT)
+    assert decode_image(grey, channels=3, image_size=8).peak > 255
+
+
+def test_16_bit_tiff_with_white_as_zero_is_refused():
+    image = Image.fromarray(noise((8, 8), 65536, np.uint16))
+    with pytest.raises(ImageError, match=r"zero is white"):
+        decode_image(encoded(image, "TIFF", tiffinfo={262: 0}), channels=1, image_size=8)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "I;16", "I", "F"])
+def test_masks_are_binarised_and_resized_to_the_nearest_pixel(mode):
+    truth = noise((40, 30), 2).astype(bool)
+    if mode == "1":
+        image = Image.fromarray(truth)
+    elif mode == "RGB":
+        image = Image.fromarray(truth[..., None] * np.array([0, 0, 1], np.uint8))
+    else:
+        dtype = {"L": np.uint8, "I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]
+        image = Image.fromarray(truth.astype(dtype))
+    data = encoded(image, "TIFF" if mode in ("I", "F") else "PNG")
+    mask = decode_mask(data, image_size=16)
+    expected = Image.fromarray(truth.astype(np.uint8)).resize((16, 16), Image.Resampling.NEAREST)
+    np.testing.assert_array_equal(mask.pixels, np.asarray(expected))
+    assert mask.pixels.dtype == np.uint8
+    assert (mask.size, mask.empty) == ((30, 40), False)
+
+
+def test_masks_with_a_palette_count_every_colour_but_black():
+    image = Image.fromarray(np.array([[0, 1], [2, 0]], np.uint8), "L").convert("P")
+    image.putpalette([0, 0, 0, 0, 0, 1, 200, 0, 0])
+    assert decode_mask(encoded(image), image_size=2).pixels.tolist() == [[0, 1], [1, 0]]
+
+
+def test_a_mask_knows_whether_it_was_empty_before_resizing():
+    array = np.zeros((64, 64), np.uint8)
+    assert decode_mask(encoded(Image.fromarray(array)), image_size=8).empty
+    array[0, 0] = 255
+    tiny = decode_mask(encoded(Image.fromarray(array)), image_size=8)
+    assert not tiny.empty
+    assert not tiny.pixels.any()
+
+
+def record(tmp_path, image, mask=None):
+    (tmp_path / "image.png").write_bytes(image)
+    if mask is not None:
+        (tmp_path / "mask.png").write_bytes(mask)
+    return Record(
+        "test", "image.png", 1, tmp_path / "image.png", tmp_path / "mask.png" if mask else None
+    )
+
+
+def load(tmp_path, one):
+    return load_record(one, root=tmp_path, channels=1, image_size=8, intensity_range=None)
+
+
+def test_each_file_is_read_once(tmp_path, monkeypatch):
+    image, mask = (encoded(Image.fromarray(noise((8, 8), seed=seed))) for seed in (0, 1))
+    one = record(tmp_path, image, mask)
+    reads = []
+    plain = type(tmp_path).read_bytes
+    monkeypatch.setattr(
+        type(tmp_path), "read_bytes", lambda path: reads.append(path.name) or plain(path)
+    )
+    loaded = load(tmp_path, one)
+    assert reads == ["image.png", "mask.png"]
+    assert loaded.error is None
+    assert loaded.sums == [
+        ("image.png", sum_line(image, "image.png")),
+        ("mask.png", sum_line(mask, "mask.png")),
+    ]
+
+
+def test_the_bad_one_of_image_and_mask_is_named(tmp_path):
+    image = encoded(Image.fromarray(noise((8, 8))))
+    other = encoded(Image.fromarray(noise((8, 9))))  # height × width
+    for data, mask, name, reason in [
+        (b"", image, "image.png", "not readable"),
+        (image, b"x", "mask.png", "not readable"),
+        (image, other, "mask.png", "9 × 8 pixels, its image 8 × 8"),
+    ]:
+        loaded = load(tmp_path, record(tmp_path, data, mask))
+        assert loaded.failed.name == name
+        assert reason in loaded.error.reason
+    one = record(tmp_path, image)
+    one.image.unlink()
+    assert "cannot be read: No such file" in load(tmp_path, one).error.reason
+
+
+@pytest.mark.skipif(not shutil.which("sha256sum"), reason="needs coreutils")
+@pytest.mark.parametrize("name", ["plain.png", "a b.png", "two\nlines.png", "back\\slash.png"])
+def test_sum_lines_are_those_of_coreutils(tmp_path, name):
+    (tmp_path / name).write_bytes(b"data")
+    printed = subprocess.run(
+        ["sha256sum", name], cwd=tmp_path, capture_output=True, check=True, text=True
+    ).stdout
+    assert printed == sum_line(b"data", name) + "\n"

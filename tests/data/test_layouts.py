@@ -1,0 +1,349 @@
+import json
+import logging
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from medae.base.errors import InputError
+from medae.data.layouts import LAYOUTS, Record, check_counts, count_classes, name_some, read_layout
+
+ODD_NAMES = ["a b.png", 'it\'s "so".png', "Größe μ 脳.png", "two\nlines.png", "back\\slash.png"]
+
+
+def touch(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def split_json(root, train, normal, abnormal, **extra):
+    touch(root, *(f"images/{name}" for name in {*train, *normal, *abnormal}))
+    lists = {"train": {"0": train, **extra}, "test": {"0": normal, "1": abnormal}}
+    (root / "data.json").write_text(json.dumps(lists), encoding="utf-8")
+    return root
+
+
+def isic(root, *, training, test):
+    for part, rows in (("Training", training), ("Test", test)):
+        folder = root / f"ISIC2018_Task3_{part}_GroundTruth"
+        folder.mkdir(parents=True)
+        lines = ["image,MEL,NV,BCC", *(f"{image},{1 - nv}.0,{nv}.0,0.0" for image, nv in rows)]
+        (folder / f"{folder.name}.csv").write_text("\n".join(lines) + "\n")
+        touch(root, *(f"ISIC2018_Task3_{part}_Input/{image}.jpg" for image, _ in rows))
+    return root
+
+
+def summary(root, records):
+    return [
+        (r.split, r.id, r.label, r.mask and r.mask.relative_to(root).as_posix()) for r in records
+    ]
+
+
+def test_split_json_ignores_extra_keys_and_sorts_by_id(tmp_path):
+    root = split_json(tmp_path, ["c.png", "a.png"], ["z.png"], ["b.png"], unlabeled=["gone.png"])
+    assert summary(root, read_layout(root, "split_json")) == [
+        ("train", "images/a.png", 0, None),
+        ("train", "images/c.png", 0, None),
+        ("test", "images/b.png", 1, None),
+        ("test", "images/z.png", 0, None),
+    ]
+    assert all(record.image.is_file() for record in read_layout(root, "split_json"))
+
+
+def test_brats_pairs_flair_with_seg(tmp_path):
+    root = touch(
+        tmp_path,
+        "train/p1_flair.png",
+        "test/normal/p2_flair_3.png",
+        "test/tumor/p2_flair_10.png",
+        "test/tumor/flair.png",
+        "test/annotation/p2_seg_10.png",
+        "test/annotation/seg.png",
+    )
+    assert summary(root, read_layout(root, "brats")) == [
+        ("train", "train/p1_flair.png", 0, None),
+        ("test", "test/normal/p2_flair_3.png", 0, None),
+        ("test", "test/tumor/flair.png", 1, "test/annotation/seg.png"),
+        ("test", "test/tumor/p2_flair_10.png", 1, "test/annotation/p2_seg_10.png"),
+    ]
+
+
+FOLDER = ("train/normal/1.png", "test/normal/1.JPG", "test/abnormal/1.tif", "test/abnormal/2.bmp")
+
+
+def test_folder_with_and_without_masks(tmp_path):
+    root = touch(tmp_path, *FOLDER)
+    assert [r.mask for r in read_layout(root, "folder")] == [None] * 4
+    touch(root, "test/mask/1.png", "test/mask/2.png")
+    assert summary(root, read_layout(root, "folder")) == [
+        ("train", "train/normal/1.png", 0, None),
+        ("test", "test/abnormal/1.tif", 1, "test/mask/1.png"),
+        ("test", "test/abnormal/2.bmp", 1, "test/mask/2.png"),
+        ("test", "test/normal/1.JPG", 0, None),
+    ]
+
+
+def test_isic_takes_nevi_for_training_and_all_of_the_test(tmp_path):
+    root = isic(tmp_path, training=[("ISIC_1", 1), ("ISIC_2", 0)], test=[("a", 1), ("b", 0)])
+    (root / "ISIC2018_Task3_Training_Input/ISIC_2.jpg").unlink()  # not used, so not needed
+    assert summary(root, read_layout(root, "isic")) == [
+        ("train", "ISIC2018_Task3_Training_Input/ISIC_1.jpg", 0, None),
+        ("test", "ISIC2018_Task3_Test_Input/a.jpg", 0, None),
+        ("test", "ISIC2018_Task3_Test_Input/b.jpg", 1, None),
+    ]
+
+
+def test_good_ungood(tmp_path):
+    root = touch(tmp_path, "train/good/1.png", "test/good/2.png", "test/Ungood/3.png")
+    assert summary(root, read_layout(root, "good_ungood")) == [
+        ("train", "train/good/1.png", 0, None),
+        ("test", "test/Ungood/3.png", 1, None),
+        ("test", "test/good/2.png", 0, None),
+    ]
+
+
+def test_odd_names_do_no_harm(tmp_path):
+    json_root = split_json(tmp_path / "json", ODD_NAMES, ["n.png"], ["sub/x.png"])
+    assert {f"images/{name}" for name in ODD_NAMES} < {
+        r.id for r in read_layout(json_root, "split_json")
+    }
+    root = touch(
+        tmp_path / "folder",
+        "train/normal/1.png",
+        "test/normal/1.png",
+        *(f"test/{part}/{name}" for part in ("abnormal", "mask") for name in ODD_NAMES),
+    )
+    found = [r for r in read_layout(root, "folder") if r.label]
+    assert [r.mask.name for r in found] == [r.image.name for r in found] == sorted(ODD_NAMES)
+
+
+def test_missing_files_are_all_reported(tmp_path):
+    root = split_json(tmp_path, [f"{i}.png" for i in range(9)], ["n.png"], ["x.png"])
+    for i in range(7):
+        (root / f"images/{i}.png").unlink()
+    (root / "images/3.png").symlink_to("nowhere.png")
+    with pytest.raises(InputError, match=r"^7 of 11 listed files .*0\.png.*4\.png' and 2 more"):
+        read_layout(root, "split_json")
+
+
+def test_a_link_to_nowhere_in_a_folder_is_missing(tmp_path):
+    root = touch(tmp_path, *FOLDER)
+    (root / "test/normal/lost.png").symlink_to("nowhere.png")
+    with pytest.raises(InputError, match=r"1 of 5 listed files are missing.*lost.png"):
+        read_layout(root, "folder")
+
+
+@pytest.mark.parametrize(
+    ("train", "normal", "where"),
+    [
+        (["a.png", "b.png"], ["a.png"], "1 in train 0 and test 0"),
+        (["a.png", "./a.png"], ["n.png"], "1 in train 0 and train 0"),
+        (["a.png"], ["x.png"], "1 in test 0 and test 1"),
+    ],
+)
+def test_a_file_listed_twice_is_refused(tmp_path, train, normal, where):
+    root = split_json(tmp_path, train, normal, ["x.png"])
+    with pytest.raises(InputError, match=rf"1 images .*more than once.*{where}"):
+        read_layout(root, "split_json")
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "", ".", "a/../../b.png"])
+def test_names_that_leave_the_folder_are_refused(tmp_path, name):
+    root = split_json(tmp_path, ["a.png"], ["n.png"], ["x.png"])
+    touch(root, "secret.png")
+    lists = {"train": {"0": ["a.png", name]}, "test": {"0": ["n.png"], "1": ["x.png"]}}
+    (root / "data.json").write_text(json.dumps(lists))
+    with pytest.raises(InputError, match=r"lists 1 names .* do not leave it"):
+        read_layout(root, "split_json")
+
+
+@pytest.mark.parametrize("name", ["nul\0.png", "lone\udc80.png", "long" * 100 + ".png"])
+def test_names_that_cannot_be_stored_or_found_are_refused(tmp_path, name):
+    root = split_json(tmp_path, ["a.png"], ["n.png"], ["x.png"])
+    lists = {"train": {"0": [name]}, "test": {"0": ["n.png"], "1": ["x.png"]}}
+    (root / "data.json").write_text(json.dumps(lists))
+    with pytest.raises(InputError, match=r"not UTF-8 text|1 of 3 listed files are missing"):
+        read_layout(root, "split_json")
+
+
+def test_a_file_name_that_is_not_utf8_is_refused(tmp_path):
+    root = touch(tmp_path, *FOLDER)
+    try:
+        touch(root, os.fsdecode(b"train/normal/\xff.png"))
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    with pytest.raises(InputError, match=r"1 file names .*not UTF-8"):
+        read_layout(root, "folder")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "not json",
+        '{"train": {"0": ["a.png"]',
+        "[" * 100_000,
+        "[]",
+        "null",
+        '"train"',
+        '{"train": ["a.png"], "test": {"0": ["n.png"], "1": ["x.png"]}}',
+        '{"train": {"0": ["a.png"]}}',
+        '{"train": {"0": ["a.png"]}, "test": {"0": ["n.png"]}}',
+        '{"train": {"0": "a.png"}, "test": {"0": ["n.png"], "1": ["x.png"]}}',
+        '{"train": {"0": ["a.png", 7]}, "test": {"0": ["n.png"], "1": ["x.png"]}}',
+        '{"train": {"0": {"a.png": 1}}, "test": {"0": ["n.png"], "1": ["x.png"]}}',
+    ],
+)
+def test_a_malformed_split_is_refused(tmp_path, text):
+    root = split_json(tmp_path, ["a.png"], ["n.png"], ["x.png"])
+    (root / "data.json").write_text(text)
+    with pytest.raises(InputError, match=r'data\.json.*It has to be \{"train"'):
+        read_layout(root, "split_json")
+
+
+def test_a_split_that_is_missing_or_binary_is_refused(tmp_path):
+    root = split_json(tmp_path, ["a.png"], ["n.png"], ["x.png"])
+    (root / "data.json").write_bytes(b"\xff\xfe\xfa\x00")
+    with pytest.raises(InputError, match=r"Cannot read the split"):
+        read_layout(root, "split_json")
+    (root / "data.json").unlink()
+    with pytest.raises(InputError, match=r"Cannot read the split .*No such file"):
+        read_layout(root, "split_json")
+
+
+@pytest.mark.parametrize("lists", [([], ["n.png"], ["x.png"]), (["a.png"], [], [])])
+def test_a_class_without_images_is_refused(tmp_path, lists):
+    root = split_json(tmp_path, *lists)
+    with pytest.raises(InputError, match=r"has no image of (train|test_normal and test_abnormal)"):
+        read_layout(root, "split_json")
+
+
+def test_hidden_files_others_and_folders_are_ignored_and_logged(tmp_path, caplog):
+    root = touch(
+        tmp_path, *FOLDER, "train/normal/.x.png", "train/normal/Thumbs.db", "train/normal/d.png/1"
+    )
+    with caplog.at_level(logging.WARNING):
+        assert len(read_layout(root, "folder")) == 4
+    assert "'.x.png', 'Thumbs.db', 'd.png'" in caplog.text
+
+
+@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"split_json", "isic"}))
+def test_a_missing_or_imageless_folder_is_refused(tmp_path, layout):
+    with pytest.raises(InputError, match=r"Cannot list the folder .*No such file"):
+        read_layout(tmp_path, layout)
+    touch(tmp_path, "train/a.dcm", "train/normal/a.dcm", "train/good/a.dcm")
+    touch(tmp_path, "test/tumor/a.png", "test/annotation/a.png", "test/abnormal/a.png")
+    touch(tmp_path, "test/normal/n.png", "test/good/n.png", "test/Ungood/x.png")
+    with pytest.raises(InputError, match=r"There is no image in .*train.*DICOM"):
+        read_layout(tmp_path, layout)
+
+
+def test_the_root_and_the_layout_have_to_exist(tmp_path):
+    with pytest.raises(InputError, match=r"The dataset folder .*gone does not exist"):
+        read_layout(tmp_path / "gone", "folder")
+    with pytest.raises(InputError, match=r"no layout 'nested'.*split_json, brats, folder"):
+        read_layout(tmp_path, "nested")
+
+
+def test_masks_and_images_have_to_pair_up(tmp_path):
+    root = touch(tmp_path, *FOLDER, *(f"test/abnormal/{i}.png" for i in range(10, 18)))
+    touch(root, "test/mask/1.png", "test/mask/1.jpg", "test/mask/orphan.png")
+    with pytest.raises(InputError) as caught:
+        read_layout(root, "folder")
+    message = str(caught.value)
+    assert "9 abnormal images without a mask: '10', '11', '12', '13', '14' and 4 more" in message
+    assert "1 masks without an abnormal image: 'orphan'" in message
+    assert "1 mask names that more than one file claims: '1'" in message
+
+
+def test_an_image_without_a_mask_in_brats_is_refused(tmp_path):
+    root = touch(tmp_path, "train/a_flair.png", "test/normal/b_flair.png")
+    touch(root, "test/tumor/c_flair.png", "test/tumor/d_flair.png", "test/annotation/c_seg.png")
+    with pytest.raises(InputError, match=r"1 abnormal images without a mask: 'd_seg'.*'flair'"):
+        read_layout(root, "brats")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,MEL\nISIC_1,1.0\n",
+        "name,NV\nISIC_1,1.0\n",
+        "image,NV\nISIC_1,0.5\n",
+        "image,NV\nISIC_1,\n",
+        "image,NV\nISIC_1\n",
+        "image,NV\nISIC_1,yes\n",
+    ],
+)
+def test_malformed_isic_labels_are_refused(tmp_path, text):
+    root = isic(tmp_path, training=[("ISIC_1", 1)], test=[("a", 1), ("b", 0)])
+    name = "ISIC2018_Task3_Training_GroundTruth"
+    (root / name / f"{name}.csv").write_text(text)
+    with pytest.raises(InputError, match=r"Row 2 of .*Training_GroundTruth\.csv is not a label"):
+        read_layout(root, "isic")
+
+
+def test_isic_labels_that_are_missing_or_name_no_image_are_refused(tmp_path):
+    root = isic(tmp_path, training=[("ISIC_1", 1)], test=[("a", 1), ("b", 0)])
+    (root / "ISIC2018_Task3_Test_Input/b.jpg").unlink()
+    with pytest.raises(InputError, match=r"1 of 3 listed files are missing.*b\.jpg"):
+        read_layout(root, "isic")
+    (root / "ISIC2018_Task3_Test_GroundTruth/ISIC2018_Task3_Test_GroundTruth.csv").unlink()
+    with pytest.raises(InputError, match=r"Cannot read the labels"):
+        read_layout(root, "isic")
+
+
+def test_counts_are_compared_with_the_expected_ones(tmp_path):
+    records = [Record("train", name, 0, tmp_path / name) for name in "ac"]
+    records.append(Record("test", "b", 1, tmp_path / "b"))
+    counts = {"train": 2, "test_normal": 0, "test_abnormal": 1}
+    assert count_classes(records) == counts
+    check_counts(tmp_path, records, counts)
+    check_counts(tmp_path, records, None)
+    with pytest.raises(InputError, match=r"2 instead of 3 of train, 0 instead of 4 of test_normal"):
+        check_counts(tmp_path, records, {"train": 3, "test_normal": 4, "test_abnormal": 1})
+    with pytest.raises(InputError, match="1 training image.*at least 2"):
+        check_counts(tmp_path, records[1:], None)
+
+
+def test_images_in_folders_of_a_class_are_not_left_out_in_silence(tmp_path):
+    root = touch(tmp_path, *(f"{part}/a.png" for part in ("train/normal", "test/normal")))
+    touch(root, "test/abnormal/b.png", "train/normal/notes/readme.txt")
+    assert len(read_layout(root, "folder")) == 3
+    touch(root, "train/normal/patient 1/scan/c.png")
+    with pytest.raises(InputError, match="train/normal has folders with images.*'patient 1'"):
+        read_layout(root, "folder")
+
+
+def test_names_in_messages_are_quoted_and_few():
+    assert name_some(["b", "a\n"]) == r"'a\n', 'b'"
+    assert name_some(str(i) for i in range(7)) == "'0', '1', '2', '3', '4' and 2 more"
+
+
+REGISTRY = yaml.safe_load(
+    Path(__file__).parents[2].joinpath("config", "datasets.yaml").read_text(encoding="utf-8")
+)["registry"]
+
+
+@pytest.mark.parametrize("entry", REGISTRY.values(), ids=REGISTRY)
+def test_registry_entries_can_be_packed_and_say_where_the_data_are(entry):
+    assert entry["layout"] in LAYOUTS
+    assert entry["channels"] in (1, 3)
+    assert set(entry["expected"]) == set(count_classes([]))
+    ways = [("generator",), ("doi", "archive", "md5", "folder"), ("urls", "folder")]
+    ways.append(("how_to_get", "folder"))
+    assert [all(key in entry for key in way) for way in ways].count(True) == 1
+    assert entry["license"]
+    assert entry["citation"]
+
+
+def test_the_registry_has_the_numbers_of_the_paper():
+    numbers = {key: tuple(entry["expected"].values()) for key, entry in REGISTRY.items()}
+    assert numbers["rsna"] == (3851, 1000, 1000)
+    assert numbers["vindr"] == (4000, 1000, 1000)
+    assert numbers["brain_tumor"] == (1000, 600, 600)
+    assert numbers["brats"] == (4211, 828, 1948)
+    assert [key for key, entry in REGISTRY.items() if entry["epochs"] == 600] == ["brain_tumor"]

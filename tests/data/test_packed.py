@@ -1,0 +1,430 @@
+import io
+import json
+import logging
+import os
+import runpy
+import shutil
+import subprocess
+import tracemalloc
+from pathlib import Path
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pack_dataset as script
+import pytest
+from pack_dataset import pack_dataset
+from PIL import Image
+
+import medae.data.packed
+from medae import __version__
+from medae.base.errors import InputError
+from medae.data.packed import ATTRIBUTES, packed_writer, read_packed
+
+GIVEN = {  # the attributes that the caller of packed_writer sets
+    "dataset": "toy",
+    "modality": "noise",
+    "layout": "folder",
+    "source": "toy",
+    "source_sha256": "0" * 64,
+    "resize_filter": "PIL bilinear (masks: nearest)",
+    "intensity_range": "null",
+    "identical_train_test": 0,
+}
+ODD_NAMES = ["a b.png", 'it\'s "so".png', "Größe μ 脳.png", "two\nlines.png"]
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+def image(seed, size=(20, 30)):
+    return np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
+
+
+def dataset(root, *, names=("a.png", "b.png", "c.png"), masks=True, reverse=False):
+    """A dataset of layout `folder`; `reverse` creates the files in the opposite order."""
+    groups = ["train/normal", "test/normal", "test/abnormal"]
+    files = {
+        f"{g}/{name}": image(i * 100 + j)
+        for i, g in enumerate(groups)
+        for j, name in enumerate(names)
+    }
+    if masks:
+        for j, name in enumerate(names):
+            files[f"test/mask/{name}"] = (image(900 + j) > 200).astype(np.uint8) * 255
+    for name in sorted(files, reverse=reverse):
+        save(root / name, files[name])
+    return root
+
+
+def pack(root, output, **changes):
+    pack_only(root, output, **changes)
+    return read_packed(output)
+
+
+def pack_only(root, output, **changes):
+    arguments = {
+        "dataset": "toy",
+        "layout": "folder",
+        "channels": 1,
+        "image_size": 16,
+        "masks": True,
+        "expected": None,
+        "intensity_range": None,
+        "modality": "noise",
+        "source": "toy",
+        "workers": 2,
+    }
+    pack_dataset(root=root, output=output, **(arguments | changes))
+
+
+def write(path, *, masks=True, n_train=70, n_test=9, **changes):
+    """Write a packed file of noise; returns what went into it."""
+    rng = np.random.default_rng(0)
+    content = SimpleNamespace(
+        train=rng.integers(0, 256, (n_train, 1, 8, 8), dtype=np.uint8),
+        test=rng.integers(0, 256, (n_test, 1, 8, 8), dtype=np.uint8),
+        masks=rng.integers(0, 2, (n_test, 8, 8), dtype=np.uint8) if masks else None,
+        train_ids=[f"t/{i:03}.png" for i in range(n_train)],
+        test_ids=[*ODD_NAMES, *(f"z{i}.png" for i in range(n_test - len(ODD_NAMES)))],
+        labels=[i % 2 for i in range(n_test)],
+    )
+    with packed_writer(
+        path,
+        channels=1,
+        image_size=8,
+        train_ids=content.train_ids,
+        test_ids=content.test_ids,
+        test_labels=content.labels,
+        masks=masks,
+    ) as writer:
+        for start in range(0, n_train, 32):
+            writer.append("train", content.train[start : start + 32])
+        writer.append("test", content.test, content.masks)
+        writer.attributes |= GIVEN | changes
+    return content
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_what_is_written_is_read(tmp_path, masks):
+    content = write(tmp_path / "new" / "x.h5", masks=masks)
+    packed = read_packed(tmp_path / "new" / "x.h5")
+    np.testing.assert_array_equal(packed.train_images, content.train)
+    np.testing.assert_array_equal(packed.test_images, content.test)
+    np.testing.assert_array_equal(packed.test_labels, content.labels)
+    assert packed.train_images.dtype == packed.test_labels.dtype == np.uint8
+    assert (packed.train_ids, packed.test_ids) == (content.train_ids, content.test_ids)
+    assert all(type(name) is str for name in packed.test_ids)
+    if masks:
+        np.testing.assert_array_equal(packed.test_masks, content.masks)
+    else:
+        assert packed.test_masks is None
+    assert set(packed.attributes) == set(ATTRIBUTES)
+    assert packed.attributes | GIVEN == packed.attributes
+    implied = {
+        "schema_version": 1,
+        "image_size": 8,
+        "channels": 1,
+        "n_train": 70,
+        "n_test_normal": 5,
+        "n_test_abnormal": 4,
+        "code_version": __version__,
+    }
+    assert packed.attributes | implied == packed.attributes
+    json.dumps(packed.attributes)  # plain Python values
+
+
+def test_images_are_chunked(tmp_path):
+    write(tmp_path / "x.h5")
+    with h5py.File(tmp_path / "x.h5") as file:
+        assert file["train/images"].chunks == (64, 1, 8, 8)
+        assert file["test/images"].chunks == (9, 1, 8, 8)
+        assert file["test/masks"].chunks == (9, 8, 8)
+
+
+def test_a_writer_that_fails_or_is_not_fed_leaves_nothing(tmp_path):
+    arguments = {"channels": 1, "image_size": 8, "masks": False, "train_ids": ["a", "b"]}
+    arguments |= {"test_ids": ["c"], "test_labels": [0]}
+    with (
+        pytest.raises(ValueError, match=r"1 of 2 images of train"),
+        packed_writer(tmp_path / "x.h5", **arguments) as writer,
+    ):
+        writer.append("train", np.zeros((1, 1, 8, 8), np.uint8))
+    with pytest.raises(RuntimeError), packed_writer(tmp_path / "x.h5", **arguments):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def assert_refused(path, match):
+    with pytest.raises(InputError, match=match) as caught:
+        read_packed(path)
+    assert str(path) in str(caught.value)
+    assert "Delete it and run the workflow again" in str(caught.value)
+
+
+def test_files_that_are_missing_empty_or_foreign_are_refused(tmp_path):
+    path = tmp_path / "x.h5"
+    assert_refused(path, r"No such file")
+    path.touch()
+    assert_refused(path, r"not a whole packed dataset")
+    path.write_bytes(b"\x89PNG" * 1000)
+    assert_refused(path, r"not a whole packed dataset")
+    with h5py.File(path, "w") as file:
+        file["train/images"] = np.zeros((3, 1, 8, 8), np.uint8)
+        file.attrs["schema_version"] = 1
+    assert_refused(path, r"check sum")
+
+
+def test_files_of_another_schema_version_are_refused(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(medae.data.packed, "SCHEMA_VERSION", 2)
+        write(tmp_path / "x.h5")
+        assert read_packed(tmp_path / "x.h5").attributes["schema_version"] == 2
+    assert_refused(tmp_path / "x.h5", r"schema version 1: its schema_version is 2")
+
+
+def test_files_without_something_that_this_version_reads_are_refused(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.delitem(medae.data.packed.ATTRIBUTES, "modality")
+        write(tmp_path / "x.h5")
+    assert_refused(tmp_path / "x.h5", r"modality")
+
+
+def test_files_that_someone_edited_are_refused(tmp_path):
+    write(tmp_path / "x.h5")
+    with h5py.File(tmp_path / "x.h5", "a") as file:
+        file["test/labels"][0] = 1
+    assert_refused(tmp_path / "x.h5", r"check sum")
+
+
+def test_truncated_files_are_refused(tmp_path):
+    path = tmp_path / "x.h5"
+    write(path)
+    data = path.read_bytes()
+    for length in [*range(0, len(data), len(data) // 50), len(data) - 1]:
+        path.write_bytes(data[:length])
+        assert_refused(path, r"check sum")
+
+
+def test_a_flipped_bit_anywhere_is_noticed(tmp_path):
+    path = tmp_path / "x.h5"
+    write(path)
+    data = path.read_bytes()
+    for position in [*range(0, 600, 5), *range(600, len(data), 397)]:
+        flipped = bytearray(data)
+        flipped[position] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        assert_refused(path, r"check sum")
+
+
+@pytest.mark.skipif(not shutil.which("sha256sum"), reason="needs coreutils")
+def test_the_check_sum_can_be_read_and_compared_without_this_code(tmp_path):
+    write(tmp_path / "x.h5")
+    shell = "head -n 2 x.h5 | tail -n 1 | sed 's/.*: //'; tail -c +513 x.h5 | sha256sum"
+    stated, computed = subprocess.run(
+        shell, shell=True, cwd=tmp_path, capture_output=True, check=True, text=True
+    ).stdout.splitlines()
+    assert stated == computed.split()[0]
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_a_dataset_is_packed_in_order(tmp_path, channels, mode):
+    root = dataset(tmp_path / "toy", names=("b.png", "a.png", "ü c.png"))
+    packed = pack(root, tmp_path / "x.h5", channels=channels)
+    assert packed.train_ids == [f"train/normal/{name}" for name in ("a.png", "b.png", "ü c.png")]
+    assert packed.test_ids == sorted(packed.test_ids)
+    assert packed.test_labels.tolist() == [1, 1, 1, 0, 0, 0]
+    ids = packed.train_ids + packed.test_ids
+    images = np.concatenate([packed.train_images, packed.test_images])
+    for name, pixels in zip(ids, images, strict=True):
+        plain = Image.open(root / name).convert(mode).resize((16, 16), Image.Resampling.BILINEAR)
+        expected = np.asarray(plain).reshape(16, 16, channels).transpose(2, 0, 1)
+        np.testing.assert_array_equal(pixels, expected)
+    assert not packed.test_masks[3:].any()
+    for name, mask in zip(packed.test_ids[:3], packed.test_masks, strict=False):
+        plain = Image.open(root / name.replace("abnormal", "mask"))
+        expected = np.asarray(plain.resize((16, 16), Image.Resampling.NEAREST)) > 0
+        np.testing.assert_array_equal(mask, expected)
+
+
+def test_the_bytes_depend_on_the_images_only(tmp_path, monkeypatch):
+    names = [f"{i}.png" for i in range(20)]
+    first = dataset(tmp_path / "first" / "toy", names=names)
+    other = dataset(tmp_path / "second" / "toy", names=names, reverse=True)
+    for path in other.rglob("*.png"):
+        os.utime(path, (1, 1))
+    pack(first, tmp_path / "a.h5", workers=1)
+    monkeypatch.setattr(script, "BLOCK_IMAGES", 7)
+    pack(other, tmp_path / "b.h5", workers=4)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+@pytest.mark.skipif(not shutil.which("sha256sum"), reason="needs coreutils")
+def test_the_source_sum_can_be_checked_with_coreutils(tmp_path):
+    root = dataset(tmp_path / "toy", names=("a b.png", "ä.png", "A.png"))
+    packed = pack(root, tmp_path / "x.h5")
+    command = "find * -type f -print0 | xargs -0 sha256sum | LC_ALL=C sort -k 2 | sha256sum"
+    printed = subprocess.run(
+        command, shell=True, cwd=root, capture_output=True, check=True, text=True
+    ).stdout
+    assert packed.attributes["source_sha256"] == printed.split()[0]
+    save(root / "test/mask/ä.png", (image(5) > 9).astype(np.uint8))
+    changed = pack(root, tmp_path / "x.h5")
+    assert changed.attributes["source_sha256"] != packed.attributes["source_sha256"]
+
+
+def test_odd_names_survive(tmp_path):
+    packed = pack(dataset(tmp_path / "toy", names=ODD_NAMES), tmp_path / "x.h5")
+    assert packed.train_ids == sorted(f"train/normal/{name}" for name in ODD_NAMES)
+
+
+def test_identical_images_of_training_and_test_are_counted(tmp_path, caplog):
+    root = dataset(tmp_path / "toy")
+    for copy in ("test/normal/copy.bmp", "test/normal/again.png"):
+        save(root / copy, image(1))
+    with caplog.at_level(logging.WARNING):
+        packed = pack(root, tmp_path / "x.h5")
+    assert packed.attributes["identical_train_test"] == 2
+    assert "2 test images have the packed pixels of a training image" in caplog.text
+    assert "'test/normal/again.png' those of 'train/normal/b.png'" in caplog.text
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-60])
+
+
+def test_all_bad_files_are_reported_by_kind_and_nothing_remains(tmp_path):
+    root = dataset(tmp_path / "toy", names=[f"{i}.png" for i in range(8)])
+    for i in range(7):
+        truncate(root / f"train/normal/{i}.png")
+    truncate(root / "test/normal/0.png")
+    (root / "test/abnormal/3.png").write_text("<html>404</html>")
+    save(root / "test/mask/5.png", image(0, (30, 20)))
+    save(root / "test/normal/i.tif", image(0).astype(np.int32))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError) as caught:
+        pack(root, tmp_path / "out" / "x.h5")
+    message = str(caught.value)
+    assert message.startswith(f"11 files in {root} cannot be packed: 'test/abnormal/3.png', ")
+    assert "'train/normal/2.png' and 4 more ('test/abnormal/3.png': not readable" in message
+    assert "'test/mask/5.png' ('test/mask/5.png': 20 × 30 pixels, its image 30 × 20)" in message
+    assert "('test/normal/i.tif': values of more than 16 bits (PIL mode I)). Set" in message
+    assert "Export each mask at the size of its image." in message
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_images_of_32_bits_without_a_range_are_all_named(tmp_path):
+    root = dataset(tmp_path / "toy", names=("a.tif", "b.tif"), masks=False)
+    for name in ("train/normal/a.tif", "test/normal/b.tif"):
+        save(root / name, image(0).astype(np.float32))
+    with pytest.raises(InputError, match=r"^2 files .*b\.tif.*a\.tif.*Set `intensity_range"):
+        pack(root, tmp_path / "x.h5", masks=False)
+    packed = pack(root, tmp_path / "x.h5", masks=False, intensity_range=[0, 255])
+    assert packed.attributes["intensity_range"] == "[0.0, 255.0]"
+
+
+def test_a_failure_keeps_the_earlier_output(tmp_path):
+    root = dataset(tmp_path / "toy")
+    pack(root, tmp_path / "x.h5")
+    before = (tmp_path / "x.h5").read_bytes()
+    truncate(root / "test/normal/a.png")
+    with pytest.raises(InputError):
+        pack(root, tmp_path / "x.h5")
+    assert (tmp_path / "x.h5").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["toy", "x.h5"]
+
+
+def test_other_numbers_than_expected_stop(tmp_path):
+    root = dataset(tmp_path / "toy")
+    with pytest.raises(InputError, match=r"3 instead of 4 of test_abnormal"):
+        pack(root, tmp_path / "x.h5", expected={"train": 3, "test_abnormal": 4})
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_masks_are_packed_when_the_registry_says_so(tmp_path):
+    bare = dataset(tmp_path / "bare", masks=False)
+    with pytest.raises(InputError, match=r"has masks, but there are none"):
+        pack(bare, tmp_path / "x.h5", masks=True)
+    full = dataset(tmp_path / "full")
+    packed = pack(full, tmp_path / "x.h5", masks=False)
+    assert packed.test_masks is None
+    truncate(full / "test/mask/a.png")  # not read
+    assert pack(full, tmp_path / "x.h5", masks=False).attributes == packed.attributes
+
+
+@pytest.mark.parametrize(("peak", "warned"), [(4095, True), (8191, True), (8192, False)])
+def test_16_bit_data_of_fewer_bits_are_noticed(tmp_path, caplog, peak, warned):
+    root = dataset(tmp_path / "toy", masks=False)
+    save(root / "test/normal/a.png", image(0).astype(np.uint16))
+    save(root / "test/normal/b.png", np.full((20, 30), peak, np.uint16))
+    with caplog.at_level(logging.WARNING):
+        pack(root, tmp_path / "x.h5", masks=False)
+    assert (f"16-bit values is {peak}" in caplog.text) == warned
+    assert "1 images have the same value in all pixels: 'test/normal/b.png'" in caplog.text
+
+
+def test_masks_that_are_or_become_empty_are_logged(tmp_path, caplog):
+    root = dataset(tmp_path / "toy")
+    save(root / "test/mask/a.png", np.zeros((20, 30), np.uint8))
+    tiny = np.zeros((20, 30), np.uint8)
+    tiny[0, 0] = 255
+    save(root / "test/mask/b.png", tiny)
+    with caplog.at_level(logging.WARNING):
+        pack(root, tmp_path / "x.h5", image_size=8)
+    assert "1 images are abnormal but have an empty mask: 'test/abnormal/a.png'" in caplog.text
+    assert "nothing of it is left at this size: 'test/abnormal/b.png'" in caplog.text
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
+    def peak(n_train):
+        root = dataset(tmp_path / f"toy{n_train}", masks=False)
+        stream = io.BytesIO()
+        Image.fromarray(image(0)).save(stream, "PNG")
+        for i in range(n_train):
+            (root / f"train/normal/x{i}.png").write_bytes(stream.getvalue())
+        tracemalloc.start()
+        pack_only(root, tmp_path / "x.h5", masks=False, image_size=128, workers=1)
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used
+
+    packed_images = 128 * 128 * 300
+    monkeypatch.setattr(script, "BLOCK_BYTES", 8 * 128 * 128)
+    peak(10)  # imports and caches
+    assert peak(310) - peak(10) < 0.4 * packed_images
+
+
+def test_the_script_maps_the_rule_to_the_function(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dataset(Path("toy"))
+    entry = {"layout": "folder", "channels": 1, "masks": True, "modality": "noise"}
+    rule = SimpleNamespace(
+        params=SimpleNamespace(dataset="mine", entry=entry, image_size=16, root="toy"),
+        output=SimpleNamespace(packed="out/x.h5"),
+        threads=2,
+        log=["logs/pack.log"],
+    )
+    logger = logging.getLogger()
+    handlers = logger.handlers[:]
+    try:
+        runpy.run_path(script.__file__, init_globals={"snakemake": rule}, run_name="__main__")
+        truncate(Path("toy/train/normal/a.png"))
+        with pytest.raises(SystemExit):
+            runpy.run_path(script.__file__, init_globals={"snakemake": rule}, run_name="__main__")
+    finally:
+        logger.handlers[:] = handlers
+        logging.captureWarnings(False)
+    attributes = read_packed(Path("out/x.h5")).attributes
+    assert (attributes["dataset"], attributes["source"]) == ("mine", "toy")
+    assert "train/normal/a.png" in Path("logs/pack.log").read_text()
+
+
+def test_masks_that_are_all_empty_are_refused(tmp_path):
+    root = dataset(tmp_path / "toy")
+    for path in (root / "test/mask").iterdir():
+        save(path, np.zeros((20, 30), np.uint8))
+    with pytest.raises(InputError, match="All masks in .* are empty"):
+        pack(root, tmp_path / "x.h5")
+    assert not (tmp_path / "x.h5").exists()

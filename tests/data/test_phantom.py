@@ -1,0 +1,435 @@
+"""The generated demonstration set: anatomy, factors, lesions and files."""
+
+import socket
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from generate_phantom import generate_phantom
+from nilearn import datasets
+from PIL import Image
+
+from medae.data import phantom
+from medae.base.errors import InputError
+from medae.base.files import read_table
+from medae.data.layouts import check_counts, read_layout
+from medae.data.phantom import (
+    FACTOR_MEAN,
+    FACTOR_SPREAD,
+    FACTORS,
+    GROUPS,
+    PhantomOptions,
+    draw_factors,
+    draw_lesions,
+    make_image,
+    render_normal,
+    render_tissues,
+)
+
+SIZE = 64
+SMALL = {"train_normal": 3, "test_normal": 2, "test_abnormal": 3}
+NO_NOISE = PhantomOptions(noise_sigma=0.0)
+
+
+def render(factors: np.ndarray, size: int = SIZE) -> np.ndarray:
+    tissues = render_tissues(factors=factors, image_size=size)
+    return render_normal(factors=factors, tissues=tissues)
+
+
+def at(name: str, offset: float) -> np.ndarray:
+    """Return the mean factors with one moved by `offset` spreads."""
+    factors = FACTOR_MEAN.copy()
+    factors[FACTORS.index(name)] += offset * FACTOR_SPREAD[FACTORS.index(name)]
+    return factors
+
+
+def all_files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("phantom") / "raw" / "phantom"
+    generate_phantom(output=folder, image_size=SIZE, parameters=SMALL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def abnormal() -> list[tuple]:
+    """Forty abnormal images without noise: with lesions, without, and their tissues."""
+    found = []
+    for index in range(40):
+        key = {"options": NO_NOISE, "group": "test/abnormal", "index": index, "image_size": SIZE}
+        image, healthy = make_image(**key), make_image(**key, with_lesions=False)
+        found.append((image, healthy, render_tissues(factors=image.factors, image_size=SIZE)))
+    return found
+
+
+# The template
+
+
+def test_template_comes_from_the_installed_package_and_lies_where_the_code_says(monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise AssertionError("network access")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    phantom.load_tissues.cache_clear()
+    volume, first = phantom.load_tissues()
+    affine = datasets.load_mni152_template(resolution=1).affine
+    x, y, z = phantom._ORIGIN
+    assert np.array_equal(affine @ [x, y, z, 1], [0, 0, 0, 1])
+    assert np.array_equal(affine[:3, :3], np.eye(3))
+    height = phantom.FACTOR_TABLE["slice_height"]
+    assert first <= height.mean - height.spread
+    assert first + len(volume) - 1 >= height.mean + height.spread
+    white = np.asarray(datasets.load_mni152_wm_template(resolution=1).dataobj)
+    expected = white[:, :, first + 5 + z].T * volume[5, 0]
+    assert expected.max() > 0.9
+    assert np.allclose(volume[5, 2], expected)
+    assert volume.min() >= 0
+    assert volume.max() <= 1
+
+
+def test_tissues_have_flair_like_signals_and_an_empty_background():
+    tissues = render_tissues(factors=FACTOR_MEAN, image_size=SIZE)
+    image = render_normal(factors=FACTOR_MEAN, tissues=tissues)
+    brain, grey, white = tissues
+    ventricle = (brain > 0.99) & (grey + white < 0.2)
+    ventricle[:20] = ventricle[-20:] = False
+    assert ventricle.any()
+    assert image[ventricle].max() < 0.6 * image[white > 0.9].min()
+    assert image[white > 0.9].mean() == pytest.approx(phantom.WHITE_MATTER_SIGNAL, rel=0.03)
+    assert 1.2 < image[grey > 0.8].mean() / image[white > 0.9].mean() < 1.4
+    assert (image[brain == 0] == 0).all()
+
+
+def test_mean_image_is_symmetric_and_upright():
+    image = render(FACTOR_MEAN)
+    assert np.allclose(image, image[:, ::-1], atol=1e-4)
+    rows, columns = np.nonzero(image)
+    assert np.ptp(rows) > 1.15 * np.ptp(columns)
+
+
+@pytest.mark.parametrize("size", [64, 96])
+def test_no_brain_is_cut_off_nor_saturated_even_at_the_extremes(size):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        factors = FACTOR_MEAN + FACTOR_SPREAD * rng.choice([-1, 1], len(FACTORS))
+        image = render(factors, size)
+        assert image.shape == (size, size)
+        assert max(image[0].max(), image[-1].max(), image[:, 0].max(), image[:, -1].max()) == 0
+        assert image.min() >= 0
+        assert image.max() < 0.9
+
+
+# The factors
+
+
+@pytest.mark.parametrize("name", FACTORS)
+def test_each_factor_changes_the_image_steadily_and_visibly(name):
+    images = np.array([render(at(name, offset)) for offset in np.linspace(-1, 1, 5)])
+    distance = np.sqrt(((images - images[0]) ** 2).mean(axis=(1, 2))) * 255
+    assert (np.diff(distance) > 0.1).all()
+    assert distance[-1] > 5  # grey levels, root mean square over the whole image
+    steps = np.sqrt((np.diff(images, axis=0) ** 2).mean(axis=(1, 2)))
+    assert steps.max() < 2 * steps.min()
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_factors_are_as_many_as_the_dimensions_of_the_images(place):
+    rng = np.random.default_rng(place)
+    factors = FACTOR_MEAN + FACTOR_SPREAD * rng.uniform(-0.9, 0.9, len(FACTORS)) * (place > 0)
+    columns = []
+    for unit in np.eye(len(FACTORS)) * 0.05 * FACTOR_SPREAD:
+        columns.append((render(factors + unit) - render(factors - unit)).ravel() / 0.1)
+    jacobian = np.stack(columns, axis=1)
+    directions = jacobian / np.linalg.norm(jacobian, axis=0)
+    assert np.linalg.svd(directions, compute_uv=False)[-1] > 0.15
+    singular = np.linalg.svd(jacobian, compute_uv=False)
+    assert singular[-1] > 0.02 * singular[0]
+    # A redundant factor would show: with one direction doubled the smallest value vanishes.
+    doubled = np.column_stack([directions, directions[:, 0]])
+    assert np.linalg.svd(doubled, compute_uv=False)[-1] < 1e-6
+
+
+def centre(image: np.ndarray) -> tuple[float, float]:
+    """Return the centre of mass in mm to the right and upwards of the image's centre."""
+    x, y = phantom._pixel_centres(len(image))
+    return (image * x).sum() / image.sum(), (image * y).sum() / image.sum()
+
+
+def brain(factors: np.ndarray) -> np.ndarray:
+    return render_tissues(factors=factors, image_size=SIZE)[0]
+
+
+def test_shift_moves_by_its_millimetres_to_the_right_and_upwards():
+    right = np.subtract(centre(brain(at("shift_x", 1))), centre(brain(FACTOR_MEAN)))
+    up = np.subtract(centre(brain(at("shift_y", 1))), centre(brain(FACTOR_MEAN)))
+    # The warps are at their mean, zero, so the shift is the same everywhere.
+    assert right == pytest.approx([2, 0], abs=0.02)
+    assert up == pytest.approx([0, 2], abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["scale_x", "scale_y"])
+def test_scale_changes_the_area_by_its_ratio(name):
+    assert brain(at(name, 1)).sum() / brain(FACTOR_MEAN).sum() == pytest.approx(1.03, abs=0.002)
+
+
+def test_rotation_is_anticlockwise():
+    image = brain(at("rotation", 1))
+    x, y = phantom._pixel_centres(SIZE)
+    x, y = x - centre(image)[0], y - centre(image)[1]
+    covariance = [(image * a * b).sum() for a, b in ((x, x), (x, y), (y, y))]
+    axis = np.degrees(0.5 * np.arctan2(2 * covariance[1], covariance[0] - covariance[2])) % 180
+    assert axis == pytest.approx(90 + 4, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "columns", "expected"),
+    [
+        ("bias_1", slice(None), slice(None), np.exp(0.3)),
+        ("bias_2", slice(None), 63, np.exp(0.15 * 63 / 64)),
+        ("bias_2", slice(None), 0, np.exp(-0.15 * 63 / 64)),
+        ("bias_3", 0, slice(None), np.exp(0.15 * 63 / 64)),
+    ],
+)
+def test_receive_field(name, rows, columns, expected):
+    field = np.broadcast_to(
+        phantom.receive_field(factors=at(name, 1), image_size=SIZE), (SIZE, SIZE)
+    )
+    assert field[rows, columns] == pytest.approx(expected)
+
+
+def test_contrast_brightens_grey_but_not_white_matter():
+    tissues = np.zeros((3, 1, 2), dtype=np.float32)
+    tissues[0] = 1
+    tissues[1, 0, 0] = tissues[2, 0, 1] = 1
+    factors = at("contrast", 1)
+    image = render_normal(factors=factors, tissues=np.repeat(tissues, 2, axis=1))
+    assert image[:, 0] / image[:, 1] == pytest.approx(1.47, abs=0.01)
+
+
+def test_warp_widens_the_brain_at_mid_length():
+    wide = (brain(at("warp_1", 1)) > 0.5).sum(axis=1)
+    narrow = (brain(at("warp_1", -1)) > 0.5).sum(axis=1)
+    assert wide[32] > narrow[32]
+
+
+def test_inactive_factors_stay_at_their_mean_and_leave_the_others():
+    active = ("rotation", "contrast")
+    some = PhantomOptions(factors=active)
+    for index in range(3):
+        every = draw_factors(options=NO_NOISE, group="train/normal", index=index)
+        drawn = draw_factors(options=some, group="train/normal", index=index)
+        chosen = np.isin(FACTORS, active)
+        assert np.array_equal(drawn[~chosen], FACTOR_MEAN[~chosen])
+        assert np.array_equal(drawn[chosen], every[chosen])
+        assert (every != FACTOR_MEAN).all()
+
+
+def test_factors_fill_their_ranges():
+    drawn = [draw_factors(options=NO_NOISE, group="train/normal", index=i) for i in range(300)]
+    unit = (np.array(drawn) - FACTOR_MEAN) / FACTOR_SPREAD
+    assert (np.abs(unit) <= 1).all()
+    assert (unit.max(axis=0) > 0.95).all()
+    assert (unit.min(axis=0) < -0.95).all()
+    assert np.abs(unit.mean(axis=0)).max() < 0.15
+    assert np.abs(np.corrcoef(unit.T) - np.eye(len(FACTORS))).max() < 0.25
+
+
+# The lesions
+
+
+def test_mask_is_exactly_what_the_lesions_change(abnormal):
+    for image, healthy, _ in abnormal:
+        change = image.pixels.astype(int) - healthy.pixels
+        assert np.array_equal(change != 0, image.mask == 1)
+        assert change[image.mask == 1].min() >= 6  # grey levels
+        assert image.mask.any()
+        assert not healthy.mask.any()
+        assert image.pixels.max() < 255
+
+
+def test_lesions_lie_in_white_matter_and_differ(abnormal):
+    for image, _, (_, _, white) in abnormal:
+        assert white[image.mask == 1].min() > 0.5
+        assert 1 <= image.lesions <= 3
+    assert {image.lesions for image, _, _ in abnormal} == {1, 2, 3}
+    sizes = [int(image.mask.sum()) for image, _, _ in abnormal]
+    assert max(sizes) > 8 * min(sizes)
+    peaks = [int((i.pixels.astype(int) - h.pixels).max()) for i, h, _ in abnormal]
+    assert max(peaks) > 2 * min(peaks)
+
+
+def test_lesion_profile_is_tapered_and_bounded():
+    white = np.ones((SIZE, SIZE))
+    for seed in range(10):
+        added, _ = draw_lesions(white=white, rng=np.random.default_rng(seed))
+        lowest, highest = added[added > 0].min(), added.max()
+        assert phantom.LESION_EDGE * phantom.LESION_SIGNAL[0] <= lowest
+        assert highest <= phantom.LESION_SIGNAL[1]
+        assert highest > 1.3 * lowest
+
+
+def test_lesions_do_not_depend_on_noise_nor_noise_on_lesions():
+    key = {"group": "test/abnormal", "index": 0, "image_size": SIZE}
+    noisy, clean = make_image(options=PhantomOptions(), **key), make_image(options=NO_NOISE, **key)
+    healthy = make_image(options=PhantomOptions(), with_lesions=False, **key)
+    assert np.array_equal(noisy.mask, clean.mask)
+    outside = noisy.mask == 0
+    assert np.array_equal(noisy.pixels[outside], healthy.pixels[outside])
+    assert (noisy.pixels != clean.pixels).any()
+
+
+def test_noise_has_the_stated_deviation_and_spares_the_background():
+    options = PhantomOptions(noise_sigma=0.02)
+    key = {"group": "test/normal", "index": 1, "image_size": SIZE}
+    noisy, clean = make_image(options=options, **key), make_image(options=NO_NOISE, **key)
+    change = noisy.pixels.astype(int) - clean.pixels
+    inside = (clean.pixels > 40) & (brain(clean.factors) == 1)
+    assert change[inside].std() == pytest.approx(0.02 * 255, rel=0.06)
+    assert (noisy.pixels[brain(clean.factors) == 0] == 0).all()
+
+
+def test_no_image_occurs_twice():
+    images = Counter(
+        make_image(options=NO_NOISE, group=group, index=index, image_size=32).pixels.tobytes()
+        for group in GROUPS
+        for index in range(4)
+    )
+    assert set(images.values()) == {1}
+
+
+# The files
+
+
+def test_files_are_those_of_the_layout(small):
+    records = read_layout(small, "folder")
+    check_counts(small, records, {"train": 3, "test_normal": 2, "test_abnormal": 3})
+    assert [record.id for record in records if record.label] == [
+        f"test/abnormal/{index:05d}.png" for index in range(3)
+    ]
+    for record in records:
+        with Image.open(record.image) as image:
+            assert (image.mode, image.size) == ("L", (SIZE, SIZE))
+        if record.label:
+            mask = np.asarray(Image.open(record.mask))
+            assert record.mask.name == record.image.name
+            assert set(np.unique(mask)) == {0, 255}
+    assert len(all_files(small)) == 3 + 2 + 2 * 3 + 2
+
+
+def test_table_describes_every_image(small):
+    table = read_table(small / "factors.tsv")
+    assert list(table.columns) == ["id", *FACTORS, "lesions", "lesion_pixels"]
+    assert set(table["id"]) == {record.id for record in read_layout(small, "folder")}
+    for row in table.to_dict("records"):
+        assert (row["lesions"] > 0) == ("/abnormal/" in row["id"])
+        if row["lesions"]:
+            mask = np.asarray(Image.open(small / row["id"].replace("abnormal", "mask")))
+            assert row["lesion_pixels"] == (mask > 0).sum()
+    group, index = "test/abnormal", 1
+    expected = draw_factors(options=PhantomOptions(), group=group, index=index)
+    row = table.set_index("id").loc[f"{group}/{index:05d}.png"]
+    assert row[list(FACTORS)].to_numpy(dtype=float) == pytest.approx(expected, rel=1e-8)
+
+
+def test_source_states_origin_licence_and_parameters(small):
+    text = (small / "SOURCE.md").read_text(encoding="utf-8")
+    for phrase in ("Louis Collins", "nilearn", "10.1016/j.neuroimage.2010.07.033", "not patients"):
+        assert phrase in text
+    assert "{" not in text
+    assert "| rotation | 0 | 4 | degrees" in text
+
+
+def test_same_parameters_give_the_same_bytes_in_another_process(small, tmp_path):
+    code = (
+        "from pathlib import Path; import sys; from generate_phantom import generate_phantom; "
+        f"generate_phantom(output=Path(sys.argv[1]), image_size={SIZE}, parameters={SMALL})"
+    )
+    scripts = Path(phantom.__file__).parents[1]
+    command = [sys.executable, "-c", code, str(tmp_path / "again")]
+    subprocess.run(command, check=True, cwd=scripts)
+    assert all_files(tmp_path / "again") == all_files(small)
+
+
+def test_images_do_not_depend_on_the_numbers_of_images(small, tmp_path):
+    parameters = {"train_normal": 5, "test_normal": 1, "test_abnormal": 4}
+    generate_phantom(output=tmp_path / "other", image_size=SIZE, parameters=parameters)
+    first, second = all_files(small), all_files(tmp_path / "other")
+    common = {name for name in first if name in second and name.endswith(".png")}
+    assert len(common) == 3 + 1 + 2 * 3
+    assert all(first[name] == second[name] for name in common)
+
+
+def test_seed_changes_every_image(small, tmp_path):
+    generate_phantom(output=tmp_path / "other", image_size=SIZE, parameters={**SMALL, "seed": 1})
+    first, second = all_files(small), all_files(tmp_path / "other")
+    assert all(first[name] != second[name] for name in first if name.endswith(".png"))
+
+
+def test_table_shows_inactive_factors_at_their_mean(tmp_path):
+    parameters = {**SMALL, "factors": ["shift_x"]}
+    generate_phantom(output=tmp_path / "one", image_size=32, parameters=parameters)
+    table = read_table(tmp_path / "one" / "factors.tsv")
+    values = table[list(FACTORS)]
+    assert values["shift_x"].nunique() == len(table)
+    rest = values.drop(columns="shift_x")
+    assert (rest == FACTOR_MEAN[np.array(FACTORS) != "shift_x"]).all(axis=None)
+    assert "| rotation | 0 | 0 (inactive)" in (tmp_path / "one" / "SOURCE.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "phrase"),
+    [
+        ({"factors": ["rotation", "tilt"]}, "tilt"),
+        ({"factors": "rotation"}, "list of names"),
+        ({"factors": None}, "list of names"),
+        ({"train_images": 3}, "train_images"),
+        ({"seed": -1}, "`seed`"),
+        ({"seed": True}, "`seed`"),
+        ({"test_abnormal": 0}, "`test_abnormal`"),
+        ({"train_normal": 2.5}, "`train_normal`"),
+        ({"noise_sigma": -0.1}, "`noise_sigma`"),
+        ({"noise_sigma": float("nan")}, "`noise_sigma`"),
+        ({"noise_sigma": "0.1"}, "`noise_sigma`"),
+    ],
+)
+def test_wrong_parameters_are_named_and_nothing_is_written(tmp_path, parameters, phrase):
+    with pytest.raises(InputError, match=phrase):
+        generate_phantom(output=tmp_path / "set", image_size=SIZE, parameters=parameters)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", [31, 64.0, True])
+def test_wrong_image_size(tmp_path, size):
+    with pytest.raises(InputError, match="image_size"):
+        generate_phantom(output=tmp_path / "set", image_size=size, parameters=SMALL)
+
+
+def test_failure_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("generate_phantom.write_text", fail)
+    with pytest.raises(OSError, match="disk full"):
+        generate_phantom(output=tmp_path / "set", image_size=32, parameters=SMALL)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_folder_is_filled_and_a_full_one_left_alone(tmp_path):
+    (tmp_path / "empty").mkdir()
+    generate_phantom(output=tmp_path / "empty", image_size=32, parameters=SMALL)
+    before = all_files(tmp_path / "empty")
+    assert before
+    with pytest.raises(InputError, match="not an empty folder"):
+        generate_phantom(output=tmp_path / "empty", image_size=64, parameters=SMALL)
+    assert all_files(tmp_path / "empty") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]

@@ -1,0 +1,239 @@
+"""The audit of a whole dataset: its three tables by hand, and the recall of planted copies."""
+
+import logging
+
+import numpy as np
+import pytest
+from audit_dataset import audit_dataset
+from copies import KINDS, as_packed, nearest_similarities, planted, recalls
+
+from medae.base.files import read_table
+from medae.data.packed import packed_writer
+from medae.data.phantom import PhantomOptions, make_image
+from medae.duplicates.audit import IMAGE_COLUMNS, PAIR_COLUMNS, calibrate
+from medae.duplicates.similarity import comparable, move
+
+THRESHOLDS = [0.98, 0.99, 0.999]
+
+
+def write_packed(path, train, test, labels, ids=None):
+    """Write uint8 images N × C × H × W as a packed dataset; ids are train/0.png and so on."""
+    ids = ids or {
+        "train": [f"train/{i}.png" for i in range(len(train))],
+        "test": [f"test/{i}.png" for i in range(len(test))],
+    }
+    with packed_writer(
+        path,
+        channels=train.shape[1],
+        image_size=train.shape[-1],
+        train_ids=ids["train"],
+        test_ids=ids["test"],
+        test_labels=labels,
+        masks=False,
+    ) as writer:
+        writer.append("train", train)
+        writer.append("test", test)
+        texts = ["dataset", "modality", "layout", "source", "source_sha256", "resize_filter"]
+        writer.attributes = dict.fromkeys(texts, "toy")
+        writer.attributes |= {"intensity_range": "null", "identical_train_test": 0}
+    return path
+
+
+def run(packed, folder, *, group_pattern=None, threshold=0.99, moved=True):
+    """Return the tables images, pairs and thresholds of a packed dataset's audit."""
+    paths = [folder / f"{name}.tsv" for name in ("images", "pairs", "thresholds")]
+    audit_dataset(
+        packed=packed,
+        group_pattern=group_pattern,
+        threshold=threshold,
+        thresholds=THRESHOLDS,
+        moved=moved,
+        images=paths[0],
+        pairs=paths[1],
+        threshold_table=paths[2],
+    )
+    return [read_table(path) for path in paths]
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """Four training and five test images of noise, with three copies and one constant pair.
+
+    Test image 0 is train 1 rotated, 1 (abnormal) is train 2 itself, 2 is test 0 brightened;
+    train 3 and test 4 are of one grey value, and equal.
+    """
+    random = np.random.default_rng(0)
+    train = random.integers(0, 100, (4, 1, 16, 16), dtype=np.uint8)
+    test = random.integers(0, 100, (5, 1, 16, 16), dtype=np.uint8)
+    test[0] = move(train[1], 5)
+    test[1] = train[2]
+    test[2] = 2 * test[0] + 1
+    train[3] = test[4] = 7
+    return write_packed(tmp_path / "p.h5", train, test, [0, 1, 0, 1, 0])
+
+
+def test_the_tables_by_hand(copied, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        images, pairs, thresholds = run(copied, tmp_path)
+    assert list(images.columns) == IMAGE_COLUMNS
+    assert images["split"].tolist() == ["train"] * 4 + ["test"] * 5
+    assert images["label"].tolist() == [0] * 4 + [0, 1, 0, 1, 0]
+    assert images["identical"].tolist() == [0, 0, 1, 1, 0, 1, 0, 0, 1]
+    assert images["twin"].tolist() == [0, 1, 1, 1, 1, 1, 1, 0, 1]
+    assert images["copy_group"].tolist() == [0, 1, 2, 3, 1, 2, 1, 4, 3]
+    by_id = images.set_index("id")
+    assert by_id.loc["test/0.png", "nearest"] == "train/1.png"
+    assert by_id.loc["test/0.png", "symmetry"] == "rotated by 270°"
+    assert by_id.loc["test/2.png", "symmetry"] == "rotated by 270°"
+    assert by_id.loc["train/1.png", "symmetry"] == "rotated by 90°"
+    copies = by_id.loc[["test/0.png", "test/1.png", "test/2.png"], "similarity"]
+    assert copies.tolist() == pytest.approx([1, 1, 1], abs=1e-6)
+    assert by_id.loc["test/0.png", "unmoved_similarity"] < 0.5
+    assert by_id.loc["test/4.png", "similarity"] == 0
+    assert by_id.loc["test/4.png", "brightness"] == 7
+    assert by_id["other_patient_similarity"].isna().all()
+    assert list(pairs.columns) == PAIR_COLUMNS
+    found = {(row.id, row.other_id, row.symmetry) for row in pairs.itertuples()}
+    assert found == {
+        ("train/1.png", "test/0.png", "rotated by 90°"),
+        ("train/1.png", "test/2.png", "rotated by 90°"),
+        ("train/2.png", "test/1.png", "unmoved"),
+        ("test/0.png", "test/2.png", "unmoved"),
+    }
+    assert thresholds["threshold"].tolist() == THRESHOLDS
+    assert thresholds["used"].tolist() == [0, 1, 0]
+    assert thresholds["origin"].tolist() == ["listed", "configured", "listed"]
+    for row in thresholds.to_dict("records"):
+        assert (row["test_normal"], row["test_abnormal"], row["train"]) == (3, 1, 3)
+        unmoved = [row[f"{name}_unmoved"] for name in ("test_normal", "test_abnormal", "train")]
+        assert unmoved == [1, 1, 2]
+        assert (row["train_copies"], row["test_copies"]) == (0, 2)
+        assert (row["copy_groups"], row["train_in_groups"]) == (3, 3)
+    assert "3 of 3 normal and 1 of 2 abnormal test images have a twin" in caplog.text
+
+
+def test_without_moved_copies(copied, tmp_path):
+    images, pairs, _ = run(copied, tmp_path, moved=False)
+    assert images["twin"].tolist() == [0, 0, 1, 1, 0, 1, 0, 0, 1]
+    assert set(images["symmetry"]) == {"unmoved"}
+    np.testing.assert_array_equal(images["similarity"], images["unmoved_similarity"])
+    assert len(pairs) == 2
+
+
+def test_the_threshold_is_calibrated_where_patients_are_known(tmp_path):
+    random = np.random.default_rng(0)
+    train, test = (random.integers(0, 200, (6, 1, 16, 16), dtype=np.uint8) for _ in range(2))
+    ids = {name: [f"p{i}_{name}.png" for i in range(6)] for name in ("train", "test")}
+    packed = write_packed(tmp_path / "p.h5", train, test, [0] * 5 + [1], ids)
+    images, _, thresholds = run(packed, tmp_path, group_pattern=r"p(\d)_")
+    used = thresholds[thresholds["used"] == 1].iloc[0]
+    assert used["origin"] == "calibrated"
+    assert used["threshold"] == pytest.approx(images["other_patient_similarity"].max(), abs=1e-6)
+    assert thresholds["threshold"].is_monotonic_increasing
+    assert images["other_patient_similarity"].isna().tolist() == [False] * 11 + [True]
+    # One patient in all: nothing to calibrate on.
+    _, _, thresholds = run(packed, tmp_path, group_pattern=r"(p)")
+    assert thresholds.loc[thresholds["used"] == 1, "origin"].tolist() == ["configured"]
+
+
+def test_the_list_of_pairs_ends_somewhere(copied, tmp_path, monkeypatch):
+    monkeypatch.setattr("audit_dataset.LISTED_PAIRS", 2)
+    images, pairs, _ = run(copied, tmp_path)
+    assert len(pairs) == 2
+    assert images["twin"].sum() == 7
+
+
+@pytest.mark.parametrize("side", [16, 48, 128])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sizes_and_colours(side, channels, tmp_path):
+    random = np.random.default_rng(side)
+    shape = (5, channels, side, side)
+    train, test = (random.integers(0, 256, shape, dtype=np.uint8) for _ in range(2))
+    test[1] = move(train[4], 3)
+    images, _, _ = run(write_packed(tmp_path / "p.h5", train, test, [0] * 4 + [1]), tmp_path)
+    assert images.loc[images["twin"] == 1, "id"].tolist() == ["train/4.png", "test/1.png"]
+    assert not images["identical"].any()
+
+
+# --- planted copies ---
+
+
+@pytest.fixture(scope="module")
+def heads():
+    """Phantom heads at 128 pixels: 80 training images and 40 of other heads."""
+    options = PhantomOptions()
+    drawn = {
+        group: np.stack(
+            [
+                make_image(options=options, group=group, index=i, image_size=128).pixels
+                for i in range(count)
+            ]
+        )
+        for group, count in (("train/normal", 80), ("test/normal", 40))
+    }
+    return drawn["train/normal"], drawn["test/normal"]
+
+
+@pytest.fixture(scope="module")
+def threshold(heads):
+    """The threshold that these heads calibrate, each being a patient."""
+    images = comparable(as_packed(np.concatenate(heads)))
+    _, calibrated = calibrate(
+        images,
+        labels=np.zeros(len(images), dtype=int),
+        patients=np.arange(len(images)),
+        configured=0.9999,
+        moved=True,
+    )
+    return calibrated
+
+
+def test_no_head_has_a_twin(heads, threshold):
+    train, test = heads
+    assert (nearest_similarities(as_packed(train), as_packed(test)) < threshold).all()
+
+
+def test_planted_copies_are_found_by_the_audit(heads, threshold, tmp_path):
+    train, test = heads
+    kinds = ["identical", "mirrored", "rotated by 90°", "darker, less contrast", "resized to 3/4"]
+    copies = np.concatenate([planted(train[:10], kind) for kind in kinds])
+    images, _, _ = run(
+        write_packed(
+            tmp_path / "p.h5",
+            as_packed(train),
+            np.concatenate([as_packed(test), copies]),
+            [0] * (len(test) + len(copies)),
+        ),
+        tmp_path,
+        threshold=threshold,
+    )
+    images = images[images["split"] == "test"].reset_index(drop=True)
+    assert images["twin"].tolist() == [0] * len(test) + [1] * len(copies)
+    assert images["identical"].sum() == 10
+    sources = [f"train/{i}.png" for i in range(10)] * len(kinds)
+    assert images["nearest"].tolist()[len(test) :] == sources
+
+
+# Copies that are found, all of them; and those that are too far from their source to be.
+FOUND = [
+    "identical",
+    "brighter, more contrast, clipped",
+    "darker, less contrast",
+    "mirrored",
+    "rotated by 90°",
+    "JPEG, quality 50",
+    "JPEG, quality 30",
+    "resized to 3/4",
+    "noise, sd 5 of 255",
+    "noise, sd 10 of 255",
+]
+MISSED = ["shifted by 3/64", "rotated by 5°", "cropped by 5 %"]
+
+
+def test_recall_by_kind(heads, threshold):
+    shares = recalls(heads[0], count=80, threshold=threshold)
+    assert set(shares) == set(KINDS)
+    for kind in FOUND:
+        assert shares[kind] == 1, kind
+    for kind in MISSED:
+        assert shares[kind] < 0.5, kind

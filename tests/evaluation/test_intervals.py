@@ -1,0 +1,507 @@
+"""The bootstrap of metrics over test images: groups, replicates, intervals and tests."""
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from bootstrap_metrics import bootstrap_metrics, with_maps
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from medae.base.errors import InputError
+from medae.base.files import read_table, write_table
+from medae.data.groups import image_groups
+from medae.data.packed import packed_writer
+from medae.duplicates.audit import IMAGE_COLUMNS
+from medae.evaluation import intervals
+from medae.evaluation.intervals import (
+    draw_weights,
+    holm,
+    paired_p_value,
+    percentile_interval,
+    replicate_images,
+    replicate_pixels,
+)
+from medae.evaluation.metrics import image_metrics, pixel_metrics
+
+# --- groups and weights ---
+
+
+def test_groups_by_pattern():
+    ids = ["a/p1_3.png", "b/p2_1.png", "b/p1_9.png", "b/other.png", "b/another.png", "p2"]
+    assert image_groups(ids, pattern=r"/(p\d+)_").tolist() == [0, 1, 0, 2, 3, 4]
+    assert image_groups(ids, pattern=r"(p\d+)").tolist() == [0, 1, 0, 2, 3, 1]
+    assert image_groups(ids, pattern=None).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_image_named_like_a_group_is_not_in_it():
+    assert image_groups(["x_p1", "p1"], pattern=r"_(p1)").tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("pattern", ["p1", "(p)(1)", "(p1"])
+def test_a_pattern_needs_one_group(pattern):
+    with pytest.raises(InputError, match="expression with one group in parentheses"):
+        image_groups(["p1"], pattern=pattern)
+
+
+def weights_of(labels, groups=None, replicates=50, seed=0, **options):
+    labels = np.array(labels)
+    groups = np.arange(len(labels)) if groups is None else np.array(groups)
+    return draw_weights(labels=labels, groups=groups, replicates=replicates, seed=seed, **options)
+
+
+def test_classes_are_drawn_apart_when_groups_are_pure():
+    weights = weights_of([0, 1, 0, 0, 1, 1], groups=[0, 1, 2, 2, 3, 3])
+    assert weights.shape == (50, 4)
+    assert (weights[:, [0, 2]].sum(axis=1) == 2).all()
+    assert (weights[:, [1, 3]].sum(axis=1) == 2).all()
+    assert {tuple(row) for row in weights[:, [1, 3]].tolist()} == {(2, 0), (1, 1), (0, 2)}
+
+
+def test_mixed_groups_are_drawn_together_and_replicates_without_a_class_again():
+    labels, groups = [0, 0, 1, 0, 1], [0, 1, 2, 3, 3]
+    weights = weights_of(labels, groups, replicates=300)
+    assert (weights.sum(axis=1) == 4).all()
+    assert len(set(weights[:, 0].tolist())) > 2  # not one of two normal groups every time
+    abnormal = weights[:, 2] + weights[:, 3]
+    normal = weights[:, 0] + weights[:, 1] + weights[:, 3]
+    assert abnormal.min() == 1
+    assert normal.min() == 1
+
+
+def test_every_replicate_has_an_abnormal_pixel():
+    masked = np.array([False, False, True, False])
+    weights = weights_of([0, 1, 1, 1], masked=masked)
+    assert weights[:, 2].min() == 1
+    with pytest.raises(InputError, match="None of the test images is marked by its mask"):
+        weights_of([0, 1], masked=np.array([False, False]))
+
+
+@pytest.mark.parametrize(("label", "name"), [(0, "abnormal"), (1, "normal")])
+def test_a_test_set_of_one_class_is_refused(label, name):
+    with pytest.raises(InputError, match=f"None of the test images is {name}"):
+        weights_of([label, label])
+
+
+def test_draws_depend_on_the_seed_only():
+    labels = [0, 0, 0, 1, 1, 1, 1]
+    assert np.array_equal(weights_of(labels, seed=3), weights_of(labels, seed=3))
+    assert not np.array_equal(weights_of(labels, seed=3), weights_of(labels, seed=4))
+    assert np.array_equal(weights_of(labels, replicates=80)[:50], weights_of(labels))
+
+
+# --- replicates of metrics ---
+
+
+def test_image_replicates_by_hand():
+    # One copy each of 0.9 (abnormal), 0.5 (normal), 0.5 (abnormal), 0.1 (normal): of four pairs
+    # three are right and one is tied. AP: 1/2 · 1 + 1/2 · 2/3.
+    # Weights 1, 2, 1, 0: pairs 0.9 over 0.5 twice, 0.5 tied with 0.5 twice. AP: 1/2 + 1/2 · 2/4.
+    # Weights 0, 1, 1, 1: one tied pair and one right one. AP: 1/2.
+    drawn = replicate_images(
+        labels=np.array([0, 1, 1, 0]),
+        scores=np.array([0.5, 0.9, 0.5, 0.1]),
+        groups=np.array([1, 0, 2, 3]),
+        weights=np.array([[1, 1, 1, 1], [1, 2, 1, 0], [0, 1, 1, 1]], dtype=np.float32),
+    )
+    assert drawn["auc"].tolist() == pytest.approx([3.5 / 4, 3 / 4, 1.5 / 2], abs=1e-15)
+    assert drawn["ap"].tolist() == pytest.approx([5 / 6, 3 / 4, 1 / 2], abs=1e-15)
+
+
+def test_image_replicates_equal_sklearn_with_weights(monkeypatch):
+    monkeypatch.setattr(intervals, "BLOCK", 7)  # replicates are split into uneven blocks
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 60)
+    scores = random.integers(0, 25, 60) / 7  # with ties
+    groups = random.permutation(np.r_[np.arange(30), random.integers(0, 30, 30)])
+    weights = weights_of(labels, groups, replicates=20)
+    drawn = replicate_images(labels=labels, scores=scores, groups=groups, weights=weights)
+    of_images = weights[:, groups]
+    aucs = [roc_auc_score(labels, scores, sample_weight=row) for row in of_images]
+    aps = [average_precision_score(labels, scores, sample_weight=row) for row in of_images]
+    np.testing.assert_allclose(drawn["auc"], aucs, rtol=1e-12)
+    np.testing.assert_allclose(drawn["ap"], aps, rtol=1e-12)
+
+
+def test_weights_of_one_give_the_metric():
+    random = np.random.default_rng(1)
+    labels, scores = random.integers(0, 2, 200), random.normal(size=200)
+    drawn = replicate_images(
+        labels=labels, scores=scores, groups=np.arange(200), weights=np.ones((1, 200))
+    )
+    exact = image_metrics(labels=labels, scores=scores, what="images")
+    assert {metric: values[0] for metric, values in drawn.items()} == pytest.approx(exact)
+
+
+def example_pixels(images=40, side=64, seed=0):
+    """Maps that are higher in the masks, of half of the images; some masks are empty."""
+    random = np.random.default_rng(seed)
+    masks = np.zeros((images, side, side), dtype=np.uint8)
+    for image in range(images // 2, images):
+        row, column = random.integers(0, side // 2, 2)
+        masks[image, row : row + image % (side // 2), column : column + side // 4] = 1
+    maps = random.gamma(1, 0.02, size=masks.shape) * (1 + 4 * masks)
+    return masks, maps.astype(np.float32)
+
+
+def test_pixel_replicates_are_near_the_exact_metrics():
+    masks, maps = example_pixels()
+    assert masks.sum() > 2 * intervals.BINS
+    groups = np.arange(len(masks))
+    weights = weights_of(masks.any(axis=(1, 2)).astype(int), replicates=4)
+    weights[0] = 1
+    drawn = replicate_pixels(masks=masks, maps=maps, groups=groups, weights=weights)
+    for i, row in enumerate(weights.astype(int)):
+        copies = np.repeat(groups, row)
+        exact = pixel_metrics(masks=masks[copies], maps=maps[copies], what="pixels")
+        assert drawn["ap_pix"][i] == pytest.approx(exact["ap_pix"], abs=1e-3)
+        assert drawn["dice_max"][i] == pytest.approx(exact["dice_max"], abs=1e-3)
+
+
+def test_pixel_replicates_are_exact_for_few_distinct_values():
+    masks, maps = example_pixels(images=10, side=16)
+    maps = np.round(maps * 50)
+    groups = np.array([0, 1, 2, 3, 4, 5, 5, 5, 6, 6])
+    weights = np.array([[1, 1, 1, 1, 1, 1, 1], [3, 0, 0, 0, 1, 2, 1]], dtype=np.float32)
+    drawn = replicate_pixels(masks=masks, maps=maps, groups=groups, weights=weights)
+    for i, row in enumerate(weights[:, groups].astype(int)):
+        copies = np.repeat(np.arange(10), row)
+        exact = pixel_metrics(masks=masks[copies], maps=maps[copies], what="pixels")
+        assert drawn["ap_pix"][i] == pytest.approx(exact["ap_pix"], rel=1e-6)
+        assert drawn["dice_max"][i] == pytest.approx(exact["dice_max"], rel=1e-6)
+
+
+# --- intervals and tests ---
+
+
+def test_percentile_interval_by_hand():
+    assert percentile_interval(np.arange(201.0)[::-1]) == pytest.approx((5, 195))
+
+
+def test_p_value_by_hand():
+    assert paired_p_value(np.array([1.0] * 18 + [-1.0])) == pytest.approx(2 * 2 / 20)
+    assert paired_p_value(np.array([-1.0] * 18 + [1.0])) == pytest.approx(2 * 2 / 20)
+    assert paired_p_value(np.full(99, 0.3)) == pytest.approx(2 / 100)
+    assert paired_p_value(np.array([1.0] * 8 + [0.0])) == pytest.approx(2 * 2 / 10)
+    assert paired_p_value(np.zeros(99)) == 1
+    assert paired_p_value(np.array([1.0, -1.0])) == 1
+
+
+def test_holm_by_hand():
+    # 4 · 0.005, 3 · 0.01, then 2 · 0.03 and, not below it, 1 · 0.04
+    adjusted = holm([0.01, 0.04, 0.03, 0.005])
+    assert adjusted.tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.6]).tolist() == [1, 1]
+    assert holm([0.2]).tolist() == [0.2]
+    assert holm([]).tolist() == []
+
+
+def test_intervals_cover_the_truth():
+    """The true AUC of two normal distributions one standard deviation apart is 0.760."""
+    random = np.random.default_rng(0)
+    labels, groups = np.repeat([0, 1], 40), np.arange(80)
+    weights = weights_of(labels, replicates=300)
+    hits = 0
+    for _ in range(200):
+        scores = random.normal(size=80) + labels
+        drawn = replicate_images(labels=labels, scores=scores, groups=groups, weights=weights)
+        low, high = percentile_interval(drawn["auc"])
+        hits += low <= 0.7602 <= high
+    assert 0.89 <= hits / 200 <= 0.99
+
+
+def test_known_copies_widen_the_interval():
+    """Copies carry no information: known as groups they give the interval of the originals."""
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 30)
+    scores = random.normal(size=60) + labels
+    copies = np.repeat(np.arange(60), 4)
+
+    def width(groups):
+        drawn = replicate_images(
+            labels=labels[copies],
+            scores=scores[copies],
+            groups=groups,
+            weights=weights_of(labels[copies], groups, replicates=400),
+        )
+        low, high = percentile_interval(drawn["auc"])
+        return high - low
+
+    # The standard error of 4 n images would be half that of n.
+    assert width(copies) / width(np.arange(240)) == pytest.approx(2, rel=0.15)
+
+
+# --- bootstrap_metrics ---
+
+LABELS = [0, 1, 0, 1, 0, 1, 1, 0]
+IDS = [f"test/p{i // 2}_{i}.png" for i in range(8)]
+REFERENCE = {"method": "ae", "latent_dim": 16}
+
+
+class Run:
+    """A dataset of eight test images, and the files of its settings."""
+
+    def __init__(self, folder, masks):
+        self.folder, self.packed = folder, folder / "packed.h5"
+        self.settings, self.scores, self.maps = [], [], []
+        self.audit()
+        images = np.zeros((8, 1, 16, 16), np.uint8)
+        with packed_writer(
+            self.packed,
+            channels=1,
+            image_size=16,
+            train_ids=["train/a.png"],
+            test_ids=IDS,
+            test_labels=LABELS,
+            masks=masks is not None,
+        ) as writer:
+            writer.append("train", images[:1])
+            writer.append("test", images, masks)
+            texts = ["dataset", "modality", "layout", "source", "source_sha256", "resize_filter"]
+            writer.attributes |= dict.fromkeys([*texts, "intensity_range"], "")
+            writer.attributes["identical_train_test"] = 0
+
+    def audit(self, twin=(0,) * 8, copy_group=range(1, 9)):
+        """Write the audit: which test images have a twin, and their copy groups."""
+        table = pd.DataFrame({"id": ["train/a.png", *IDS], "label": [0, *LABELS]})
+        table["split"] = ["train"] + ["test"] * 8
+        table["twin"], table["copy_group"] = [0, *twin], [0, *copy_group]
+        write_table(table.reindex(columns=IMAGE_COLUMNS), self.folder / "images.tsv")
+
+    def add(self, method, latent_dim, seed, scores, maps=None, ids=IDS):
+        place = self.folder / f"{method}{latent_dim}-{seed}"
+        table = pd.DataFrame({"split": "test", "id": ids, "label": LABELS, "score": scores})
+        train = pd.DataFrame({"split": ["train"], "id": "train/a.png", "label": 0, "score": 9.0})
+        table = pd.concat([train, table])
+        write_table(table.assign(reconstruction_error=1.0), place / "scores.tsv")
+        self.settings.append({"method": method, "latent_dim": latent_dim, "seed": seed})
+        self.scores.append(place / "scores.tsv")
+        if maps is not None:
+            self.maps.append(place / "maps.h5")
+            with h5py.File(self.maps[-1], "w") as file:
+                file["maps"] = maps
+                file.create_dataset("ids", data=ids, dtype=h5py.string_dtype())
+
+    def bootstrap(self, name="intervals.tsv", **options):
+        options = {"group_pattern": None, "replicates": 60, "seed": 0} | options
+        bootstrap_metrics(
+            scores=self.scores,
+            maps=self.maps,
+            packed=self.packed,
+            audit=self.folder / "images.tsv",
+            dataset="xray",
+            settings=self.settings,
+            reference=options.pop("reference", REFERENCE),
+            output=self.folder / name,
+            **options,
+        )
+        return read_table(self.folder / name)
+
+
+SCORES = np.array([0.1, 0.4, 0.2, 0.15, 0.3, 0.9, 0.5, 0.45])
+OTHER = np.array([0.3, 0.2, 0.4, 0.5, 0.1, 0.6, 0.35, 0.45])
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = Run(tmp_path, None)
+    run.add("vae", 16, 0, SCORES**2)  # the order of the first run of the reference
+    run.add("vae", 16, 1, OTHER * 3)
+    run.add("ae", 16, 0, SCORES)
+    run.add("ae", 16, 1, OTHER)
+    run.add("ae", 4, 0, OTHER)
+    return run
+
+
+def test_the_table_of_intervals(run):
+    table = run.bootstrap()
+    assert list(table.columns) == intervals.INTERVAL_COLUMNS
+    assert table[["method", "latent_dim", "metric"]].to_numpy().tolist() == [
+        ["vae", 16, "auc"],
+        ["vae", 16, "ap"],
+        ["ae", 16, "auc"],
+        ["ae", 16, "ap"],
+        ["ae", 4, "auc"],
+        ["ae", 4, "ap"],
+    ]
+    assert set(table["dataset"]) == {"xray"}
+    assert set(table["training_set"]) == {"all"}
+    assert set(table["split"]) == {"published"}  # no image has a twin
+    assert set(table["replicates"]) == {60}
+    assert set(table["n_groups"]) == {8}
+    # SCORES: abnormal 0.4, 0.15, 0.9, 0.5 are above 3, 1, 4 and 4 of the four normal images.
+    # OTHER: abnormal 0.2, 0.5, 0.6, 0.35 are above 1, 4, 4 and 2.
+    assert table["value"][[2, 4]].tolist() == pytest.approx([11.5 / 16, 11 / 16])
+    assert table["difference"][4] == pytest.approx(-0.5 / 16)
+    assert (table["low"] <= table["value"]).all()
+    assert (table["value"] <= table["high"]).all()
+    tests = table[["difference", "difference_low", "difference_high", "p_value"]]
+    assert tests.isna().all(axis=1).tolist() == [False, False, True, True, False, False]
+
+
+def test_equal_rankings_differ_by_nothing(run):
+    table = run.bootstrap().set_index("method").loc["vae"]
+    assert (table[["difference", "difference_low", "difference_high"]] == 0).all(axis=None)
+    assert (table["p_value"] == 1).all()
+
+
+def test_seeds_are_averaged_within_a_replicate(run):
+    weights = weights_of(LABELS, replicates=60)
+    cases = {"labels": np.array(LABELS), "groups": np.arange(8), "weights": weights}
+    first, second = (replicate_images(scores=scores, **cases)["auc"] for scores in (SCORES, OTHER))
+    table = run.bootstrap()
+    mean = (first + second) / 2
+    assert table.loc[2, ["low", "high"]].tolist() == pytest.approx(percentile_interval(mean))
+    expected = percentile_interval(second - mean)
+    assert table.loc[4, ["difference_low", "difference_high"]].tolist() == pytest.approx(expected)
+    assert table["p_value"][4] == pytest.approx(paired_p_value(second - mean))
+
+
+def test_equal_calls_write_equal_bytes(run):
+    run.bootstrap("one.tsv")
+    run.bootstrap("two.tsv")
+    run.bootstrap("other.tsv", seed=1)
+    one, two, other = (
+        (run.folder / f"{name}.tsv").read_bytes() for name in ("one", "two", "other")
+    )
+    assert one == two
+    assert one != other
+
+
+def test_groups_are_counted(run):
+    run.audit(copy_group=[5] * 8)  # patients count where they are known
+    table = run.bootstrap(group_pattern=r"/(p\d)_")
+    assert set(table["n_groups"]) == {4}
+
+
+COPIES = [3, 7, 3, 7, 4, 4, 9, 8]  # images 0 and 2, 1 and 3, 4 and 5 (of both classes)
+TWINS = [1, 0, 0, 0, 1, 0, 1, 0]  # two normal images and an abnormal one
+
+
+def brute_force(scores, kept, replicates):
+    """The published or leak-free AUCs, image by image, for draws of whole copy groups."""
+    labels, scores, groups = (np.array(values)[kept] for values in (LABELS, scores, COPIES))
+    names = sorted(set(groups))
+    numbered = np.array([names.index(group) for group in groups])
+    weights = draw_weights(labels=labels, groups=numbered, replicates=replicates, seed=0)
+    copies = [np.repeat(np.arange(len(labels)), row[numbered].astype(int)) for row in weights]
+    return np.array([roc_auc_score(labels[rows], scores[rows]) for rows in copies])
+
+
+def test_both_splits_by_copy_groups_equal_a_brute_force(run):
+    run.audit(twin=TWINS, copy_group=COPIES)
+    table = run.bootstrap().query("metric == 'auc'")
+    for split, kept, groups in (
+        ("published", np.ones(8, dtype=bool), 5),
+        ("leak_free", np.array(TWINS) == 0, 4),
+    ):
+        rows = table[table["split"] == split].set_index(["method", "latent_dim"])
+        first, second = (brute_force(scores, kept, 60) for scores in (SCORES, OTHER))
+        expected = percentile_interval((first + second) / 2)
+        assert rows.loc[("ae", 16), ["low", "high"]].tolist() == pytest.approx(expected)
+        differences = second - (first + second) / 2
+        expected = percentile_interval(differences)
+        found = rows.loc[("ae", 4), ["difference_low", "difference_high"]].tolist()
+        assert found == pytest.approx(expected)
+        assert rows["p_value"]["ae", 4] == pytest.approx(paired_p_value(differences))
+        assert set(rows["n_groups"]) == {groups}
+    # Without twins are the abnormal 0.4, 0.15, 0.9 and the normal 0.2, 0.45: 3 of 6 pairs are
+    # right. OTHER: the abnormal 0.2, 0.5, 0.6 and the normal 0.4, 0.45: 4 of 6.
+    value = table.query("split == 'leak_free' and latent_dim == 16 and method == 'ae'")["value"]
+    assert value.item() == pytest.approx((3 / 6 + 4 / 6) / 2)
+
+
+def test_a_leak_free_split_without_a_class_is_left_out(run):
+    run.audit(twin=1 - np.array(LABELS))  # all normal images have a twin
+    assert set(run.bootstrap()["split"]) == {"published"}
+
+
+def test_the_audit_must_be_about_the_test_images(run):
+    table = read_table(run.folder / "images.tsv")
+    write_table(table.iloc[::-1], run.folder / "images.tsv")
+    with pytest.raises(InputError, match=r"images\.tsv is not the audit of this packed dataset"):
+        run.bootstrap()
+
+
+def test_without_the_reference_there_are_no_tests(run):
+    table = run.bootstrap(reference={"method": "ae", "latent_dim": 64})
+    assert table[["difference", "p_value"]].isna().all(axis=None)
+    assert table["low"].notna().all()
+
+
+def test_pixel_metrics_of_datasets_with_masks(tmp_path):
+    masks = np.zeros((8, 16, 16), np.uint8)
+    masks[np.array(LABELS) == 1, 4:8, 4:9] = 1
+    random = np.random.default_rng(0)
+    run = Run(tmp_path, masks)
+    maps = [(random.random(masks.shape) + masks / 2).astype(np.float32) for _ in range(2)]
+    run.add("ae", 16, 0, SCORES, maps[0])
+    run.add("memae", 16, 0, SCORES, maps[1])
+    table = run.bootstrap()
+    assert table["metric"].tolist() == ["auc", "ap", "ap_pix", "dice_max"] * 2
+    exact = pixel_metrics(masks=masks, maps=maps[1], what="pixels")
+    assert table["value"][6] == pytest.approx(exact["ap_pix"], abs=1e-9)
+    assert table["value"][7] == pytest.approx(exact["dice_max"], abs=1e-9)
+    assert (table["low"] < table["high"])[[2, 3, 6, 7]].all()
+    assert table["p_value"][[6, 7]].notna().all()
+
+
+def test_pixel_metrics_of_the_leak_free_images_and_of_baselines(tmp_path):
+    masks = np.zeros((8, 16, 16), np.uint8)
+    masks[np.array(LABELS) == 1, 4:8, 4:9] = 1
+    random = np.random.default_rng(0)
+    run = Run(tmp_path, masks)
+    run.audit(twin=TWINS)
+    maps = [(random.random(masks.shape) + masks / 2).astype(np.float32) for _ in range(3)]
+    run.add("ae", 16, 0, SCORES, maps[0])
+    run.add("nearest", 0, 0, OTHER, maps[1])
+    run.add("contrast", 0, 0, OTHER)
+    run.add("intensity", 0, 0, SCORES, maps[2])
+    table = run.bootstrap()
+    measured = table.groupby(["method", "split"])["metric"].agg(list).to_dict()
+    everything = ["auc", "ap", "ap_pix", "dice_max"]
+    for split in ("published", "leak_free"):
+        assert measured["ae", split] == measured["nearest", split] == everything
+        assert measured["contrast", split] == ["auc", "ap"]
+        assert measured["intensity", split] == ["ap_pix", "dice_max"]
+    kept = np.array(TWINS) == 0
+    exact = pixel_metrics(masks=masks[kept], maps=maps[2][kept], what="pixels")
+    values = table.query("split == 'leak_free'").set_index(["method", "metric"])["value"]
+    assert values["intensity", "ap_pix"] == pytest.approx(exact["ap_pix"], abs=1e-9)
+    assert values["intensity", "dice_max"] == pytest.approx(exact["dice_max"], abs=1e-9)
+    tested = table[table["method"] != "ae"]
+    assert tested["p_value"].notna().all()
+
+
+def test_maps_go_to_the_settings_that_have_them():
+    settings = [{"method": key} for key in ("ae", "contrast", "nearest")]
+    files = [row[2] for row in with_maps(settings, [1, 2, 3], ["a", "b"])]
+    assert files == ["a", None, "b"]
+    assert [row[2] for row in with_maps(settings, [1, 2, 3], [])] == [None] * 3
+    with pytest.raises(ValueError, match="3 files of maps for 2 settings"):
+        list(with_maps(settings, [1, 2, 3], ["a", "b", "c"]))
+
+
+def test_files_about_other_images_are_refused(run):
+    run.add("ceae", 16, 0, SCORES, ids=IDS[::-1])
+    with pytest.raises(
+        InputError, match=r"test part of .*ceae16-0/scores\.tsv .* order or repeats"
+    ):
+        run.bootstrap()
+    assert not (run.folder / "intervals.tsv").exists()
+
+
+def test_bad_maps_are_refused(tmp_path):
+    masks = np.zeros((8, 16, 16), np.uint8)
+    masks[1, 0, 0] = 1
+    run = Run(tmp_path, masks)
+    run.add("ae", 16, 0, SCORES, masks.astype(np.float32), ids=IDS)
+    run.maps[0].write_bytes(b"no maps")
+    with pytest.raises(InputError, match=r"Cannot read the anomaly maps .*ae16-0/maps\.h5"):
+        run.bootstrap()
+
+
+def test_maps_without_masks_are_refused(tmp_path):
+    run = Run(tmp_path, None)
+    run.add("ae", 16, 0, SCORES, np.zeros((8, 16, 16), np.float32))
+    with pytest.raises(InputError, match="maps of xray, but .* has no masks"):
+        run.bootstrap()

@@ -1,0 +1,183 @@
+"""The contact sheet of copies: which pairs it shows, and that they lie on each other."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from audit_dataset import audit_dataset
+from plot_copies import BELOW, PER_ROW, describe, draw, evenly, find_pair, make_bands, plot_copies
+
+from medae.base.files import read_table
+from medae.data.packed import PackedDataset, packed_writer, read_packed
+from medae.duplicates.audit import read_audit
+from medae.duplicates.similarity import SYMMETRIES, move
+
+THRESHOLDS = pd.DataFrame({"threshold": [0.98, 0.99, 0.999], "used": [0, 1, 0]})
+
+
+def table(similarity, identical=()):
+    frame = pd.DataFrame({"similarity": similarity, "identical": 0})
+    frame.loc[list(identical), "identical"] = 1
+    return frame
+
+
+# --- bands ---
+
+
+def test_bands_by_hand():
+    test = table([0.5, 1.0, 0.9995, 0.999, 0.995, 0.9899, 1.0, 0.99], identical=[6])
+    bands = make_bands(test, THRESHOLDS)
+    assert [tuple(band) for band in bands] == [
+        ("identical pixels: 1 test image", [6]),
+        ("0.9990 ≤ r, not identical: 3 test images", [1, 2, 3]),
+        ("0.9900 ≤ r < 0.9990: 2 test images", [4, 7]),
+        ("below the threshold, 0.9900: the most similar of 2 test images", [5, 0]),
+    ]
+
+
+def test_every_image_is_in_one_band():
+    random = np.random.default_rng(0)
+    test = table(random.uniform(0.97, 1, 500), identical=range(0, 500, 50))
+    bands = make_bands(test, THRESHOLDS)
+    counts = [int(band.title.split(": ")[1].split()[0]) for band in bands[:-1]]
+    counts.append(int(bands[-1].title.split()[-3]))
+    assert sum(counts) == 500
+
+
+def test_nothing_above_the_threshold_leaves_the_nearest():
+    (band,) = make_bands(table(np.linspace(0, 0.9, 50)), THRESHOLDS)
+    assert band.chosen == list(range(49, 49 - BELOW, -1))
+
+
+def test_all_above_the_threshold():
+    assert len(make_bands(table([1.0, 0.9999]), THRESHOLDS)) == 1
+
+
+def test_pairs_are_evenly_spaced_by_rank():
+    similarity = np.array([0.1, 0.5, 0.3, 0.2, 0.4, 0.4])
+    every = np.ones(6, dtype=bool)
+    # In order 1, 4, 5 (tied, as they come), 2, 3, 0; ranks 0, 2.5 (to even: 2) and 5.
+    assert evenly(similarity, every) == [1, 5, 0]
+    assert evenly(similarity, similarity > 0.35) == [1, 4, 5]
+    assert evenly(similarity, similarity > 0.45) == [1]
+    assert len(evenly(np.arange(99.0), np.ones(99, dtype=bool))) == PER_ROW
+
+
+# --- pairs ---
+
+
+@pytest.mark.parametrize("symmetry", SYMMETRIES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_moved_training_image_lies_as_the_test_image(symmetry, channels):
+    random = np.random.default_rng(0)
+    train = random.integers(0, 256, (3, channels, 16, 16), dtype=np.uint8)
+    test = move(train[1], SYMMETRIES.index(symmetry)).copy()
+    data = PackedDataset(train, ["a", "1", "c"], test[None], ["t"], np.zeros(1), None, {})
+    # What the audit writes: the symmetry that moves the test image to the nearest one.
+    back = [number for number in range(8) if np.array_equal(move(test, number), train[1])]
+    row = pd.Series({"nearest": 1, "symmetry": SYMMETRIES[back[0]]})  # an id that reads as a number
+    image, nearest, moved, difference = find_pair(data, row, 0)
+    np.testing.assert_array_equal(nearest, train[1])
+    np.testing.assert_array_equal(moved, image)
+    assert difference.shape == (16, 16)
+    assert not difference.any()
+
+
+def test_the_difference_is_absolute_and_averaged_over_channels():
+    train, test = np.zeros((2, 1, 3, 2, 2), np.uint8)
+    train[0, :, 0, 0] = 200
+    test[0, 0, 0, 0] = 50
+    data = PackedDataset(train, ["a"], test, ["t"], np.zeros(1), None, {})
+    row = pd.Series({"nearest": "a", "symmetry": "unmoved"})
+    assert find_pair(data, row, 0)[3].tolist() == [[(150 + 200 + 200) / 3, 0], [0, 0]]
+
+
+def test_labels_of_pairs():
+    row = pd.Series(
+        {
+            "id": "x/Te-1.png",
+            "nearest": "y/Tr-2.png",
+            "similarity": 0.99987654,
+            "symmetry": "unmoved",
+        }
+    )
+    assert describe(row) == ["Te-1 – Tr-2", "r = 0.99988, unmoved"]
+    row["id"], row["similarity"] = f"x/{'0123456789' * 5}.png", 0.999999
+    long, short, last = describe(row)
+    assert len(long) == 36
+    assert long.startswith("…")
+    assert long.endswith("0123456789")
+    assert (short, last) == ("Tr-2", "r > 0.99999, unmoved")
+
+
+# --- the figure ---
+
+
+@pytest.fixture
+def audited(tmp_path):
+    """A dataset with a rotated and an identical copy, and its audit."""
+    random = np.random.default_rng(0)
+    train, test = (random.integers(0, 200, (6, 1, 16, 16), dtype=np.uint8) for _ in range(2))
+    test[0], test[2] = move(train[4], 5), train[3]
+    with packed_writer(
+        tmp_path / "packed.h5",
+        channels=1,
+        image_size=16,
+        train_ids=[f"train/{i}$.png" for i in range(6)],
+        test_ids=[f"test/{i}$.png" for i in range(6)],
+        test_labels=[0, 0, 0, 1, 1, 1],
+        masks=False,
+    ) as writer:
+        writer.append("train", train)
+        writer.append("test", test)
+        texts = ["dataset", "modality", "layout", "source", "source_sha256", "resize_filter"]
+        writer.attributes = dict.fromkeys(texts, "toy")
+        writer.attributes |= {"intensity_range": "null", "identical_train_test": 0}
+    audit_dataset(
+        packed=tmp_path / "packed.h5",
+        group_pattern=None,
+        threshold=0.99,
+        thresholds=[0.98, 0.99, 0.999],
+        moved=True,
+        images=tmp_path / "images.tsv",
+        pairs=tmp_path / "pairs.tsv",
+        threshold_table=tmp_path / "thresholds.tsv",
+    )
+    return tmp_path
+
+
+def test_what_is_drawn(audited):
+    data = read_packed(audited / "packed.h5")
+    audit = read_audit(audited / "images.tsv", data)
+    test = audit[audit["split"] == "test"].reset_index(drop=True)
+    bands = make_bands(test, read_table(audited / "thresholds.tsv"))
+    assert [band.chosen for band in bands[:2]] == [[2], [0]]
+    figure = draw(data=data, test=test, bands=bands, name="Toy $")
+    panels = {axes.get_label(): axes for axes in figure.axes}
+    assert len(panels) == 6 * 4 + 1
+    shown = {key: axes.images[0].get_array() for key, axes in panels.items() if axes.images}
+    for i in (0, 2):
+        np.testing.assert_array_equal(shown[f"test {i}"], shown[f"moved {i}"])
+        assert not shown[f"difference {i}"].any()
+    assert not np.array_equal(shown["training 0"], shown["moved 0"])
+    assert shown["difference 1"].any()
+    figure.draw_without_rendering()
+    height = figure.get_size_inches()[1]
+    tops = [text.get_window_extent().y1 / figure.dpi for text in figure.texts]
+    assert max(tops) <= height
+    boxes = [axes.get_position() for axes in figure.axes]
+    assert min(box.y0 for box in boxes) > 0
+
+
+def test_the_files(audited):
+    made = []
+    for run in ("one", "two"):
+        outputs = {end: audited / f"{run}.{end}" for end in ("pdf", "png")}
+        plot_copies(
+            packed=audited / "packed.h5",
+            images=audited / "images.tsv",
+            thresholds=audited / "thresholds.tsv",
+            name="Toy",
+            **outputs,
+        )
+        made.append([path.read_bytes() for path in outputs.values()])
+    assert made[0] == made[1]

@@ -1,0 +1,423 @@
+"""The table of methods with its statistics, from metrics and intervals to four forms."""
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from tabulate_methods import format_probability, in_percent, tabulate_methods
+
+from medae.base.errors import InputError
+from medae.base.files import read_table, write_table
+from medae.evaluation.intervals import INTERVAL_COLUMNS
+from medae.evaluation.metrics import METRIC_COLUMNS
+from medae.report.comparison import (
+    add_statistics,
+    compared_rows,
+    oracle_dimensions,
+    read_intervals,
+    row_labels,
+)
+from medae.report.tables import summarise
+
+NAMES = {"scans": "Scans", "xray": "X-ray", "unused": "Unused"}
+METHODS = {"ae": "AE", "vae": "VAE", "memae": "MemAE", "ceae": "CeAE"}
+METHODS |= {"nearest": "Nearest image", "pca": "PCA"}
+COUNTS = {
+    ("scans", "published"): (30, 40),
+    ("scans", "leak_free"): (10, 40),
+    ("xray", "published"): (5, 6),
+}
+GROUPS = {("scans", "published"): 70, ("scans", "leak_free"): 45, ("xray", "published"): 7}
+
+
+def metric_rows(values, method="ae", dim=16, dataset="xray", metric="auc", split="published"):
+    """Rows of one setting and metric, one per value; seeds count from 0."""
+    return [
+        (dataset, "all", method, dim, seed, split, metric, value, 90, *COUNTS[dataset, split])
+        for seed, value in enumerate(values)
+    ]
+
+
+def interval_row(
+    value,
+    method="ae",
+    dim=16,
+    dataset="xray",
+    metric="auc",
+    difference=None,
+    split="published",
+):
+    """A row of intervals: ± 0.05, ± 0.02 for the difference; `difference` is (value, p)."""
+    test = [np.nan] * 4
+    if difference is not None:
+        test = [difference[0], difference[0] - 0.02, difference[0] + 0.02, difference[1]]
+    setting = [dataset, "all", method, dim, split, metric]
+    interval = [value, value - 0.05, value + 0.05]
+    return [*setting, *interval, *test, 2000, GROUPS[dataset, split]]
+
+
+def metric_table(*groups):
+    return pd.DataFrame([row for group in groups for row in group], columns=METRIC_COLUMNS)
+
+
+def interval_table(*rows):
+    return pd.DataFrame(list(rows), columns=INTERVAL_COLUMNS)
+
+
+@pytest.fixture
+def metrics():
+    return metric_table(
+        metric_rows([0.60, 0.62]),
+        metric_rows([0.70, 0.70], dim=4),
+        metric_rows([0.65, 0.65], dim=8),
+        metric_rows([0.50, 0.50], metric="ap"),
+        metric_rows([0.45, 0.45], metric="ap", dim=4),
+        metric_rows([0.99, 0.99], metric="ap", dim=8),
+        metric_rows([0.63, 0.65], "vae"),
+        metric_rows([0.54, 0.56], "vae", metric="ap"),
+        metric_rows([0.90, 0.90], "vae", dim=4),
+        metric_rows([0.58, 0.58], "ceae"),
+        metric_rows([0.80, 0.80], dataset="scans"),
+        metric_rows([0.30, 0.32], dataset="scans", metric="dice_max"),
+        metric_rows([0.70, 0.72], "vae", dataset="scans"),
+        metric_rows([0.79], "nearest", 0, dataset="scans"),
+        metric_rows([0.42, 0.44], dataset="scans", split="leak_free"),
+        metric_rows([0.40, 0.40], "vae", dataset="scans", split="leak_free"),
+        metric_rows([0.31], "nearest", 0, dataset="scans", split="leak_free"),
+        metric_rows([0.20], "pca", 16),
+        metric_rows([0.90], "pca", 64),
+        metric_rows([0.01, 0.01], metric="error_train_normal"),
+    )
+
+
+@pytest.fixture
+def intervals():
+    return {
+        "xray": interval_table(
+            interval_row(0.61),
+            interval_row(0.70, dim=4, difference=(0.09, 0.001)),
+            interval_row(0.50, metric="ap"),
+            interval_row(0.45, metric="ap", dim=4, difference=(-0.05, 0.2)),
+            interval_row(0.64, "vae", difference=(0.03, 0.02)),
+            interval_row(0.55, "vae", metric="ap", difference=(0.05, 0.0004)),
+            interval_row(0.58, "ceae", difference=(-0.03, 0.03)),
+            interval_row(0.66, "other", difference=(0.05, 0.004)),
+            interval_row(0.20, "pca", difference=(-0.41, 0.001)),
+        ),
+        "scans": interval_table(
+            interval_row(0.80, dataset="scans"),
+            interval_row(0.71, "vae", dataset="scans", difference=(-0.09, 0.004)),
+            interval_row(0.79, "nearest", 0, "scans", difference=(-0.01, 0.3)),
+            interval_row(0.43, dataset="scans", split="leak_free"),
+            interval_row(0.40, "vae", 16, "scans", "auc", (-0.03, 0.03), "leak_free"),
+            interval_row(0.31, "nearest", 0, "scans", "auc", (-0.12, 0.01), "leak_free"),
+        ),
+    }
+
+
+@pytest.fixture
+def tabulate(tmp_path):
+    def run(metrics, intervals, names=NAMES, latent_dim=16, notes=("A note on z = μ.",), chosen=()):
+        selections = []
+        for dataset, size in chosen:
+            selections.append(tmp_path / f"selection_{dataset}.tsv")
+            rows = [(dataset, "ae", "knee", "mse", "ae", 128, "")]
+            rows += [(dataset, "ae", "one_se", score, "ae", size, "") for score in ("mse", "ncc")]
+            keys = ["dataset", "family", "selector", "score", "method", "latent_dim", "criterion"]
+            write_table(pd.DataFrame(rows, columns=keys), selections[-1])
+        write_table(metrics, tmp_path / "metrics.tsv")
+        paths = [tmp_path / f"intervals_{key}.tsv" for key in intervals]
+        for path, table in zip(paths, intervals.values(), strict=True):
+            write_table(table, path)
+        outputs = {name: tmp_path / name for name in ("markdown", "latex", "html", "table")}
+        tabulate_methods(
+            metrics=tmp_path / "metrics.tsv",
+            intervals=paths,
+            selections=selections,
+            names=names,
+            methods=METHODS,
+            latent_dim=latent_dim,
+            selector="one_se",
+            notes=notes,
+            **outputs,
+        )
+        return {name: path.read_text(encoding="utf-8") for name, path in outputs.items()} | {
+            "rows": read_table(outputs["table"])
+        }
+
+    return run
+
+
+# --- the oracle ---
+
+
+def test_oracle_is_the_best_d_by_mean_auc(metrics):
+    published = summarise(metrics[metrics["split"] == "published"])
+    assert oracle_dimensions(published) == {"xray": 4}  # scans has a single d
+
+
+def test_of_equally_good_d_the_oracle_takes_the_least():
+    table = metric_table(*(metric_rows([0.7, 0.8], dim=dim) for dim in (32, 2, 64)))
+    assert oracle_dimensions(summarise(table)) == {"xray": 2}
+
+
+def test_the_papers_best_d_follow_from_its_values(root):
+    paper = read_table(root / "workflow/resources/paper_values.tsv")
+    best = {"rsna": 4, "vindr": 4, "brain_tumor": 32, "brats": 16}
+    assert oracle_dimensions(paper) == best
+    assert set(paper["method"]) == {"ae", "vae", "memae", "ceae"}
+
+
+def test_compared_rows_are_one_d_and_the_oracle():
+    table = pd.DataFrame(
+        [
+            ("a", "ae", 16),
+            ("a", "ae", 4),
+            ("b", "ae", 4),
+            ("b", "vae", 16),
+            ("a", "vae", 4),
+            ("a", "nearest", 0),
+            ("a", "pca", 64),
+            ("a", "pca", 16),
+        ],
+        columns=["dataset", "method", "latent_dim"],
+    )
+    assert compared_rows(
+        table, latent_dim=16, picked={"ae_d_optimal": {"a": 4}, "ae_d_auto": {"b": 4}}
+    ).to_numpy().tolist() == [
+        ["a", "ae", 16],
+        ["b", "vae", 16],
+        ["a", "nearest", 0],
+        ["a", "pca", 16],
+        ["a", "ae_d_optimal", 4],
+        ["b", "ae_d_auto", 4],
+    ]
+
+
+def test_rows_are_networks_then_the_oracle_then_baselines():
+    methods = {"pca": "PCA", "ae": "AE", "nearest": "Nearest image"}
+    assert list(row_labels(methods, picked={"ae_d_optimal": "Best AE"}).items()) == [
+        ("ae", "AE"),
+        ("ae_d_optimal", "Best AE"),
+        ("pca", "PCA"),
+        ("nearest", "Nearest image"),
+    ]
+
+
+def test_the_d_that_was_chosen_without_labels_is_a_row_with_tests(metrics, intervals, tabulate):
+    found = tabulate(metrics, intervals, chosen=[("xray", 4)])
+    assert "AE[d_auto] (d without labels)" in found["markdown"]
+    assert "`one_se` chose on held-out normal images (X-ray d = 4)" in found["markdown"]
+    rows = found["rows"].query("metric == 'auc' and split == 'published' and dataset == 'xray'")
+    rows = rows.set_index("method")
+    assert rows.loc["ae_d_auto", "latent_dim"] == 4
+    assert rows.loc["ae_d_auto", "mean_percent"] == rows.loc["ae_d_optimal", "mean_percent"]
+    assert rows.loc["ae_d_auto", "p_value"] == 0.001
+
+
+def test_a_selector_that_chose_nothing_has_no_row(metrics, intervals, tabulate):
+    assert "d_auto" not in tabulate(metrics, intervals, chosen=[("xray", 0)])["markdown"]
+
+
+# --- the statistics ---
+
+
+def test_holm_within_a_dataset_split_and_metric(metrics, intervals):
+    oracle = {"xray": 4}
+    shown = compared_rows(summarise(metrics), latent_dim=16, picked={"ae_d_optimal": oracle})
+    drawn = compared_rows(
+        pd.concat(intervals.values()), latent_dim=16, picked={"ae_d_optimal": oracle}
+    )
+    table = add_statistics(shown, drawn).set_index(["dataset", "method", "metric", "split"])
+    # X-ray's AUC has three tests: PCA's 3 · 0.001, then 2 · 0.02 and, not below it, 0.03.
+    expected = {
+        ("xray", "pca", "auc", "published"): 0.003,
+        ("xray", "vae", "auc", "published"): 0.04,
+        ("xray", "ceae", "auc", "published"): 0.04,
+        ("xray", "vae", "ap", "published"): 0.0004,  # alone
+        # Two tests of scans in each split: 2 · 0.004 and 0.3, and 2 · 0.01 and 0.03.
+        ("scans", "vae", "auc", "published"): 0.008,
+        ("scans", "nearest", "auc", "published"): 0.3,
+        ("scans", "vae", "auc", "leak_free"): 0.03,
+        ("scans", "nearest", "auc", "leak_free"): 0.02,
+    }
+    assert table["p_holm"].dropna().to_dict() == pytest.approx(expected)
+    untested = [("xray", "ae", "auc", "published"), ("xray", "ae_d_optimal", "auc", "published")]
+    columns = ["difference", "difference_low", "difference_high", "p_value", "p_holm"]
+    assert table.loc[untested, columns].isna().all(axis=None)
+    assert table["low"]["xray", "ae_d_optimal", "auc", "published"] == pytest.approx(0.65)
+    assert np.isnan(table["low"]["scans", "ae", "dice_max", "published"])  # has no interval
+
+
+def test_tests_against_another_reference_are_left_out(metrics, intervals):
+    shown = compared_rows(summarise(metrics), latent_dim=4, picked={})
+    drawn = compared_rows(pd.concat(intervals.values()), latent_dim=4, picked={})
+    table = add_statistics(shown, drawn)  # the reference has d = 16
+    assert set(table["method"]) == {"ae", "vae", "nearest"}
+    assert table[["difference", "p_value", "p_holm"]].isna().all(axis=None)
+
+
+def test_intervals_of_another_kind_are_refused(intervals, tmp_path):
+    write_table(intervals["xray"].drop(columns="low"), tmp_path / "i.tsv")
+    with pytest.raises(InputError, match=r"i\.tsv has the columns"):
+        read_intervals([tmp_path / "i.tsv"])
+
+
+def test_printed_numbers():
+    assert in_percent(0.6149) == "61.5"
+    assert in_percent(0.02, 0.0449, sign="+") == "+2.0 to +4.5"
+    assert in_percent(-0.0001, sign="+") == "+0.0"
+    assert in_percent(0.5, np.nan) == "–"
+    assert format_probability(0.0404) == "0.040"
+    assert format_probability(0.00099) == "<0.001"
+    assert format_probability(np.nan) == "–"
+
+
+# --- the forms ---
+
+GOLDEN = """\
+Percent; mean ± standard deviation over 1 to 2 seeds (without ± where there is one). Best of a \
+column in bold, second underlined. ⌈Dice⌉: best Dice over all thresholds, chosen on the test set. \
+Test images (normal + abnormal): Scans 30 + 40, leak-free 10 + 40; X-ray 5 + 6. Leak-free: the \
+test images without a copy in training. No leak-free numbers of X-ray: all normal or all abnormal \
+test images have a copy in training. All methods with a latent dimension have d = 16, except \
+AE[d_optimal], an oracle: the d with the best mean AUC on the published test set, so chosen with \
+the test labels (X-ray d = 4). The last rows are baselines without a network. A note on z = μ.
+
+| Method | Scans AUC | Scans AUC, leak-free | Scans ⌈Dice⌉ | X-ray AUC | X-ray AP |
+| --: | :-: | :-: | :-: | :-: | :-: |
+| AE | **80.0 ± 0.0** | **43.0 ± 1.4** | 31.0 ± 1.4 | 61.0 ± 1.4 | <ins>50.0 ± 0.0</ins> |
+| VAE | 71.0 ± 1.4 | <ins>40.0 ± 0.0</ins> | – | <ins>64.0 ± 1.4</ins> | **55.0 ± 1.4** |
+| CeAE | – | – | – | 58.0 ± 0.0 | – |
+| AE[d_optimal] (oracle: d by test AUC) | – | – | – | **70.0 ± 0.0** | 45.0 ± 0.0 |
+| Nearest image | <ins>79.0</ins> | 31.0 | – | – | – |
+| PCA | – | – | – | 20.0 | – |
+
+## Statistics
+
+Intervals are percentiles of 2000 bootstrap replicates over the test images (Scans: 70 images; \
+Scans, leak-free: 45 groups of images; X-ray: 7 groups of images). Images of one patient are drawn \
+together or, where patients are not known, copies of one image. In each replicate a metric is \
+averaged over the seeds. Nothing is trained anew. Differences to the AE with d = 16 are in \
+percentage points; p is two-sided and paired (the same replicates for both), with Holm's \
+correction over all methods and baselines of one dataset, metric and test set. The oracle is not \
+tested, and its interval leaves out that its d was chosen on the same images.
+
+### Scans, published test set
+
+| Metric | Method | d | Value | 95 % interval | Difference to AE | 95 % interval | p (Holm) |
+| :-- | :-- | --: | --: | :-: | --: | :-: | --: |
+| AUC | AE | 16 | 80.0 | 75.0 to 85.0 | – | – | – |
+| AUC | VAE | 16 | 71.0 | 66.0 to 76.0 | -9.0 | -11.0 to -7.0 | 0.008 |
+| AUC | Nearest image | – | 79.0 | 74.0 to 84.0 | -1.0 | -3.0 to +1.0 | 0.300 |
+| ⌈Dice⌉ | AE | 16 | 31.0 | – | – | – | – |
+
+### Scans, leak-free test set
+
+| Metric | Method | d | Value | 95 % interval | Difference to AE | 95 % interval | p (Holm) |
+| :-- | :-- | --: | --: | :-: | --: | :-: | --: |
+| AUC | AE | 16 | 43.0 | 38.0 to 48.0 | – | – | – |
+| AUC | VAE | 16 | 40.0 | 35.0 to 45.0 | -3.0 | -5.0 to -1.0 | 0.030 |
+| AUC | Nearest image | – | 31.0 | 26.0 to 36.0 | -12.0 | -14.0 to -10.0 | 0.020 |
+
+### X-ray, published test set
+
+| Metric | Method | d | Value | 95 % interval | Difference to AE | 95 % interval | p (Holm) |
+| :-- | :-- | --: | --: | :-: | --: | :-: | --: |
+| AUC | AE | 16 | 61.0 | 56.0 to 66.0 | – | – | – |
+| AUC | VAE | 16 | 64.0 | 59.0 to 69.0 | +3.0 | +1.0 to +5.0 | 0.040 |
+| AUC | CeAE | 16 | 58.0 | 53.0 to 63.0 | -3.0 | -5.0 to -1.0 | 0.040 |
+| AUC | AE[d_optimal] (oracle: d by test AUC) | 4 | 70.0 | 65.0 to 75.0 | – | – | – |
+| AUC | PCA | 16 | 20.0 | 15.0 to 25.0 | -41.0 | -43.0 to -39.0 | 0.003 |
+| AP | AE | 16 | 50.0 | 45.0 to 55.0 | – | – | – |
+| AP | VAE | 16 | 55.0 | 50.0 to 60.0 | +5.0 | +3.0 to +7.0 | <0.001 |
+| AP | AE[d_optimal] (oracle: d by test AUC) | 4 | 45.0 | 40.0 to 50.0 | – | – | – |
+"""
+
+
+def test_markdown(tabulate, metrics, intervals):
+    assert tabulate(metrics, intervals)["markdown"] == GOLDEN
+
+
+def test_html_has_all_tables(tabulate, metrics, intervals):
+    text = tabulate(metrics, intervals)["html"]
+    ElementTree.fromstring(text.partition("<meta")[0] + text[text.index("<title>") :])
+    assert text.count("<table>") == text.count("</table>") == 4
+    assert text.count("<tr>") == 7 + 5 + 4 + 9
+    assert "&lt;0.001</td>" in text
+    assert text.index("</table>") < text.index("<h2>Statistics</h2>")
+
+
+def test_latex(tabulate, metrics, intervals):
+    text = tabulate(metrics, intervals)["latex"]
+    assert text.isascii()
+    assert r"A note on z = $\mu$. Columns with an asterisk are leak-free.}" in text
+    assert (
+        r"AE[d\_optimal] (oracle: d by test AUC) & -- & -- & -- & \textbf{70.0 $\pm$ 0.0} &" in text
+    )
+    assert not re.search(r"(?<!\\)[_%#]", text)
+    assert text.count("{") == text.count("}")
+
+
+def test_tsv(tabulate, metrics, intervals):
+    table = tabulate(metrics, intervals)["rows"]
+    keys = ["method", "latent_dim", "dataset", "metric", "split"]
+    assert table[keys].to_numpy().tolist() == [
+        ["ae", 16, "scans", "auc", "published"],
+        ["ae", 16, "scans", "auc", "leak_free"],
+        ["ae", 16, "scans", "dice_max", "published"],
+        ["ae", 16, "xray", "auc", "published"],
+        ["ae", 16, "xray", "ap", "published"],
+        ["vae", 16, "scans", "auc", "published"],
+        ["vae", 16, "scans", "auc", "leak_free"],
+        ["vae", 16, "xray", "auc", "published"],
+        ["vae", 16, "xray", "ap", "published"],
+        ["ceae", 16, "xray", "auc", "published"],
+        ["ae_d_optimal", 4, "xray", "auc", "published"],
+        ["ae_d_optimal", 4, "xray", "ap", "published"],
+        ["nearest", 0, "scans", "auc", "published"],
+        ["nearest", 0, "scans", "auc", "leak_free"],
+        ["pca", 16, "xray", "auc", "published"],
+    ]
+    assert table["n_normal"].tolist()[:2] == [30, 10]
+    vae = table.loc[7]
+    assert vae["mean_percent"] == pytest.approx(64)
+    assert vae["std_percent"] == pytest.approx(np.sqrt(2), abs=1e-8)
+    assert vae[["low_percent", "high_percent"]].tolist() == pytest.approx([59, 69])
+    points = ["difference_points", "difference_low_points", "difference_high_points"]
+    assert vae[points].tolist() == pytest.approx([3, 1, 5])
+    assert vae[["p_value", "p_holm"]].tolist() == pytest.approx([0.02, 0.04])
+    assert vae[["n_seeds", "n_train", "replicates", "n_groups"]].tolist() == [2, 90, 2000, 7]
+
+
+def test_one_dataset_one_seed_one_d(tabulate, metrics, intervals):
+    one = metrics.query("dataset == 'xray' and seed == 0 and latent_dim == 16")
+    texts = tabulate(one, {"xray": intervals["xray"]}, notes=[])
+    assert texts["markdown"].startswith("Percent; one seed.")
+    assert "d_optimal" not in texts["markdown"]
+    assert "The oracle" not in texts["markdown"]
+    assert "d = 16. The last rows are baselines without a network.\n" in texts["markdown"]
+    assert texts["rows"]["std_percent"].isna().all()
+    assert "| AUC | VAE | 16 | 63.0 | 59.0 to 69.0 | +3.0 |" in texts["markdown"]
+
+
+def test_models_of_other_training_sets_are_left_out(tabulate, metrics, intervals):
+    others = metrics.assign(training_set="without_twins", value=0.0)
+    assert tabulate(pd.concat([metrics, others]), intervals)["markdown"] == GOLDEN
+
+
+def test_without_the_autoencoder_there_are_no_tests(tabulate, metrics, intervals):
+    alone = {key: table[table["method"] != "ae"].copy() for key, table in intervals.items()}
+    for table in alone.values():
+        table[["difference", "difference_low", "difference_high", "p_value"]] = np.nan
+    texts = tabulate(metrics[metrics["method"] != "ae"], alone)
+    assert "p is two-sided" not in texts["markdown"]
+    assert "| AUC | VAE | 16 | 64.0 | 59.0 to 69.0 | – | – | – |" in texts["markdown"]
+    assert texts["rows"]["p_holm"].isna().all()
+
+
+def test_no_method_at_this_d(tabulate, metrics, intervals):
+    with pytest.raises(InputError, match="no results to put in the table by method"):
+        tabulate(metrics[metrics["method"] == "vae"], intervals, latent_dim=64)

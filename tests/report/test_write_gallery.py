@@ -1,0 +1,211 @@
+import base64
+import io
+import json
+import re
+import runpy
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import write_gallery as script
+from gallery_files import IDS, LABELS, REFERENCE, SETTINGS, SIDE, TWINS, write_gallery_files
+from PIL import Image
+from write_gallery import choose, setting_sprite, shares_below, sprite, write_gallery
+
+from medae.base.errors import InputError
+from medae.data.packed import read_packed
+from medae.models.score_files import read_maps, read_scores
+
+
+@pytest.fixture
+def make(root, tmp_path):
+    """A function that writes inputs, makes their page and returns it with the inputs."""
+
+    def make_page(page="page.html", **options):
+        files = write_gallery_files(tmp_path / "in", **options)
+        files["template"] = root / "workflow/resources/gallery.html"
+        write_gallery(**files, page=tmp_path / page)
+        return (tmp_path / page).read_text(encoding="utf-8"), files
+
+    return make_page
+
+
+def contents(page: str) -> dict:
+    """Return what the page's script reads."""
+    text = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1]
+    return json.loads(text)
+
+
+def pixels(uri: str) -> np.ndarray:
+    """Return the pixels of a data URI."""
+    assert uri.startswith("data:image/png;base64,")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
+
+
+def cell(picture: np.ndarray, column: int, row: int) -> np.ndarray:
+    return picture[row * SIDE :, column * SIDE :][:SIDE, :SIDE]
+
+
+def test_images_are_chosen_by_rank():
+    labels = np.array([0] * 7 + [1] * 2)
+    scores = np.array([6, 0, 5, 1, 4, 2, 3, 9, 8.0])
+    assert choose(ids="abcdefghi", labels=labels, scores=scores, count=3) == [1, 6, 0, 8, 7]
+    assert choose(ids="abcdefghi", labels=labels, scores=scores, count=4) == [1, 5, 4, 0, 8, 7]
+
+
+def test_equal_scores_are_ordered_by_id():
+    labels = np.array([0, 0, 0, 1])
+    assert choose(ids="cabd", labels=labels, scores=np.ones(4), count=12) == [1, 2, 0, 3]
+
+
+@pytest.mark.parametrize(("label", "missing"), [(0, "abnormal"), (1, "normal")])
+def test_an_empty_class_is_named(label, missing):
+    with pytest.raises(InputError, match=f"no {missing} test image"):
+        choose(ids=["a"], labels=np.array([label]), scores=np.zeros(1), count=3)
+
+
+def test_shares_count_normal_images_with_a_lower_score():
+    labels = np.array([0, 0, 0, 0, 1, 1, 1])
+    scores = np.array([1, 2, 2, 3, 0, 2.5, 9])
+    assert list(shares_below(scores, labels)) == [0, 25, 25, 75, 0, 75, 100]
+
+
+def test_a_sprite_has_a_column_per_picture_and_a_row_per_kind():
+    first = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
+    second = first[:, :1] + 100
+    found = pixels(sprite(first, second))
+    assert found.shape == (8, 8, 3)
+    assert np.array_equal(found[:4, 4:], first[1].transpose(1, 2, 0))
+    assert np.array_equal(found[4:, :4], np.repeat(second[0, 0][..., None], 3, axis=2))
+    assert pixels(sprite(second)).shape == (4, 8)
+
+
+def test_maps_lose_little_in_eight_bits():
+    maps = np.random.default_rng(0).exponential(0.01, (3, SIDE, SIDE)).astype(np.float32)
+    made = setting_sprite(np.zeros((3, 1, SIDE, SIDE), np.float32), maps)
+    found = pixels(made["sprite"])
+    assert set(np.unique(found[:SIDE])) == {128}  # a reconstruction of 0 in [-1, 1]
+    decoded = (cell(found, 1, 1) / 255.0) ** 2 * made["top"]
+    assert np.abs(np.sqrt(decoded) - np.sqrt(maps[1])).max() <= 0.51 / 255 * made["top"] ** 0.5
+    assert made["scale"] == pytest.approx(np.percentile(maps, 99.5))
+
+
+def test_maps_without_any_error_are_black():
+    made = setting_sprite(np.zeros((1, 1, 4, 4)), np.zeros((1, 4, 4)))
+    assert not pixels(made["sprite"])[4:].any()
+    assert made["scale"] > 0
+
+
+@pytest.mark.parametrize(("masks", "channels"), [(True, 1), (False, 3)])
+def test_the_page_has_every_chosen_image_and_every_setting(make, masks, channels):
+    page, files = make(masks=masks, channels=channels)
+    found = contents(page)
+    data = read_packed(files["packed"])
+    tables = [read_scores(path, data).query("split == 'test'") for path in files["scores"]]
+    judge = tables[SETTINGS.index(REFERENCE)]["score"].to_numpy()
+    rows = choose(ids=IDS, labels=LABELS, scores=judge, count=12)
+    assert len(rows) == len(IDS)
+    assert found["images"] == [
+        {"id": IDS[i], "label": ["normal", "abnormal"][LABELS[i]], "twin": IDS[i] in TWINS}
+        for i in rows
+    ]
+    assert found["start"] == SETTINGS.index(REFERENCE)
+    names = [(s["method"], s["latent_dim"]) for s in found["settings"]]
+    assert names == [(files["methods"][s["method"]], s["latent_dim"]) for s in SETTINGS]
+    inputs = pixels(found["inputs"])
+    shown = np.moveaxis(data.test_images[rows[2]], 0, -1).squeeze()
+    assert np.array_equal(cell(inputs, 2, 0), shown)
+    assert found["masks"] == masks == (len(inputs) == 2 * SIDE)
+    if masks:
+        assert np.array_equal(cell(inputs, 9, 1), 255 * data.test_masks[rows[9]])
+    for setting, table, path in zip(found["settings"], tables, files["maps"], strict=True):
+        scores = table["score"].to_numpy()
+        assert setting["scores"] == pytest.approx(scores[rows], rel=1e-5)
+        assert setting["below"] == pytest.approx(shares_below(scores, LABELS)[rows], abs=0.05)
+        picture = pixels(setting["sprite"])
+        expected = (read_maps(path, data, name="reconstructions")[rows[5]] + 1) * 127.5
+        difference = cell(picture, 5, 0) - np.moveaxis(expected, 0, -1).squeeze()
+        assert np.abs(difference).max() <= 0.51
+        level = (cell(picture, 5, 1) / 255.0) ** 2 * setting["top"]
+        level = level if level.ndim == 2 else level[..., 0]
+        assert level == pytest.approx(read_maps(path, data)[rows[5]], abs=0.02)
+
+
+def test_the_page_says_how_images_were_chosen(make):
+    words = " ".join(re.sub(r"<[^>]+>", "", make()[0].partition("<script")[0]).split())
+    assert "13 images of the published test set (8 normal and 5 abnormal)" in words
+    assert "sorted by the score of AE, d = 4, evenly spaced ranks" in words
+    assert "99.5th percentile" in words
+
+
+def test_texts_are_escaped(root, tmp_path):
+    evil = '</script><img src="http://example.org/x">'
+    ids = [*IDS[:-1], evil]
+    files = write_gallery_files(tmp_path / "in", ids=ids)
+    files |= {"name": evil, "template": root / "workflow/resources/gallery.html"}
+    files["methods"] = files["methods"] | {"ae": evil}
+    write_gallery(**files, page=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "<img" not in page
+    assert page.count("</script>") == 2
+    assert evil in [image["id"] for image in contents(page)["images"]]
+
+
+def test_the_page_names_nothing_outside(make):
+    page, _ = make()
+    assert not re.search(r"https?:|//[a-z]+\.|@import|<link|<iframe|\bfetch\(", page)
+    policy = re.search(r'Content-Security-Policy"\s+content="(.*?)"', page)[1]
+    assert policy.startswith("default-src 'none'; img-src data:;")
+
+
+def test_equal_inputs_give_equal_bytes(make, tmp_path):
+    page, files = make()
+    write_gallery(**files, page=tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_text() == page
+
+
+def test_fewer_images_where_the_page_would_be_too_large(make, monkeypatch):
+    page, files = make()
+    monkeypatch.setattr(script, "LIMIT", len(page.encode()))
+    write_gallery(**files, page=files["packed"].parent / "smaller.html")
+    smaller = (files["packed"].parent / "smaller.html").read_text()
+    assert len(contents(smaller)["images"]) == 6 + 5
+    assert "11 images of the published test set" in smaller
+
+
+def test_a_page_that_stays_too_large_is_refused(make, monkeypatch):
+    _, files = make()
+    monkeypatch.setattr(script, "LIMIT", 10_000)
+    page = files["packed"].parent / "too_large.html"
+    with pytest.raises(InputError, match="5 settings of 16 × 16 pixels") as error:
+        write_gallery(**files, page=page)
+    assert "gallery: false" in str(error.value)
+    assert not page.exists()
+
+
+def test_files_about_other_images_are_named(root, tmp_path):
+    files = write_gallery_files(tmp_path, scored=IDS[::-1])
+    files["template"] = root / "workflow/resources/gallery.html"
+    with pytest.raises(InputError, match="ae1/scores"):
+        write_gallery(**files, page=tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_script_maps_snakemake_to_files(make, root, tmp_path):
+    page, files = make()
+    keys = ("packed", "audit", "template", "scores", "maps")
+    inputs = {
+        key: list(map(str, files[key])) if isinstance(files[key], list) else str(files[key])
+        for key in keys
+    }
+    parameters = {key: files[key] for key in ("name", "reference", "methods")}
+    settings = [setting | {"seed": 0} for setting in SETTINGS]
+    snakemake = SimpleNamespace(
+        input=SimpleNamespace(**inputs),
+        params=SimpleNamespace(settings=settings, **parameters),
+        output=SimpleNamespace(page=str(tmp_path / "out/toy.html")),
+        log=[str(tmp_path / "a.log")],
+    )
+    path = root / "scripts/report/write_gallery.py"
+    runpy.run_path(str(path), {"snakemake": snakemake}, run_name="__main__")
+    assert (tmp_path / "out/toy.html").read_text() == page

@@ -1,0 +1,282 @@
+"""Entropy of latents: known answers, what must change nothing, and levels by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medae.base.errors import InputError
+from medae.theory.entropy import (
+    Channel,
+    direction_bits,
+    effective_rank,
+    gaussian_bits,
+    knn_bits,
+    knn_entropy,
+    level_for_rise,
+    level_grid,
+    participation_ratio,
+)
+from medae.theory.intrinsic_dimension import intrinsic_dimensions
+
+GAINS = np.array([4.0, 1.0, 0.25])
+
+
+def white(n, d, seed=0):
+    """Return points whose sample covariance is exactly the identity, skewed so signs are clear."""
+    points = np.random.default_rng(seed).exponential(size=(n, d))
+    points -= points.mean(axis=0)
+    return np.linalg.qr(points)[0] * np.sqrt(n)
+
+
+def mixing(d, seed):
+    """Return a random matrix of condition at most 9 and its scale."""
+    random = np.random.default_rng(seed)
+    left, right = (np.linalg.qr(random.standard_normal((d, d)))[0] for _ in range(2))
+    return left @ np.diag(random.uniform(1 / 3, 3, d)) @ right * 10.0 ** random.integers(-3, 4)
+
+
+def mixed(u, gains, seed=1):
+    """Return latents u · A and the metric that gives each column of u its gain."""
+    matrix = mixing(u.shape[1], seed)
+    inverse = np.linalg.inv(matrix)
+    return u @ matrix, inverse @ np.diag(gains) @ inverse.T
+
+
+def measured(latents, metric, level=0.1):
+    channel = Channel.fit(latents, metric)
+    return np.array(
+        [
+            gaussian_bits(channel.gains, level),
+            knn_bits(channel, latents, level=level),
+            effective_rank(channel.gains),
+            participation_ratio(channel.gains),
+            np.count_nonzero(direction_bits(channel.gains, level) >= 0.1),
+            *intrinsic_dimensions(channel.coordinates(latents)).values(),
+        ]
+    )
+
+
+def test_the_basis():
+    u = white(100, 3)
+    latents, metric = mixed(u, GAINS)
+    channel = Channel.fit(latents + 5, metric)
+    assert channel.gains == pytest.approx(GAINS)
+    whitened = channel.whiten(latents + 5)
+    assert whitened == pytest.approx(u * np.where(u.max(axis=0) > -u.min(axis=0), 1, -1), abs=1e-8)
+    assert channel.mean + whitened @ channel.basis == pytest.approx(latents + 5)
+    assert channel.basis @ metric @ channel.basis.T == pytest.approx(np.diag(GAINS), abs=1e-9)
+    assert channel.coordinates(latents + 5).var(axis=0) == pytest.approx(GAINS)
+
+
+def test_what_is_received():
+    u = white(50, 3)
+    channel = Channel.fit(u, np.diag(GAINS))
+    noise = np.random.default_rng(1).standard_normal(u.shape)
+    assert channel.transmit(u, level=0.0, noise=noise) == pytest.approx(u)
+    assert channel.transmit(u, level=np.inf, noise=noise) == pytest.approx(np.zeros(u.shape))
+    # The first direction: gain 4 at level 1, so y = 2 u + noise, shrunk by 4/5, back by 1/2.
+    expected = 0.4 * (2 * channel.whiten(u)[:, 0] + noise[:, 0])
+    received = channel.whiten(channel.transmit(u, level=1.0, noise=noise))
+    assert received[:, 0] == pytest.approx(expected)
+
+
+def test_a_latent_that_the_decoder_ignores_is_replaced_by_its_mean():
+    u = white(50, 2) + 3
+    channel = Channel.fit(u, np.diag([1.0, 0.0]))
+    noise = np.random.default_rng(1).standard_normal(u.shape)
+    assert channel.transmit(u, level=1e-9, noise=noise)[:, 1] == pytest.approx(np.full(50, 3.0))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 6), st.integers(0, 10**6))
+def test_nothing_depends_on_the_latents_scale_or_mixture(d, seed):
+    u = white(60, d, seed)
+    gains = np.geomspace(3.0, 0.01, d)
+    before = measured(u, np.diag(gains))
+    latents, metric = mixed(u, gains, seed + 1)
+    assert measured(latents, metric) == pytest.approx(before, rel=1e-6)
+
+
+@pytest.mark.parametrize("unused", ["constant", "copy", "ignored"])
+def test_an_unused_latent_changes_nothing(unused):
+    latents, metric = mixed(white(80, 3), GAINS)
+    column = {
+        "constant": np.full(80, 7.0),
+        "copy": latents[:, 0],
+        "ignored": 100 * white(80, 1, seed=9)[:, 0],
+    }[unused]
+    wider = np.pad(metric, ((0, 1), (0, 1)))
+    before = measured(latents, metric)
+    after = measured(np.column_stack([latents, column]), wider)
+    if unused == "ignored":  # its coordinate is a zero, and rounding of the others is tried anew
+        assert after[:5] == pytest.approx(before[:5], rel=1e-6)
+    else:
+        assert after == pytest.approx(before, rel=1e-6)
+
+
+@pytest.mark.parametrize(("n", "d"), [(2, 5), (10, 30), (5, 1)])
+def test_few_images(n, d):
+    random = np.random.default_rng(0)
+    latents = random.standard_normal((n, d)).astype(np.float32)
+    channel = Channel.fit(latents, np.eye(d))
+    assert len(channel.gains) == min(n - 1, d)
+    assert channel.gains.sum() == pytest.approx(latents.var(axis=0).sum(), rel=1e-5)
+    bits = knn_bits(channel, latents, level=1e-3)
+    assert np.isnan(bits) == (n < min(n - 1, d) + 4)
+
+
+def test_latents_that_do_not_vary():
+    latents = np.ones((30, 4), np.float32)
+    channel = Channel.fit(latents, np.eye(4))
+    assert channel.gains.shape == (0,)
+    assert channel.transmit(latents, level=1.0, noise=np.zeros((30, 0))) == pytest.approx(latents)
+    found = measured(latents, np.eye(4))
+    assert found[:5].tolist() == [0.0] * 5
+    assert np.isnan(found[5:]).all()
+
+
+@pytest.mark.parametrize(
+    ("latents", "metric"),
+    [
+        (np.ones((1, 2)), np.eye(2)),
+        (np.full((5, 2), np.nan), np.eye(2)),
+        (np.eye(2), np.eye(2) / 0),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero|invalid value")
+def test_what_cannot_be_measured_is_refused(latents, metric):
+    with pytest.raises(InputError, match="cannot be measured"):
+        Channel.fit(latents, metric)
+
+
+def test_gaussian_bits_by_hand():
+    assert gaussian_bits(np.array([3.0, 15.0, 0.0]), 1.0) == pytest.approx(1 + 2)
+    assert gaussian_bits(np.array([3.0, 15.0]), np.inf) == 0
+    assert direction_bits(np.array([3.0]), 0.2).tolist() == [2.0]
+
+
+def test_ranks_by_hand():
+    assert effective_rank(np.array([2.0, 2.0, 0.0])) == pytest.approx(2)
+    assert participation_ratio(np.array([2.0, 2.0, 0.0])) == pytest.approx(2)
+    assert participation_ratio(np.array([3.0, 1.0])) == pytest.approx(16 / 10)
+    # Shares 1/2, 1/4, 1/4 have an entropy of 1.5 bits.
+    assert effective_rank(np.array([2.0, 1.0, 1.0])) == pytest.approx(2**1.5)
+    assert effective_rank(np.zeros(3)) == participation_ratio(np.zeros(3)) == 0
+    assert effective_rank(np.zeros(0)) == participation_ratio(np.zeros(0)) == 0
+
+
+@pytest.mark.parametrize(("d", "tolerance"), [(1, 0.1), (4, 0.3)])
+def test_knn_entropy_of_known_distributions(d, tolerance):
+    random = np.random.default_rng(0)
+    cube = random.random((2000, d))
+    assert knn_entropy(cube) == pytest.approx(0, abs=0.4 if d == 4 else tolerance)
+    assert knn_entropy(8 * cube) - knn_entropy(cube) == pytest.approx(3 * d)
+    normal = random.standard_normal((2000, d))
+    assert knn_entropy(normal) == pytest.approx(d * 0.5 * np.log2(2 * np.pi * np.e), abs=tolerance)
+
+
+def test_knn_entropy_equals_brute_force():
+    # Distances to the second neighbour: 3, 2, 3, 6, so with ψ(4) − ψ(2) = 1/2 + 1/3:
+    points = np.array([[0.0], [1.0], [3.0], [7.0]])
+    expected = 1 / 2 + 1 / 3 + np.log(2) + np.log([3.0, 2.0, 3.0, 6.0]).mean()
+    assert knn_entropy(points, neighbours=2) == pytest.approx(expected / np.log(2))
+
+
+def test_points_that_repeat_have_no_entropy():
+    assert knn_entropy(np.zeros((10, 2))) == -np.inf
+
+
+@pytest.mark.parametrize(("d", "tolerance"), [(1, 0.2), (4, 0.3), (16, 0.6), (64, 1.0)])
+def test_bits_of_normal_latents(d, tolerance):
+    gains = np.geomspace(100, 1, d)
+    latents, metric = mixed(white_normal(1000, d), gains)
+    channel = Channel.fit(latents, metric)
+    truth = gaussian_bits(gains, 1.0)
+    assert gaussian_bits(channel.gains, 1.0) == pytest.approx(truth, abs=1e-6)
+    assert knn_bits(channel, latents, level=1.0) == pytest.approx(truth, abs=tolerance)
+
+
+def white_normal(n, d):
+    points = np.random.default_rng(3).standard_normal((n, d))
+    return np.linalg.qr(points - points.mean(axis=0))[0] * np.sqrt(n)
+
+
+def test_knn_bits_sees_what_is_not_normal():
+    # Two values far apart against the noise: one bit, of which the Gaussian makes far more.
+    latents = np.repeat([[-1.0], [1.0]], 500, axis=0)
+    channel = Channel.fit(latents, np.eye(1))
+    assert gaussian_bits(channel.gains, 1e-2) == pytest.approx(3.33, abs=0.01)
+    assert knn_bits(channel, latents, level=1e-2) == pytest.approx(1, abs=0.2)
+
+
+def test_copies_lower_the_bits_of_neighbours():
+    u = white(300, 4)
+    once = knn_bits(Channel.fit(u, np.eye(4)), u, level=1e-2)
+    three = np.repeat(u, 3, axis=0)
+    assert knn_bits(Channel.fit(three, np.eye(4)), three, level=1e-2) < once - 1
+
+
+def test_bits_without_noise_to_speak_of_and_with_nothing_but_noise():
+    u = white(50, 2)
+    channel = Channel.fit(u, np.eye(2))
+    assert knn_bits(channel, u, level=np.inf) == 0
+    assert knn_bits(channel, u, level=1e6) == 0
+    assert knn_bits(channel, u, level=0.1) == knn_bits(channel, u, level=0.1)
+
+
+def test_the_grid_encloses_small_and_large_rises():
+    grid = level_grid(GAINS, error=0.01, count=10)
+    assert len(grid) == 10 and np.isinf(grid[-1]) and (np.diff(grid) > 0).all()
+    rises = (grid[:-1, None] * GAINS / (grid[:-1, None] + GAINS)).sum(axis=1)
+    assert rises[0] <= 1e-3 * 0.01
+    assert rises[-1] == pytest.approx(GAINS.sum(), rel=0.1)
+    for gains in (np.zeros(3), np.zeros(0)):
+        assert np.isinf(level_grid(gains, error=0.01, count=5)[-1])
+        assert (np.diff(level_grid(gains, error=0.0, count=5)) > 0).all()
+
+
+@pytest.mark.parametrize("rise", [0.01, 0.1, 1.0])
+def test_the_level_of_a_rise(rise):
+    grid = level_grid(GAINS, error=0.5, count=32)
+
+    def excess(level):
+        return (GAINS / (1 + GAINS / level)).sum()  # sμ / (s + μ)
+
+    errors = 0.5 + np.array([excess(level) for level in grid[:-1]] + [GAINS.sum()])
+    level = level_for_rise(grid, errors, error=0.5, rise=rise)
+    assert excess(level) == pytest.approx(rise * 0.5, rel=0.01)
+
+
+def test_levels_by_hand():
+    levels = np.array([1.0, 4.0, 16.0, np.inf])
+    find = level_for_rise
+    # The excess is 1, 4, 10, 12 hundredths: a line at first, 12 − 32 / level in the end.
+    errors = 1 + np.array([0.01, 0.04, 0.10, 0.12])
+    assert find(levels, errors, error=1.0, rise=0.02) == pytest.approx(2)
+    assert find(levels, errors, error=1.0, rise=0.11) == pytest.approx(32)
+    assert find(levels, errors, error=1.0, rise=0.1201) == np.inf
+    assert find(levels, errors, error=1.0, rise=0.5) == np.inf
+    # An excess below zero counts as a thousandth of the one that is wanted.
+    lower = find(levels, errors - 0.02, error=1.0, rise=0.01)
+    assert lower == pytest.approx(4 ** (np.log(1000) / np.log(2000)))
+    with pytest.raises(InputError, match="not enclosed"):
+        find(levels, errors, error=1.0, rise=0.001)
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 4])
+def test_intrinsic_dimension_of_a_curved_surface(dimension):
+    random = np.random.default_rng(0)
+    factors = random.random((1000, dimension))
+    points = np.sin(factors @ random.standard_normal((dimension, 32)))
+    found = intrinsic_dimensions(points)
+    assert found["twonn"] == pytest.approx(dimension, rel=0.15)
+    assert found["mle"] == pytest.approx(dimension, rel=0.15)
+    again = intrinsic_dimensions(np.concatenate([points, points[:500]])[::-1])
+    assert again == pytest.approx(found)  # equal points count once, in any order
+
+
+def test_intrinsic_dimension_of_a_line_and_of_few_points():
+    line = np.random.default_rng(0).random((500, 1))
+    assert intrinsic_dimensions(line)["mle"] == pytest.approx(1, rel=0.1)
+    assert np.isnan(list(intrinsic_dimensions(line[:21]).values())).all()

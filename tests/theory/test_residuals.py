@@ -1,0 +1,179 @@
+"""The scores of residuals: against loops over windows, by hand, and what changes nothing."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medae.theory.score_names import CONTROL, KINDS
+from medae.theory.scores import BLOCK, SCORES, measure_moments, score_images, window_mean
+
+EPSILON = 0.01
+
+
+def draw(count=4, channels=1, side=12, seed=0):
+    """Smooth-ish images in [-1, 1] and their noisy reconstructions."""
+    random = np.random.default_rng(seed)
+    images = random.uniform(-1, 1, (count, channels, side, side)).astype(np.float32)
+    noise = random.normal(0, 0.2, images.shape).astype(np.float32)
+    return images, 0.6 * images + noise
+
+
+def score(kind, images, reconstructions, *, window=None, epsilon=EPSILON):
+    pair = {"images": images, "reconstructions": reconstructions}
+    moments = measure_moments(**pair, window=window)
+    return score_images(kind, **pair, moments=moments, epsilon=epsilon)
+
+
+def by_definition(kind, x, r, epsilon):
+    """The score of one window's pixels, C × n, from the formulas of the module."""
+    x, r = x.astype(np.float64), r.astype(np.float64)
+    error = np.mean((x - r) ** 2)
+    x_variance, r_variance = (np.mean([np.var(c) for c in v]) for v in (x, r))
+    both = np.mean([np.cov(a, b, bias=True)[0, 1] for a, b in zip(x, r, strict=True)])
+    return {
+        "mse": error,
+        "relative": error / (x_variance + epsilon),
+        "information": 0.5 * np.log2((error + epsilon) / (x_variance + epsilon)),
+        "ncc": 1 - (both + epsilon) / np.sqrt((x_variance + epsilon) * (r_variance + epsilon)),
+        "variance": -0.5 * np.log2(x_variance + epsilon),
+    }[kind]
+
+
+def test_every_kind_has_a_score():
+    assert list(SCORES) == list(KINDS)
+    assert CONTROL in KINDS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_by_hand(kind):
+    """One image [1, 0; 0, -1], reconstructed as half of it; σ² = 1/2, D = 1/8, c = 1/4."""
+    image = np.array([[[[1, 0], [0, -1]]]], dtype=np.float32)
+    values, maps = score(kind, image, image / 2, epsilon=0.5)
+    expected = {
+        "mse": 1 / 8,
+        "relative": 1 / 8,
+        "information": 0.5 * np.log2(5 / 8),
+        "ncc": 1 - 3 / 4 / np.sqrt(1 * (1 / 8 + 1 / 2)),
+        "variance": 0,
+    }
+    assert values == pytest.approx([expected[kind]])
+    assert maps.shape == (1, 2, 2)
+    corners = {"mse": 1 / 4, "relative": 1 / 4, "information": 0.5 * np.log2(3 / 4)}
+    if kind in corners:
+        assert maps[0, 0, 0] == pytest.approx(corners[kind])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("window", [3, 5, 31])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_windows_are_those_of_a_loop(kind, window, channels):
+    images, again = draw(2, channels, side=7)
+    values, maps = score(kind, images, again, window=window)
+    half = window // 2
+    for i, row, column in np.ndindex(maps.shape):
+        part = (
+            slice(None),
+            slice(max(0, row - half), row + half + 1),
+            slice(max(0, column - half), column + half + 1),
+        )
+        x, r = (v[i][part].reshape(channels, -1) for v in (images, again))
+        assert maps[i, row, column] == pytest.approx(by_definition(kind, x, r, EPSILON))
+    np.testing.assert_allclose(values, maps.mean(axis=(1, 2)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_without_a_window_it_is_the_whole_image(kind, channels):
+    images, again = draw(channels=channels)
+    flat = [v.reshape(len(v), channels, -1) for v in (images, again)]
+    expected = [by_definition(kind, x, r, EPSILON) for x, r in zip(*flat, strict=True)]
+    values, maps = score(kind, images, again)
+    assert values == pytest.approx(expected)
+    assert maps.shape == (4, 12, 12)
+    if kind == "information":  # the logarithm is concave
+        assert (maps.mean(axis=(1, 2)) < values).all()
+    else:
+        assert maps.mean(axis=(1, 2)) == pytest.approx(values)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    gain=st.floats(0.1, 5),
+    shift=st.floats(-1, 1),
+    window=st.sampled_from([None, 3]),
+    data=st.data(),
+)
+def test_correlation_knows_no_brightness_or_contrast(gain, shift, window, data):
+    images, again = draw(seed=data.draw(st.integers(0, 100)))
+    plain, _ = score("ncc", images, again, window=window, epsilon=0)
+    moved, _ = score("ncc", images, gain * again.astype(float) + shift, window=window, epsilon=0)
+    np.testing.assert_allclose(moved, plain, atol=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_relative_error_and_information_rank_whole_images_alike(seed):
+    images, again = draw(12, side=6, seed=seed)
+    first, second = (
+        score(kind, images, again, epsilon=0)[0] for kind in ("relative", "information")
+    )
+    np.testing.assert_array_equal(np.argsort(first), np.argsort(second))
+    np.testing.assert_allclose(second, np.log2(first) / 2)
+
+
+def test_information_is_positive_where_the_model_is_worse_than_the_mean():
+    images, _ = draw()
+    means = np.broadcast_to(images.mean(axis=(2, 3), keepdims=True), images.shape)
+    assert score("information", images, means)[0] == pytest.approx(np.zeros(4), abs=1e-6)
+    assert (score("information", images, (images + means) / 2)[0] < 0).all()
+    assert (score("information", images, -images)[0] > 0).all()
+
+
+@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("kind", ["mse", "relative", "ncc"])
+def test_an_exact_reconstruction_has_none(kind, window):
+    images, _ = draw()
+    images[0] = 0.3  # of one grey value
+    values, maps = score(kind, images, images, window=window)
+    assert values == pytest.approx(np.zeros(4), abs=1e-7)
+    assert np.abs(maps).max() < 1e-6
+
+
+def test_a_grey_image_has_no_variance_left_by_rounding():
+    images = np.full((1, 1, 9, 9), 0.987654, dtype=np.float32)
+    moments = measure_moments(images, images + np.float32(0.1), window=5)
+    assert moments.variance.max() < 1e-15
+    assert (moments.variance >= 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("window", [None, 5])
+def test_an_image_is_scored_by_itself(kind, window):
+    """In another order, in other company, and over the border of a block."""
+    images, again = draw(BLOCK + 3, side=6)
+    values, maps = score(kind, images, again, window=window)
+    turned = score(kind, images[::-1], again[::-1], window=window)
+    np.testing.assert_array_equal(turned[0][::-1], values)
+    np.testing.assert_array_equal(turned[1][::-1], maps)
+    alone = score(kind, images[-1:], again[-1:], window=window)
+    np.testing.assert_array_equal(alone[0], values[-1:])
+
+
+def test_the_control_knows_no_reconstruction():
+    images, again = draw()
+    for window in (None, 5):
+        first, second = (score("variance", images, r, window=window)[0] for r in (again, -again))
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_mean_at_the_border_is_of_the_pixels_inside():
+    values = np.arange(9.0).reshape(1, 3, 3)
+    expected = [[2, 2.5, 3], [3.5, 4, 4.5], [5, 5.5, 6]]
+    np.testing.assert_allclose(window_mean(values, 3)[0], expected)
+
+
+def test_reconstructions_of_another_shape_are_refused():
+    images, again = draw()
+    with pytest.raises(ValueError, match="reconstructions"):
+        measure_moments(images, again[:1], window=None)

@@ -1,0 +1,174 @@
+"""Choices on curves made by hand: flat, falling, rising, with one candidate."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medae.theory.selectors import (
+    AucEstimate,
+    combined,
+    intrinsic_dimension,
+    knee,
+    mean_errors,
+    one_standard_error,
+    synthetic_auc,
+)
+
+ALONE = np.arange(40)
+
+
+def errors_of(means, *, spread=0.0, own=0.0, seed=0):
+    """Errors of 40 images: the image's own level, shared by candidates, and noise of each."""
+    random = np.random.default_rng(seed)
+    shared = random.standard_normal((40, 1)) * own
+    return np.array(means) + shared + random.standard_normal((40, len(means))) * spread
+
+
+def estimate_of(values, *, spread=0.01):
+    noise = np.random.default_rng(0).standard_normal((400, len(values))) * spread
+    return AucEstimate(np.array(values), values + noise)
+
+
+def test_standard_error_of_single_images():
+    errors = np.random.default_rng(0).standard_normal((40, 3))
+    mean, spread = mean_errors(errors, ALONE)
+    assert mean == pytest.approx(errors.mean(axis=0))
+    assert spread == pytest.approx(errors.std(axis=0, ddof=1) / np.sqrt(40))
+
+
+def test_standard_error_of_groups_by_hand():
+    errors = np.array([[1.0], [3.0], [5.0], [7.0]])  # mean 4; sums -4 and 1 + 3
+    mean, spread = mean_errors(errors, np.array([7, 7, 2, 2]))
+    assert mean == pytest.approx([4])
+    assert spread == pytest.approx([np.sqrt(2 / 1 * (16 + 16)) / 4])
+
+
+@given(st.integers(2, 6), st.integers(0, 100))
+def test_copies_of_all_images_change_no_standard_error(copies, seed):
+    errors = np.random.default_rng(seed).standard_normal((10, 2))
+    once = mean_errors(errors, np.arange(10))[1]
+    groups = np.tile(np.arange(10), copies)
+    assert mean_errors(np.tile(errors, (copies, 1)), groups)[1] == pytest.approx(once)
+
+
+def test_the_smallest_within_one_standard_error():
+    # The difference of the last two is 0.001 ± 0.003, of the second and the last 0.1 ± 0.003.
+    errors = errors_of([0.5, 0.2, 0.101, 0.1], spread=0.014)
+    assert one_standard_error(errors, ALONE).position == 2
+    errors = errors_of([0.5, 0.2, 0.101, 0.1])  # without noise the best alone
+    assert one_standard_error(errors, ALONE).position == 3
+
+
+def test_differences_are_paired():
+    """What images have in common is not the candidates' spread."""
+    errors = errors_of([0.5, 0.2, 0.1], spread=1e-3, own=10.0)
+    assert one_standard_error(errors, ALONE).position == 2
+
+
+@pytest.mark.parametrize("means, expected", [([1, 1, 1], 0), ([1, 2, 3], 0), ([3, 2, 1], 2)])
+def test_flat_and_monotone_errors(means, expected):
+    assert one_standard_error(errors_of(means), ALONE).position == expected
+
+
+def test_a_single_group_has_no_spread():
+    choice = one_standard_error(errors_of([2, 1], spread=1), np.zeros(40))
+    assert choice.position is None
+    assert "single group" in choice.criterion
+
+
+def test_groups_widen_the_spread():
+    groups = np.repeat(np.arange(4), 10)
+    errors = errors_of([0.0, 0.0])
+    errors[:, 0] += np.array([0.3, 0.3, -0.2, -0.2])[groups]  # 0.05, ± 0.04 or by group ± 0.14
+    assert one_standard_error(errors, ALONE).position == 1
+    assert one_standard_error(errors, groups).position == 0
+
+
+def test_knee_of_a_corner():
+    capacities = np.log2([1, 2, 4, 8, 16, 32, 64])
+    errors = np.array([10, 6, 2, 1.8, 1.6, 1.4, 1.2])
+    assert knee(errors, capacities).position == 2
+    shifted = knee(5 * errors + 3, 2 * capacities + 1)
+    assert shifted.position == 2
+
+
+@pytest.mark.parametrize(
+    "errors, reason",
+    [
+        ([1, 1, 1, 1, 1], "the same for all"),
+        ([5, 4, 3, 2, 1], "does not fall fast and then slowly"),
+        ([1, 2, 3, 4, 5], "does not fall fast and then slowly"),
+        ([2, 1], "fewer than 3"),
+        ([2], "fewer than 3"),
+    ],
+)
+def test_curves_without_a_knee(errors, reason):
+    choice = knee(np.array(errors, dtype=float), np.arange(len(errors), dtype=float))
+    assert choice.position is None
+    assert reason in choice.criterion
+
+
+@pytest.mark.parametrize(
+    "estimate, expected", [(0.5, 0), (1, 0), (3.9, 2), (4, 2), (4.1, 3), (16, 3), (16.1, None)]
+)
+def test_the_smallest_at_least_the_dimension(estimate, expected):
+    choice = intrinsic_dimension([1, 2, 4, 16], estimate)
+    assert choice.position == expected
+    assert f"{estimate:.1f}" in choice.criterion
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        ([0.7, 0.7, 0.7], 0),
+        ([0.6, 0.7, 0.8], 2),
+        ([0.8, 0.7, 0.6], 0),
+        ([0.6, 0.795, 0.8], 1),
+        ([0.7], 0),
+    ],
+)
+def test_synthetic_auc(values, expected):
+    assert synthetic_auc(estimate_of(values)).position == expected
+
+
+def test_the_spread_is_that_of_the_best():
+    values = np.array([0.7, 0.8])
+    steady, wide = np.full(4, 0.7), np.array([0.6, 0.8, 0.8, 1.0])  # std 0.163
+    for first, second, expected in ((steady, wide, 0), (wide, steady, 1)):
+        auc = AucEstimate(values, np.stack([first, second], axis=1))
+        assert synthetic_auc(auc).position == expected
+
+
+@pytest.mark.parametrize(
+    "values, dims, estimate, expected",
+    [
+        ([0.7, 0.7, 0.7], [1, 4, 16], 3, 1),  # a flat curve leaves it to the dimension
+        ([0.6, 0.7, 0.8], [1, 4, 16], 3, 2),
+        ([0.8, 0.7, 0.6], [1, 4, 16], 3, None),  # they contradict each other
+        ([0.7, 0.7, 0.7], [1, 4, 16], 20, None),
+        ([0.7], [4], 3, 0),
+    ],
+)
+def test_combined(values, dims, estimate, expected):
+    choice = combined(estimate_of(values), dims, estimate)
+    assert choice.position == expected
+    assert (expected is None) == choice.criterion.startswith("no candidate")
+
+
+def test_an_unknown_dimension_chooses_nothing():
+    for choice in (
+        intrinsic_dimension([1, 4], np.nan),
+        combined(estimate_of([0.5, 0.6]), [1, 4], np.nan),
+    ):
+        assert choice.position is None
+        assert "too few images" in choice.criterion
+
+
+@given(st.lists(st.floats(0.5, 1), min_size=1, max_size=8), st.floats(0, 40))
+def test_combined_is_never_smaller_than_its_parts(values, estimate):
+    auc, dims = estimate_of(values), 2 ** np.arange(len(values))
+    choice = combined(auc, dims, estimate)
+    if choice.position is not None:
+        assert choice.position >= synthetic_auc(auc).position
+        assert choice.position >= intrinsic_dimension(dims, estimate).position
