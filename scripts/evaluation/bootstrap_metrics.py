@@ -12,7 +12,7 @@ Output: a table with a row per setting, split and metric (auc, ap, ap_pix, dice_
 then the difference to the reference, its interval, and the p-value of a paired two-sided test, not
 corrected for the number of tests. These four are empty for the reference itself, and for all when
 the reference is not among the settings. The leak-free split is left out where it is the published
-one or lacks a class. `medae.evaluation.intervals` says how images are drawn.
+one or lacks a class. `medae.evaluation.bootstrap` says how images are drawn.
 Fails when a file is not about the packed test images, a class is missing, or a score is not finite.
 """
 
@@ -27,9 +27,10 @@ from medae.base.errors import InputError
 from medae.base.files import write_table
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import leak_free, read_audit
-from medae.evaluation import intervals
+from medae.evaluation import bootstrap
+from medae.evaluation.bootstrap import Resampling, resample
 from medae.evaluation.metrics import image_metrics, pixel_metrics
-from medae.evaluation.resampling import Resampling, groups_to_draw, resample, split_images
+from medae.evaluation.splits import groups_to_draw, split_images
 from medae.models.baselines import can
 from medae.models.score_files import read_maps, read_scores
 
@@ -77,7 +78,7 @@ def bootstrap_metrics(
         logger.info("%s: %s", setting, {key: value for key, (value, _) in draws.items()})
     means = {key: mean_over_seeds(draws) for key, draws in runs.items()}
     rows = compare(means, reference=(reference["method"], reference["latent_dim"]))
-    frame = pd.DataFrame(rows, columns=intervals.INTERVAL_COLUMNS)
+    frame = pd.DataFrame(rows, columns=bootstrap.INTERVAL_COLUMNS)
     sizes = {part.split: part.weights.shape[1] for part in resamplings}
     frame["n_groups"] = frame["split"].map(sizes)
     frame = frame.assign(dataset=dataset, training_set="all", replicates=replicates)
@@ -116,16 +117,16 @@ def compare(
     """Yield a row per setting (method, latent_dim), split and metric, without what all share."""
     for (method, latent_dim), draws in means.items():
         for (split, metric), (value, replicates) in draws.items():
-            low, high = intervals.percentile_interval(replicates)
+            low, high = bootstrap.percentile_interval(replicates)
             row = {"method": method, "latent_dim": latent_dim, "split": split, "metric": metric}
             row |= {"value": value, "low": low, "high": high}
             if reference in means and (method, latent_dim) != reference:
                 other_value, other_replicates = means[reference][split, metric]
                 differences = replicates - other_replicates
                 row["difference"] = value - other_value
-                low, high = intervals.percentile_interval(differences)
+                low, high = bootstrap.percentile_interval(differences)
                 row |= {"difference_low": low, "difference_high": high}
-                row["p_value"] = intervals.paired_p_value(differences)
+                row["p_value"] = bootstrap.paired_p_value(differences)
             yield row
 
 
@@ -136,7 +137,7 @@ def draw_images(*, scores: Path, truth: PackedDataset, resamplings: Sequence[Res
     for split, chosen, groups, weights in resamplings:
         cases = {"labels": truth.test_labels[chosen], "scores": table["score"].to_numpy()[chosen]}
         values = image_metrics(**cases, what=f"{split} test images in {scores}")
-        drawn = intervals.replicate_images(**cases, groups=groups, weights=weights)
+        drawn = bootstrap.replicate_images(**cases, groups=groups, weights=weights)
         draws |= {(split, metric): (values[metric], drawn[metric]) for metric in drawn}
     return draws
 
@@ -148,7 +149,7 @@ def draw_pixels(*, maps: Path, truth: PackedDataset, resamplings: Sequence[Resam
     for split, chosen, groups, weights in resamplings:
         cases = {"masks": truth.test_masks[chosen], "maps": values[chosen]}
         exact = pixel_metrics(**cases, what=f"pixels of the {split} test images in {maps}")
-        drawn = intervals.replicate_pixels(**cases, groups=groups, weights=weights)
+        drawn = bootstrap.replicate_pixels(**cases, groups=groups, weights=weights)
         draws |= {(split, metric): (exact[metric], drawn[metric]) for metric in drawn}
     return draws
 

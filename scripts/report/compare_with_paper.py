@@ -22,18 +22,9 @@ import pandas as pd
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table, write_text
-from medae.evaluation.metrics import PUBLISHED_SPLIT
-from medae.report.tables import (
-    TABLE_METRICS,
-    display_name,
-    format_percent,
-    format_points,
-    html_page,
-    html_table,
-    markdown_table,
-    sort_rows,
-    summarise,
-)
+from medae.evaluation.splits import PUBLISHED_SPLIT
+from medae.evaluation.summary import TABLE_METRICS, display_name, sort_rows, summarise
+from medae.report.tables import format_percent, format_points, html_page, html_table, markdown_table
 
 logger = logging.getLogger(__name__)
 

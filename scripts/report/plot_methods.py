@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 
 from medae.base.errors import InputError
 from medae.base.files import read_table
-from medae.evaluation.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.summary import summarise
 from medae.models.baselines import BASELINES
 from medae.report import figures
 from medae.report.comparison import (
@@ -33,7 +34,6 @@ from medae.report.comparison import (
     read_intervals,
     row_labels,
 )
-from medae.report.tables import summarise
 
 ORACLE_NAME = "AE, best $d$ (oracle)"
 LINE = 0.175  # inches between two methods

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from medae.base.files import read_table
-from medae.evaluation.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.report import figures
 
 NORMAL, ABNORMAL = ("normal", figures.NORMAL), ("abnormal", figures.ABNORMAL)

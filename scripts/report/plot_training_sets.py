@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medae.base.files import read_table
-from medae.evaluation.metrics import PUBLISHED_SPLIT
+from medae.evaluation.splits import PUBLISHED_SPLIT
 from medae.report import figures
 from medae.report.retraining import TRAINING_SET_NAMES, retrained_rows, training_sizes
 

@@ -16,16 +16,8 @@ import pandas as pd
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table, write_text
-from medae.report.tables import (
-    TABLE_METRICS,
-    distinct_splits,
-    make_grid,
-    render_html,
-    render_latex,
-    render_markdown,
-    sort_rows,
-    summarise,
-)
+from medae.evaluation.summary import TABLE_METRICS, distinct_splits, sort_rows, summarise
+from medae.report.tables import make_grid, render_html, render_latex, render_markdown
 
 METHOD, LINEAR = "ae", "pca"
 CAPTION = "Anomaly detection by autoencoders with latent dimension d."

@@ -22,7 +22,8 @@ from pathlib import Path
 import pandas as pd
 
 from medae.base.files import read_table, write_table, write_text
-from medae.evaluation.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.summary import TABLE_METRICS, distinct_splits, sort_rows, summarise
 from medae.models.baselines import BASELINES
 from medae.report.comparison import (
     ORACLE,
@@ -36,17 +37,13 @@ from medae.report.comparison import (
 )
 from medae.report.tables import (
     MISSING,
-    TABLE_METRICS,
     Section,
-    distinct_splits,
     html_sections,
     make_grid,
     markdown_sections,
     render_html,
     render_latex,
     render_markdown,
-    sort_rows,
-    summarise,
 )
 
 PICKED_NAMES = {

@@ -15,22 +15,24 @@ import pandas as pd
 
 from medae.base.files import read_table, write_table, write_text
 from medae.duplicates.training_sets import TRAINING_SETS
-from medae.evaluation.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.summary import (
+    TABLE_METRICS,
+    count_test_images,
+    display_name,
+    sort_rows,
+    summarise,
+)
 from medae.report.retraining import MODEL, TRAINING_SET_NAMES, retrained_rows, training_sizes
 from medae.report.tables import (
     MISSING,
-    TABLE_METRICS,
     Section,
-    count_test_images,
     describe_test_sets,
-    display_name,
     format_percent,
     format_points,
     html_page,
     html_sections,
     markdown_sections,
-    sort_rows,
-    summarise,
 )
 
 TITLE = "Retraining without copies of test images"

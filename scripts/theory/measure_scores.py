@@ -27,16 +27,11 @@ from medae.base.errors import InputError
 from medae.base.files import write_table
 from medae.data.packed import read_packed
 from medae.duplicates.audit import leak_free, read_audit
-from medae.evaluation import intervals
+from medae.evaluation import bootstrap
+from medae.evaluation.bootstrap import Resampling, resample
 from medae.evaluation.matching import matched_auc, variance_strata
-from medae.evaluation.metrics import (
-    LEAK_FREE_SPLIT,
-    RankingCurve,
-    average_precision,
-    dice_max,
-    image_metrics,
-)
-from medae.evaluation.resampling import Resampling, groups_to_draw, resample, split_images
+from medae.evaluation.metrics import RankingCurve, average_precision, dice_max, image_metrics
+from medae.evaluation.splits import LEAK_FREE_SPLIT, groups_to_draw, split_images
 from medae.models.score_files import read_maps, read_scores
 from medae.theory.score_metrics import SCORE_METRIC_COLUMNS
 from medae.theory.score_names import parse_variant
@@ -166,7 +161,7 @@ def measure_images(values: np.ndarray, *, part: Part, what: str) -> Draws:
     """
     cases = {"labels": part.labels, "scores": values[part.drawn.chosen]}
     exact = image_metrics(**cases, what=what)
-    drawn = intervals.replicate_images(
+    drawn = bootstrap.replicate_images(
         **cases, groups=part.drawn.groups, weights=part.drawn.weights
     )
     draws: Draws = {metric: (exact[metric], drawn[metric]) for metric in ("auc", "ap")}
@@ -203,7 +198,7 @@ def measure_pixels(
         values = {"ap_pix": average_precision(curve), "dice_max": dice_max(curve)[0]}
         cases = {"masks": masks[part.chosen], "maps": maps[part.chosen]}
         weighted = {"groups": part.groups, "weights": part.weights}
-        replicates = intervals.replicate_pixels(**cases, **weighted) if drawn else {}
+        replicates = bootstrap.replicate_pixels(**cases, **weighted) if drawn else {}
         found[part.split] = {key: (value, replicates.get(key)) for key, value in values.items()}
     return found
 
@@ -225,7 +220,7 @@ def summarise(
             runs = [found[name, part.drawn.split, other][metric][1] for other in seeds]
             replicates = np.mean(runs, axis=0)
             # Only auc_matched can lack a value: of a replicate without a pair.
-            low, high = intervals.percentile_interval(replicates[~np.isnan(replicates)])
+            low, high = bootstrap.percentile_interval(replicates[~np.isnan(replicates)])
         yield {"metric": metric, "value": value, "low": low, "high": high} | counts
 
 

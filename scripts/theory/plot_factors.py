@@ -23,8 +23,8 @@ from scipy.stats import norm
 
 from medae.base.errors import InputError
 from medae.base.files import write_table, write_text
-from medae.evaluation.intervals import CONFIDENCE
-from medae.evaluation.metrics import PUBLISHED_SPLIT
+from medae.evaluation.bootstrap import CONFIDENCE
+from medae.evaluation.splits import PUBLISHED_SPLIT
 from medae.report import figures
 from medae.report.comparison import AUTOENCODER, read_intervals
 from medae.theory.entropy_tables import IMAGES, by_model, read_entropy

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from medae.base.errors import InputError
 from medae.base.files import read_table
-from medae.evaluation.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.report import figures
 from medae.report.comparison import AUTOENCODER
 from medae.theory.score_metrics import best_baseline, chosen_scores, read_score_metrics

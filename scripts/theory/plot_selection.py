@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medae.base.files import read_table
-from medae.evaluation.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.report import figures
 from medae.theory.score_metrics import PLAIN_SCORE, read_score_metrics
 from medae.theory.score_names import display_name

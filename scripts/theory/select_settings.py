@@ -31,7 +31,7 @@ from medae.base.files import read_table, write_table
 from medae.data.groups import image_groups
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import read_audit
-from medae.evaluation.intervals import draw_weights, replicate_images
+from medae.evaluation.bootstrap import draw_weights, replicate_images
 from medae.evaluation.metrics import image_metrics
 from medae.models.score_files import read_scores
 from medae.theory import selectors

@@ -17,15 +17,9 @@ import pandas as pd
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table, write_text
-from medae.evaluation.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
-from medae.report.tables import (
-    MISSING,
-    Section,
-    display_name,
-    html_page,
-    html_sections,
-    markdown_sections,
-)
+from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.summary import display_name
+from medae.report.tables import MISSING, Section, html_page, html_sections, markdown_sections
 from medae.theory.entropy_tables import IMAGES, by_model, read_entropy
 
 TITLE = "Entropy of the latent vector"

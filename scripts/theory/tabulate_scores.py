@@ -19,17 +19,11 @@ import numpy as np
 import pandas as pd
 
 from medae.base.files import read_table, write_table, write_text
-from medae.evaluation.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.summary import display_name, summarise
 from medae.models.baselines import BASELINES
 from medae.report.comparison import read_intervals
-from medae.report.tables import (
-    MISSING,
-    display_name,
-    html_page,
-    html_table,
-    markdown_table,
-    summarise,
-)
+from medae.report.tables import MISSING, html_page, html_table, markdown_table
 from medae.theory.score_metrics import SETTING, best_baseline, chosen_scores, read_score_metrics
 from medae.theory.score_names import CONTROL
 from medae.theory.score_names import display_name as score_name

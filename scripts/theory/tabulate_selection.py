@@ -20,11 +20,11 @@ import pandas as pd
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table, write_text
-from medae.evaluation.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.summary import display_name
 from medae.report.tables import (
     MISSING,
     Section,
-    display_name,
     format_percent,
     html_page,
     html_sections,

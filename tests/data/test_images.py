@@ -12,16 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, PngImagePlugin
 
 from medae.base.errors import InputError
-from medae.data.images import (
-    FORMATS,
-    MAX_PIXELS,
-    ImageError,
-    check_range,
-    decode_image,
-    decode_mask,
-    load_record,
-    sum_line,
-)
+from medae.data.images import FORMATS, MAX_PIXELS, ImageError, check_range, decode_image, decode_mask, load_record, sum_line
 from medae.data.layouts import Record
 
 CHANNELS = {1: "L", 3: "RGB"}

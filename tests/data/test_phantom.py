@@ -16,18 +16,7 @@ from medae.data import phantom
 from medae.base.errors import InputError
 from medae.base.files import read_table
 from medae.data.layouts import check_counts, read_layout
-from medae.data.phantom import (
-    FACTOR_MEAN,
-    FACTOR_SPREAD,
-    FACTORS,
-    GROUPS,
-    PhantomOptions,
-    draw_factors,
-    draw_lesions,
-    make_image,
-    render_normal,
-    render_tissues,
-)
+from medae.data.phantom import FACTOR_MEAN, FACTOR_SPREAD, FACTORS, GROUPS, PhantomOptions, draw_factors, draw_lesions, make_image, render_normal, render_tissues
 
 SIZE = 64
 SMALL = {"train_normal": 3, "test_normal": 2, "test_abnormal": 3}

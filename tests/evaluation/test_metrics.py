@@ -225,7 +225,11 @@ unit = 1 if sys.platform == "darwin" else 1024
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 """
     run = subprocess.run(
-        [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert int(run.stdout) < 2e9
 
@@ -235,4 +239,8 @@ def test_metrics_and_tables_start_without_torch():
         "import sys, medae.evaluation.metrics, medae.report.tables, collect_metrics,"
         " compute_metrics, compare_with_paper, tabulate_latent_dimension; assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, check=True)
+    subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        check=True,
+    )

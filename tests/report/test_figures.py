@@ -825,7 +825,7 @@ def test_script_maps_snakemake_to_files(tmp_path, root, script, parameter):
         output=SimpleNamespace(**{key: str(path) for key, path in outputs.items()}),
         log=[str(tmp_path / "a.log")],
     )
-    path = root / "scripts" / f"{script}.py"
+    path = root / "scripts/report" / f"{script}.py"
     runpy.run_path(str(path), {"snakemake": snakemake}, run_name="__main__")
     assert outputs["pdf"].read_bytes().startswith(b"%PDF")
     assert outputs["png"].read_bytes().startswith(b"\x89PNG")

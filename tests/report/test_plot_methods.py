@@ -7,7 +7,7 @@ from plot_methods import GAP, draw, place_lines, plot_methods, select
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
-from medae.evaluation.intervals import INTERVAL_COLUMNS
+from medae.evaluation.bootstrap import INTERVAL_COLUMNS
 from medae.evaluation.metrics import METRIC_COLUMNS
 
 NAMES = {"brats": "BraTS2021", "xray": "X-ray"}

@@ -163,7 +163,7 @@ def test_script_maps_snakemake_to_files(tmp_path, root):
         output=SimpleNamespace(examples=str(tmp_path / "out" / "toy.h5")),
         log=[str(tmp_path / "a.log")],
     )
-    path = root / "scripts" / "select_examples.py"
+    path = root / "scripts/report/select_examples.py"
     runpy.run_path(str(path), {"snakemake": snakemake}, run_name="__main__")
     expected = select(files, tmp_path / "direct.h5").read_bytes()
     assert (tmp_path / "out" / "toy.h5").read_bytes() == expected

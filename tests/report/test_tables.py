@@ -13,17 +13,14 @@ from tabulate_latent_dimension import tabulate_latent_dimension
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.evaluation.metrics import METRIC_COLUMNS
+from medae.evaluation.summary import count_test_images, distinct_splits, sort_rows, summarise
 from medae.report.tables import (
-    count_test_images,
-    distinct_splits,
     escape_latex,
     format_percent,
     make_grid,
     rank_cells,
     render_latex,
     render_markdown,
-    sort_rows,
-    summarise,
 )
 
 NAMES = {"scans": "Scans_2 & more", "xray": "X-ray", "unused": "Unused"}

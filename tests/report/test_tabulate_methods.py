@@ -10,8 +10,9 @@ from tabulate_methods import format_probability, in_percent, tabulate_methods
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
-from medae.evaluation.intervals import INTERVAL_COLUMNS
+from medae.evaluation.bootstrap import INTERVAL_COLUMNS
 from medae.evaluation.metrics import METRIC_COLUMNS
+from medae.evaluation.summary import summarise
 from medae.report.comparison import (
     add_statistics,
     compared_rows,
@@ -19,7 +20,6 @@ from medae.report.comparison import (
     read_intervals,
     row_labels,
 )
-from medae.report.tables import summarise
 
 NAMES = {"scans": "Scans", "xray": "X-ray", "unused": "Unused"}
 METHODS = {"ae": "AE", "vae": "VAE", "memae": "MemAE", "ceae": "CeAE"}

@@ -15,13 +15,7 @@ from medae.base.errors import InputError
 from medae.data.packed import packed_writer, read_packed
 from medae.models import methods
 from medae.models.checkpoints import save_checkpoint
-from medae.theory.coding import (
-    LIMIT,
-    decode_latents,
-    encode_latents,
-    symbol_numbers,
-    symbol_tables,
-)
+from medae.theory.coding import LIMIT, decode_latents, encode_latents, symbol_numbers, symbol_tables
 from medae.theory.probe_files import ENTROPY_COLUMNS
 
 

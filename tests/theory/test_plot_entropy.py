@@ -17,7 +17,7 @@ from plot_factors import (
 
 from medae.base.errors import InputError
 from medae.base.files import write_table
-from medae.evaluation.intervals import INTERVAL_COLUMNS
+from medae.evaluation.bootstrap import INTERVAL_COLUMNS
 from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.theory.entropy_tables import by_model
 from medae.theory.probe_files import ENTROPY_COLUMNS

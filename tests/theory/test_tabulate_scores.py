@@ -10,7 +10,7 @@ from tabulate_scores import tabulate_scores
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
-from medae.evaluation.intervals import INTERVAL_COLUMNS
+from medae.evaluation.bootstrap import INTERVAL_COLUMNS
 from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.theory.score_metrics import (
     SCORE_METRIC_COLUMNS,

@@ -230,7 +230,7 @@ NETWORK_SCRIPTS |= {"score_folder"}  # by hand, of no rule
 
 
 def test_torch_is_imported_only_where_networks_run(root):
-    for script in SCRIPT_NAMES:
+    for script in SCRIPT_FILES:
         sources = [SCRIPTS / f"{script}.py", *imported_modules(SCRIPTS / f"{script}.py")]
         uses = any("import torch" in path.read_text() for path in sources)
         assert uses == (script in NETWORK_SCRIPTS), script

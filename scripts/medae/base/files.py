@@ -4,7 +4,7 @@ import csv
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,13 +67,14 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         )
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Read a TSV of `write_table`; only empty cells are missing values.
 
-    Raises InputError when the file is missing or not a table.
+    Raises InputError when the file is missing or not a table, or, with `columns`, when its columns
+    are others.
     """
     try:
-        return pd.read_csv(
+        table = pd.read_csv(
             path,
             sep="\t",
             keep_default_na=False,
@@ -85,3 +86,9 @@ def read_table(path: Path) -> pd.DataFrame:
             f"Cannot read the table {path}: {error}. Delete it and run the workflow again; "
             "it will be made anew."
         ) from error
+    if columns is not None and list(table.columns) != list(columns):
+        raise InputError(
+            f"{path} has the columns {list(table.columns)} instead of {list(columns)}. Delete it and "
+            "run the workflow again; it will be made again."
+        )
+    return table

@@ -17,13 +17,7 @@ import requests
 from pooch.downloaders import HTTPDownloader, ZenodoRepository
 
 from medae.base.errors import InputError
-from medae.data.transfers import (
-    Access,
-    TransferError,
-    attempt_repeatedly,
-    choose_progress,
-    describe_failure,
-)
+from medae.data.transfers import Access, TransferError, attempt_repeatedly, choose_progress, describe_failure
 
 CHUNK = 1 << 20
 # "identity": a server that packs a .tar.gz once more would change its checksum

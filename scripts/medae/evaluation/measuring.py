@@ -6,13 +6,8 @@ import numpy as np
 import pandas as pd
 
 from medae.data.packed import PackedDataset
-from medae.evaluation.metrics import (
-    LEAK_FREE_SPLIT,
-    PUBLISHED_SPLIT,
-    image_metrics,
-    mean_reconstruction_errors,
-    pixel_metrics,
-)
+from medae.evaluation.metrics import image_metrics, mean_reconstruction_errors, pixel_metrics
+from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 
 logger = logging.getLogger(__name__)
 

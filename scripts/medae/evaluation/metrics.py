@@ -27,12 +27,6 @@ METRIC_COLUMNS = [
 """Columns of the tables of metrics: latent_dim is 0 for a method without one, n_train counts the
 training images that were used, n_normal and n_abnormal test images."""
 
-PUBLISHED_SPLIT = "published"
-"""Value of column `split` for metrics on the test images that the dataset's authors chose."""
-
-LEAK_FREE_SPLIT = "leak_free"
-"""Value of column `split` for metrics on those of them that have no twin in training."""
-
 
 @dataclass(frozen=True)
 class RankingCurve:

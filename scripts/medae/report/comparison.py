@@ -13,9 +13,9 @@ import pandas as pd
 
 from medae.base.errors import InputError
 from medae.base.files import read_table
-from medae.evaluation.intervals import INTERVAL_COLUMNS, holm
+from medae.evaluation.bootstrap import INTERVAL_COLUMNS, holm
+from medae.evaluation.summary import CELL
 from medae.models.baselines import BASELINES
-from medae.report.tables import SETTING
 
 AUTOENCODER = "ae"
 ORACLE = "ae_d_optimal"
@@ -97,7 +97,7 @@ def add_statistics(cells: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
     difference, is the autoencoder of this table, and never for the oracle. A family of Holm's
     correction is all tests of one dataset, split and metric.
     """
-    joined = cells.merge(drawn.drop(columns="value"), on=SETTING, how="left", validate="1:1")
+    joined = cells.merge(drawn.drop(columns="value"), on=CELL, how="left", validate="1:1")
     reference = drawn[(drawn["method"] == AUTOENCODER) & drawn["difference"].isna()]
     tested = joined["dataset"].isin(reference["dataset"]) & (joined["method"] != ORACLE)
     joined.loc[~tested, TESTS] = float("nan")

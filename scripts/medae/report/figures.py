@@ -20,10 +20,10 @@ from matplotlib.transforms import ScaledTranslation
 
 from medae.base.errors import InputError
 from medae.base.files import atomic_path, read_table
-from medae.evaluation.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.summary import count_test_images, distinct_splits, summarise
 from medae.models.baselines import BASELINES
 from medae.models.methods import REGISTRY
-from medae.report.tables import count_test_images, distinct_splits, summarise
 
 PAGE_WIDTH = 6.9  # inches; the text width of a two-column page, so that fonts print at their size
 PANEL_WIDTH = 3.3  # inches; one column of that page

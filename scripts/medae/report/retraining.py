@@ -6,7 +6,7 @@
 import pandas as pd
 
 from medae.duplicates.training_sets import TRAINING_SETS
-from medae.report.tables import TABLE_METRICS
+from medae.evaluation.summary import TABLE_METRICS
 
 MODEL = ["dataset", "method", "latent_dim"]
 TRAINING_SET_NAMES = {

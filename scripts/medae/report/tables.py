@@ -1,8 +1,4 @@
-"""Tables of metrics: mean and standard deviation over seeds, and their Markdown and LaTeX.
-
-A metric has two columns: on the published test set, and on the leak-free one, the test images
-without a twin in training. Where the two sets are the same there is one column.
-"""
+"""Tables as Markdown, HTML and LaTeX."""
 
 import html
 from collections.abc import Callable, Mapping, Sequence
@@ -13,17 +9,16 @@ import numpy as np
 import pandas as pd
 
 from medae.base.errors import InputError
-from medae.evaluation.metrics import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.summary import (
+    TABLE_METRICS,
+    count_test_images,
+    display_name,
+    distinct_splits,
+    same_images,
+    sort_rows,
+)
 
-TABLE_METRICS = {
-    "auc": ("AUC", "AUC"),
-    "ap": ("AP", "AP"),
-    "ap_pix": ("AP_pix", r"AP\textsubscript{pix}"),
-    "dice_max": ("⌈Dice⌉", r"$\lceil$Dice$\rceil$"),
-}
-"""The metrics of the paper's tables, in its order, as Markdown and as LaTeX."""
-
-SETTING = ["dataset", "training_set", "method", "latent_dim", "split", "metric"]
 MISSING = "–"
 HTML_STYLE = (
     "body{font-family:sans-serif;margin:1.5em}table{border-collapse:collapse}"
@@ -87,108 +82,6 @@ class Grid:
     """By display name and split: numbers of normal and abnormal test images."""
     notes: tuple[str, ...] = ()
     """Sentences that the table's description ends with."""
-
-
-def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Reduce a table of metrics (one row per seed) to one row per setting, split and metric.
-
-    Returns the columns SETTING, mean, std (over seeds, ddof 1; nan with one seed), n_seeds, n_train
-    (of the first seed), n_normal, n_abnormal; mean and std in the unit of `value`.
-
-    Raises InputError when a seed occurs twice in a setting, or its seeds were scored on different
-    numbers of test images.
-    """
-    repeated = metrics[metrics.duplicated([*SETTING, "seed"])]
-    if len(repeated):
-        raise InputError(
-            f"The table of metrics has two rows for {_describe(repeated.iloc[0])}. Delete the "
-            "tables of metrics and run the workflow again."
-        )
-    groups = metrics.groupby(SETTING, sort=True)
-    counts = groups[["n_normal", "n_abnormal"]].nunique()
-    uneven = counts[(counts > 1).any(axis=1)].reset_index()
-    if len(uneven):
-        raise InputError(
-            f"The seeds of {_describe(uneven.iloc[0])} were scored on different numbers of test "
-            "images. Delete the scores and metrics of this setting and run the workflow again."
-        )
-    return groups.agg(
-        mean=("value", "mean"),
-        std=("value", "std"),
-        n_seeds=("seed", "size"),
-        n_train=("n_train", "first"),
-        n_normal=("n_normal", "first"),
-        n_abnormal=("n_abnormal", "first"),
-    ).reset_index()
-
-
-def _describe(row: pd.Series) -> str:
-    return ", ".join(f"{key} {row[key]}" for key in [*SETTING, "seed"] if key in row)
-
-
-def count_test_images(rows: pd.DataFrame) -> dict[str, dict[str, tuple[int, int]]]:
-    """Return the numbers of normal and abnormal test images by dataset and split.
-
-    `rows` have the columns dataset, split, n_normal and n_abnormal. Raises InputError when those
-    of one dataset and split rest on different numbers.
-    """
-    counts = rows[["dataset", "split", "n_normal", "n_abnormal"]].drop_duplicates()
-    found: dict[str, dict[str, tuple[int, int]]] = {}
-    for dataset, split, n_normal, n_abnormal in counts.itertuples(index=False):
-        splits = found.setdefault(dataset, {})
-        if split in splits:
-            raise InputError(
-                f"The settings of dataset {dataset} were scored on different numbers of test "
-                "images, so they are not comparable. Delete its scores and metrics and run the "
-                "workflow again."
-            )
-        splits[split] = int(n_normal), int(n_abnormal)
-    return found
-
-
-def distinct_splits(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of both splits, the leak-free ones only where that test set is smaller.
-
-    The leak-free test set is a part of the published one: of the same size, it is the same.
-    """
-    images = count_test_images(rows)
-    same = [key for key, sets in images.items() if _is_same(sets)]
-    leak_free = (rows["split"] == LEAK_FREE_SPLIT) & ~rows["dataset"].isin(same)
-    return rows[(rows["split"] == PUBLISHED_SPLIT) | leak_free]
-
-
-def _is_same(sets: Mapping[str, tuple[int, int]]) -> bool:
-    return sets.get(PUBLISHED_SPLIT) == sets.get(LEAK_FREE_SPLIT)
-
-
-def display_name(dataset: str, names: Mapping[str, str]) -> str:
-    """Return the display name of a dataset's key; InputError when `names` lacks it."""
-    if dataset not in names:
-        raise InputError(
-            f"The dataset {dataset} has metrics but no display name. Give it a `name` in the "
-            "registry of datasets."
-        )
-    return names[dataset]
-
-
-def sort_rows(frame: pd.DataFrame, *, by: Sequence[str], names: Mapping[str, str]) -> pd.DataFrame:
-    """Return the rows sorted by the columns `by`, in the order in which tables show them.
-
-    Datasets come in the order of `names`, metrics in that of TABLE_METRICS, the published split
-    first, latent dimensions descending, all else ascending.
-    """
-    places = {
-        "split": {PUBLISHED_SPLIT: 0, LEAK_FREE_SPLIT: 1},
-        "dataset": {key: place for place, key in enumerate(names)},
-        "metric": {key: place for place, key in enumerate(TABLE_METRICS)},
-    }
-
-    def sort_key(column: pd.Series) -> pd.Series:
-        if column.name == "latent_dim":
-            return -column
-        return column.map(places[column.name]) if column.name in places else column
-
-    return frame.sort_values(list(by), key=sort_key, ignore_index=True)
 
 
 def make_grid(
@@ -305,9 +198,9 @@ def describe_test_sets(images: Mapping[str, Mapping[str, tuple[int, int]]]) -> l
     """Return the sentences about the numbers of test images, which are those of a grid."""
     counts = _join_splits(images, lambda normal, abnormal: f"{normal} + {abnormal}")
     sentences = [f"Test images (normal + abnormal): {counts}."]
-    if any(LEAK_FREE_SPLIT in sets and not _is_same(sets) for sets in images.values()):
+    if any(LEAK_FREE_SPLIT in sets and not same_images(sets) for sets in images.values()):
         sentences.append("Leak-free: the test images without a copy in training.")
-    if same := [name for name, sets in images.items() if _is_same(sets)]:
+    if same := [name for name, sets in images.items() if same_images(sets)]:
         sentences.append(
             f"No test image of {' or '.join(same)} has a copy in training: the published and the "
             "leak-free test set are the same."
@@ -327,7 +220,7 @@ def _join_splits(
     parts = []
     for name, sets in images.items():
         parts.append(f"{name} {text(*sets[PUBLISHED_SPLIT])}")
-        if LEAK_FREE_SPLIT in sets and not _is_same(sets):
+        if LEAK_FREE_SPLIT in sets and not same_images(sets):
             parts[-1] += f", leak-free {text(*sets[LEAK_FREE_SPLIT])}"
     return "; ".join(parts)
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from medae.base.errors import InputError
 from medae.base.files import read_table
-from medae.evaluation.metrics import LEAK_FREE_SPLIT
+from medae.evaluation.splits import LEAK_FREE_SPLIT
 from medae.models.baselines import BASELINES, can
 
 SCORE_METRIC_COLUMNS = [

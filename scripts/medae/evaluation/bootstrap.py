@@ -11,11 +11,16 @@ only the random draw would be left here. Holm's correction, all that statsmodels
 three lines, so neither is worth a dependency.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from medae.base.errors import InputError
+from medae.data.packed import PackedDataset
+
+logger = logging.getLogger(__name__)
 
 INTERVAL_COLUMNS = [
     "dataset",
@@ -185,3 +190,38 @@ def _average_precision(hits: np.ndarray, called: np.ndarray) -> np.ndarray:
     """Return each row's average precision; `called` counts all cases at or above a threshold."""
     precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
     return np.sum(np.diff(hits, axis=1, prepend=0) * precision, axis=1) / hits[:, -1]
+
+
+class Resampling(NamedTuple):
+    """The test images of one split, and how often each of their groups is drawn."""
+
+    split: str
+    chosen: np.ndarray
+    """Which of the dataset's test images these are; bool."""
+    groups: np.ndarray
+    """The group of each chosen image, numbered from 0."""
+    weights: np.ndarray
+    """Shape (replicates, groups)."""
+
+
+def resample(
+    split: str,
+    chosen: np.ndarray,
+    *,
+    truth: PackedDataset,
+    groups: np.ndarray,
+    replicates: int,
+    seed: int,
+) -> Resampling:
+    """Draw the groups of the `chosen` test images; `groups` are those of all, of any numbering."""
+    groups = np.unique(groups[chosen], return_inverse=True)[1]
+    masks = truth.test_masks
+    weights = draw_weights(
+        labels=truth.test_labels[chosen],
+        groups=groups,
+        replicates=replicates,
+        seed=seed,
+        masked=None if masks is None else masks[chosen].any(axis=(1, 2)),
+    )
+    logger.info("%s: %d test images in %d groups", split, len(groups), weights.shape[1])
+    return Resampling(split, chosen, groups, weights)

@@ -12,8 +12,8 @@ from medae.base.files import read_table, write_table
 from medae.data.groups import image_groups
 from medae.data.packed import packed_writer
 from medae.duplicates.audit import IMAGE_COLUMNS
-from medae.evaluation import intervals
-from medae.evaluation.intervals import (
+from medae.evaluation import bootstrap
+from medae.evaluation.bootstrap import (
     draw_weights,
     holm,
     paired_p_value,
@@ -108,7 +108,7 @@ def test_image_replicates_by_hand():
 
 
 def test_image_replicates_equal_sklearn_with_weights(monkeypatch):
-    monkeypatch.setattr(intervals, "BLOCK", 7)  # replicates are split into uneven blocks
+    monkeypatch.setattr(bootstrap, "BLOCK", 7)  # replicates are split into uneven blocks
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, 60)
     scores = random.integers(0, 25, 60) / 7  # with ties
@@ -145,7 +145,7 @@ def example_pixels(images=40, side=64, seed=0):
 
 def test_pixel_replicates_are_near_the_exact_metrics():
     masks, maps = example_pixels()
-    assert masks.sum() > 2 * intervals.BINS
+    assert masks.sum() > 2 * bootstrap.BINS
     groups = np.arange(len(masks))
     weights = weights_of(masks.any(axis=(1, 2)).astype(int), replicates=4)
     weights[0] = 1
@@ -314,7 +314,7 @@ def run(tmp_path):
 
 def test_the_table_of_intervals(run):
     table = run.bootstrap()
-    assert list(table.columns) == intervals.INTERVAL_COLUMNS
+    assert list(table.columns) == bootstrap.INTERVAL_COLUMNS
     assert table[["method", "latent_dim", "metric"]].to_numpy().tolist() == [
         ["vae", 16, "auc"],
         ["vae", 16, "ap"],
