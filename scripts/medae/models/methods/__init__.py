@@ -4,7 +4,9 @@ Such a file has one class with a `display_name`, a `torch.nn.Module` with
 
 - `display_name = "AE"`, its name in tables and figures, and `options = {…}`, a JSON schema with
   `description` and `default` for each option of its own. Both are literals, for they are read
-  without running the file. A class inherits the options of another method's class;
+  without running the file. A class inherits the options of another method's class. An option with
+  `"unit": "pixels"` may not exceed the image's side; `"notes": {value: sentence}` says below the
+  table of methods what a value means;
 - keyword-only arguments `image_size`, `channels`, `latent_dim` and all options, without defaults;
 - `noise(shape, generator)` → what the loss of a batch of `shape` N × C × H × W takes at random, one
   tensor on the generator's device, or None; the only source of randomness;

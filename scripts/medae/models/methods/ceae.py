@@ -44,7 +44,8 @@ class ContextAutoEncoder(AutoEncoder):
             "type": "integer",
             "minimum": 1,
             "default": 10,
-            "description": "Side in pixels of the square that is masked in training.",
+            "unit": "pixels",
+            "description": "Side of the square that is masked in training.",
         },
     }
 

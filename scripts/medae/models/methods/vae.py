@@ -52,6 +52,10 @@ class VariationalAutoEncoder(nn.Module):
             "default": "mean",
             "description": "Latent of a scored image; mean is z = μ, sample is the reference's "
             "random draw.",
+            "notes": {
+                "mean": "VAE is scored at z = μ (the reference samples z).",
+                "sample": "VAE is scored at a draw of z, as the reference does.",
+            },
         },
     }
 
