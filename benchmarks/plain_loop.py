@@ -37,15 +37,13 @@ def train(pixels, *, build, epochs, device):
     loader = DataLoader(Images(pixels), batch_size=BATCH, shuffle=True)
 
     def epoch():
-        total = 0.0
         for batch in loader:
             batch = batch.to(device)
             loss = F.mse_loss(model(batch), batch)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            total += loss.item()
-        return total
+            loss.item()
 
     epoch()
     yield

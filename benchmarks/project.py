@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from plain_loop import BATCH
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-sys.path.insert(0, str(ROOT / "scripts/data"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts/data"))
 
 from pack_dataset import pack_dataset
 
@@ -25,6 +24,7 @@ from medae.models.steps import Stepper
 from medae.models.torch_setup import seed_everything, to_device
 from medae.models.training import new_optimizer, train_epoch
 
+ROOT = Path(__file__).resolve().parents[1]
 SIZE = 64  # pixels; paper
 Timed = Iterator[int | None]
 
