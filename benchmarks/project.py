@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts/data"))
 
 from pack_dataset import pack_dataset
 
-from medae.evaluation.metrics import pixel_metrics
+from medae.evaluation.ranking import pixel_metrics
 from medae.models import methods
 from medae.models.networks import set_precision
 from medae.models.scoring import score_batches
