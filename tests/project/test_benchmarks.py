@@ -44,10 +44,10 @@ def test_rates_of_processes_add_up(bench, cases):
 
 def test_the_median_and_the_range_of_ratios(bench):
     table = pd.DataFrame(
-        {"name": "a", "unit": "u", "plain": [10.0, 20, 40], "project": [20.0, 60, 40]}
+        {"name": "a", "unit": "u", "plain": [10.0, 20, 40], "project": [20.0, 60, 48]}
     )
     table["ratio"] = table["project"] / table["plain"]
-    assert bench["run"].summary(table) == [["a", "u", "20", "40", "2.00", "1.00 to 3.00"]]
+    assert bench["run"].summary(table) == [["a", "u", "20", "48", "2.00", "1.20 to 3.00"]]
 
 
 def test_the_work_of_a_linear_layer(bench):

@@ -168,7 +168,7 @@ def test_every_configuration_and_every_licence_has_a_line():
     for path in (ROOT / "config").glob("*.yaml"):
         assert f"`{path.name}`" in text
     for key, entry in yaml.safe_load(read(ROOT / "config/datasets.yaml"))["registry"].items():
-        assert f"| `{key}` |" in text
+        assert f"\n| `{key}` |" in text
         assert entry["license"] and entry["citation"]
 
 
