@@ -154,6 +154,11 @@ def test_named_files_exist(document):
         assert (ROOT / path).exists() or path == "config/mine.yaml", path
 
 
+@every_document
+def test_nothing_names_a_folder_of_one_machine(document):
+    assert not re.search(r"(?<![\w./>-])/(?:home|root|work|tmp)/", read(document))
+
+
 @pytest.mark.workflow
 def test_the_configuration_in_the_readme_plans_a_run(fresh, tmp_path):
     text = re.search(r"```yaml\n(.*?)```", read(ROOT / "README.md"), re.S)[1]
