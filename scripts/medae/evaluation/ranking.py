@@ -53,28 +53,15 @@ def rank(
 
 
 def check_cases(*, labels: np.ndarray, scores: np.ndarray, what: str) -> None:
-    """Raise InputError when there is no case, only one class, or a score that is not finite.
-
-    `what` names the cases, e.g. "test images of scores.tsv".
-    """
-    if labels.size == 0:
-        raise InputError(
-            f"There are no {what}, so nothing can be ranked. Check that the dataset has a test "
-            "split, and run the workflow again."
-        )
+    """Raise InputError when a class has no case, or a score is not finite; `what` names the cases."""
     n_abnormal = np.count_nonzero(labels == 1)
-    n_normal = np.count_nonzero(labels == 0)
-    if n_abnormal + n_normal != labels.size:
-        raise InputError(
-            f"{labels.size - n_abnormal - n_normal} of the {labels.size} {what} have a label that "
-            "is neither 0 (normal) nor 1 (abnormal). Delete the file and run the workflow again."
-        )
-    if n_abnormal == 0 or n_normal == 0:
-        only = "normal (label 0)" if n_abnormal == 0 else "abnormal (label 1)"
-        raise InputError(
-            f"All {labels.size} {what} are {only}, and a ranking needs both classes. Check the "
-            "labels (for pixels, the masks) of the dataset's test split, then prepare it again."
-        )
+    for kind, count in (("normal", labels.size - n_abnormal), ("abnormal", n_abnormal)):
+        if count == 0:
+            raise InputError(
+                f"None of the {labels.size} {what} is {kind}, and a ranking needs both classes. "
+                "Check the labels (for pixels, the masks) of the dataset's test split, then "
+                "prepare it again."
+            )
     n_bad = scores.size - np.count_nonzero(np.isfinite(scores))
     if n_bad:
         raise InputError(
