@@ -5,15 +5,13 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packed_files import write_audit, write_packed
 
 from medae.base.errors import InputError
-from medae.base.files import write_table
-from medae.data.packed import PackedDataset
+from medae.base.files import read_table, write_table
+from medae.data.packed import read_packed
 from medae.duplicates import audit, similarity
 from medae.duplicates.audit import (
-    IMAGE_COLUMNS,
-    Nearest,
-    Pairs,
     calibrate,
     copy_groups,
     find_pairs,
@@ -22,7 +20,7 @@ from medae.duplicates.audit import (
     read_audit,
     threshold_counts,
 )
-from medae.duplicates.similarity import comparable, move, similarities
+from medae.duplicates.similarity import comparable, move
 
 
 def noise(count, side=16, seed=0):
@@ -32,8 +30,8 @@ def noise(count, side=16, seed=0):
 
 def pairs_of(*edges, similarity=1.0):
     first, second = np.array(edges, dtype=int).reshape(-1, 2).T
-    values = np.broadcast_to(np.asarray(similarity, dtype=np.float32), first.shape)
-    return Pairs(first, second, values, np.zeros(len(first), dtype=np.uint8))
+    pairs = pd.DataFrame({"first": first, "second": second, "symmetry": 0})
+    return pairs.assign(similarity=np.float32(similarity))
 
 
 def square(images, *, moved=True):
@@ -48,35 +46,7 @@ def square(images, *, moved=True):
     return best, symmetry
 
 
-# --- nearest ---
-
-
-@pytest.mark.parametrize("block", [1, 4, 9, 100])
-def test_nearest_equals_brute_force(block, monkeypatch):
-    monkeypatch.setattr(similarity, "BLOCK", block)
-    images = noise(13)
-    for source, target, number in ((0, 9, 5), (3, 11, 6), (12, 1, 1)):
-        images[target] = move(images[source], number) // 2 + 20
-    compared = comparable(images)
-    allowed = np.random.default_rng(1).random((13, 13)) < 0.5
-    allowed |= allowed.T
-    allowed &= ~np.eye(13, dtype=bool)
-    allowed[[9, 0], [0, 9]] = allowed[[3, 11], [11, 3]] = allowed[[12, 1], [1, 12]] = True
-    allowed[5] = allowed[:, 5] = False
-    nearest = Nearest.of(13)
-    for found in similarities(compared):
-        nearest.update(found, found.best, allowed[found.rows, found.rows.start :])
-    best, symmetry = square(compared)
-    best = np.where(allowed, best, -1)
-    expected = best.argmax(axis=1)
-    expected[5] = -1
-    assert nearest.position.tolist() == expected.tolist()
-    np.testing.assert_allclose(nearest.similarity, best.max(axis=1), atol=1e-6)
-    known = np.flatnonzero(expected >= 0)
-    assert nearest.symmetry[known].tolist() == symmetry[known, expected[known]].tolist()
-    assert nearest.position[[0, 9, 3, 11, 12, 1]].tolist() == [9, 0, 11, 3, 1, 12]
-    # The copy is the source rotated by 90°; what leads back to the source is 270°.
-    assert nearest.symmetry[[0, 9, 3, 11]].tolist() == [5, 6, 6, 5]
+# --- pairs ---
 
 
 @pytest.mark.parametrize("moved", [True, False])
@@ -84,7 +54,7 @@ def test_nearest_equals_brute_force(block, monkeypatch):
 def test_find_pairs_equals_brute_force(block, moved, monkeypatch):
     monkeypatch.setattr(similarity, "BLOCK", block)
     images, n_train = noise(14), 6
-    images[8] = move(images[2], 7)
+    images[8] = move(images[2], 5) // 2 + 20
     images[9] = images[3]
     images[12] = move(images[11], 2)
     compared = comparable(images)
@@ -93,16 +63,22 @@ def test_find_pairs_equals_brute_force(block, moved, monkeypatch):
     widest = np.diff(values).argmax()
     floor = float(values[widest : widest + 2].mean())  # in a gap, where rounding decides nothing
     pairs, nearest, unmoved = find_pairs(compared, n_train=n_train, floor=floor, moved=moved)
-    expected = {(i, j) for i in range(14) for j in range(i + 1, 14) if best[i, j] >= floor}
-    assert set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)) == expected
-    assert len(pairs.first) == len(expected)
-    np.testing.assert_allclose(pairs.similarity, best[pairs.first, pairs.second], atol=1e-6)
-    assert pairs.symmetry.tolist() == symmetry[pairs.first, pairs.second].tolist()
+    expected = [(i, j) for i in range(14) for j in range(i + 1, 14) if best[i, j] >= floor]
+    assert sorted(pairs[["first", "second"]].itertuples(index=False, name=None)) == expected
+    first, second = pairs["first"], pairs["second"]
+    np.testing.assert_allclose(pairs["similarity"], best[first, second], atol=1e-6)
+    assert pairs["symmetry"].tolist() == symmetry[first, second].tolist()
     test = np.arange(14) >= n_train
     across = test[:, None] != test[None]
-    assert nearest.position.tolist() == np.where(across, best, -1).argmax(axis=1).tolist()
+    position = np.where(across, best, -1).argmax(axis=1)
+    assert nearest.position.tolist() == position.tolist()
+    assert nearest.symmetry.tolist() == symmetry[np.arange(14), position].tolist()
+    np.testing.assert_allclose(nearest.similarity, best[np.arange(14), position], atol=1e-6)
     still, _ = square(compared, moved=False)
     np.testing.assert_allclose(unmoved, np.where(across, still, -1).max(axis=1), atol=1e-6)
+    if moved:  # the copy is the source rotated by 90°; what leads back is 270°
+        assert (nearest.position[[2, 8]] == [8, 2]).all()
+        assert nearest.symmetry[[2, 8]].tolist() == [5, 6]
 
 
 def test_too_many_pairs_are_refused(monkeypatch):
@@ -112,42 +88,26 @@ def test_too_many_pairs_are_refused(monkeypatch):
         find_pairs(comparable(images), n_train=3, floor=0.9, moved=True)
 
 
-def test_pairs_at_least():
-    pairs = pairs_of((0, 1), (1, 2), (2, 3), similarity=[0.99, 0.98, 1.0])
-    kept = pairs.at_least(np.float32(0.99))
-    assert (kept.first.tolist(), kept.second.tolist()) == ([0, 2], [1, 3])
-    assert kept.similarity.tolist() == pytest.approx([0.99, 1.0])
-
-
 # --- calibration ---
 
 
-def with_similarity(images, source, target, wanted, seed):
+def with_similarity(images, source, target, wanted):
     """Replace a comparable image by one with the similarity `wanted` to another one."""
-    other = noise(1, seed=seed)[0, 0].astype(np.float64)
-    other -= other.mean()
-    base = images[source].astype(np.float64)
+    base, other = (images[i].astype(np.float64) for i in (source, target))
     other -= (other * base).sum() * base
-    other /= np.linalg.norm(other)
-    images[target] = wanted * base + np.sqrt(1 - wanted**2) * other
-
-
-def hand_made():
-    """Images 0-5 of patients A A B B C C, normal but for the last; 6 and 7 of D, abnormal."""
-    images = comparable(noise(8))
-    with_similarity(images, 0, 1, 0.97, seed=1)  # same patient: does not count
-    with_similarity(images, 2, 4, 0.90, seed=2)  # B and C: the highest of other patients
-    with_similarity(images, 0, 3, 0.9995, seed=3)  # A and B: a copy whatever the ids say
-    with_similarity(images, 2, 6, 0.98, seed=4)  # abnormal: does not count
-    patients = np.array([0, 0, 1, 1, 2, 2, 3, 3])
-    labels = np.array([0, 0, 0, 0, 0, 0, 1, 1])
-    return images, labels, patients
+    images[target] = wanted * base + np.sqrt(1 - wanted**2) * other / np.linalg.norm(other)
 
 
 def test_calibration_by_hand():
-    images, labels, patients = hand_made()
+    """Images 0-5 are of patients A A B B C C, all normal; 6 and 7 of D, abnormal."""
+    images = comparable(noise(8))
+    with_similarity(images, 0, 1, 0.97)  # same patient: does not count
+    with_similarity(images, 2, 4, 0.90)  # B and C: the highest of other patients
+    with_similarity(images, 0, 3, 0.9995)  # A and B: a copy whatever the ids say
+    with_similarity(images, 2, 6, 0.98)  # abnormal: does not count
+    patients = np.array([0, 0, 1, 1, 2, 2, 3, 3])
     highest, threshold = calibrate(
-        images, labels=labels, patients=patients, configured=0.999, moved=True
+        images, labels=(patients == 3).astype(int), patients=patients, configured=0.999, moved=True
     )
     assert highest[2] == highest[4] == pytest.approx(0.90, abs=1e-5)
     assert np.isnan(highest[6:]).all()
@@ -222,10 +182,6 @@ def test_copy_groups_are_connected_components(data):
     same = np.array([min(data.draw(place), i) for i in range(count)])
     every = [*edges, *((int(one), i) for i, one in enumerate(same))]
     assert copy_groups(pairs_of(*edges), same=same).tolist() == components(count, every)
-
-
-def test_groups_without_pairs():
-    assert copy_groups(pairs_of(), same=np.arange(3)).tolist() == [0, 1, 2]
 
 
 def test_identical_groups():
@@ -309,29 +265,29 @@ def test_threshold_counts_equal_brute_force(seed):
 # --- reading ---
 
 
-def toy(folder, **changes):
-    table = pd.DataFrame(dict.fromkeys(IMAGE_COLUMNS, 0), index=range(5))
-    table = table.assign(split=["train"] * 2 + ["test"] * 3, id=["a", "1", "b", "c", "d"])
-    write_table(table.assign(twin=[1, 0, 0, 1, 0]).assign(**changes), folder / "images.tsv")
-    truth = PackedDataset(
-        train_images=np.zeros((2, 1, 16, 16), np.uint8),
-        train_ids=["a", "1"],
-        test_images=np.zeros((3, 1, 16, 16), np.uint8),
-        test_ids=["b", "c", "d"],
-        test_labels=np.array([0, 0, 1], np.uint8),
-        test_masks=None,
-        attributes={"dataset": "toy"},
-    )
-    return folder / "images.tsv", truth
+@pytest.fixture
+def audited(tmp_path):
+    """The audit of a packed dataset, with a twin of its second test image."""
+    images, ids = noise(3), {"train_ids": ["a", "1"], "test_ids": ["b", "c", "d"]}
+    packed = write_packed(tmp_path / "p.h5", images[:2], images, [0, 0, 1], **ids)
+    write_audit(tmp_path / "images.tsv", *ids.values(), twin=[0, 1, 0])
+    return tmp_path / "images.tsv", read_packed(packed)
 
 
-def test_leak_free_images_are_those_without_a_twin(tmp_path):
-    assert leak_free(read_audit(*toy(tmp_path))).tolist() == [True, False, True]
+def test_leak_free_images_are_those_without_a_twin(audited):
+    assert leak_free(read_audit(*audited)).tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize(
-    "changes", [{"id": ["a", "1", "b", "c", "x"]}, {"id": ["1", "a", "b", "c", "d"]}, {"new": 0}]
+    ("changes", "message"),
+    [
+        ({"id": ["a", "1", "b", "c", "x"]}, "is not the audit of this packed dataset 'toy'"),
+        ({"id": ["1", "a", "b", "c", "d"]}, "is not the audit of this packed dataset 'toy'"),
+        ({"new": 0}, "has the columns"),
+    ],
 )
-def test_the_audit_of_other_images_is_refused(tmp_path, changes):
-    with pytest.raises(InputError, match="is not the audit of this packed dataset 'toy'"):
-        read_audit(*toy(tmp_path, **changes))
+def test_the_audit_of_other_images_is_refused(audited, changes, message):
+    path, truth = audited
+    write_table(read_table(path).assign(**changes), path)
+    with pytest.raises(InputError, match=message):
+        read_audit(path, truth)
