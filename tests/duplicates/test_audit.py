@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from packed_files import write_audit, write_packed
 
@@ -91,33 +91,6 @@ def test_too_many_pairs_are_refused(monkeypatch):
 # --- calibration ---
 
 
-def with_similarity(images, source, target, wanted):
-    """Replace a comparable image by one with the similarity `wanted` to another one."""
-    base, other = (images[i].astype(np.float64) for i in (source, target))
-    other -= (other * base).sum() * base
-    images[target] = wanted * base + np.sqrt(1 - wanted**2) * other / np.linalg.norm(other)
-
-
-def test_calibration_by_hand():
-    """Images 0-5 are of patients A A B B C C, all normal; 6 and 7 of D, abnormal."""
-    images = comparable(noise(8))
-    with_similarity(images, 0, 1, 0.97)  # same patient: does not count
-    with_similarity(images, 2, 4, 0.90)  # B and C: the highest of other patients
-    with_similarity(images, 0, 3, 0.9995)  # A and B: a copy whatever the ids say
-    with_similarity(images, 2, 6, 0.98)  # abnormal: does not count
-    patients = np.array([0, 0, 1, 1, 2, 2, 3, 3])
-    highest, threshold = calibrate(
-        images, labels=(patients == 3).astype(int), patients=patients, configured=0.999, moved=True
-    )
-    assert highest[2] == highest[4] == pytest.approx(0.90, abs=1e-5)
-    assert np.isnan(highest[6:]).all()
-    # 1 has 0.97 with 0 of its patient, and 0.97 * 0.9995 with 0's copy, of another one.
-    assert highest[1] == highest[3] == pytest.approx(0.97 * 0.9995, abs=0.02)
-    assert highest[0] < 0.97
-    assert threshold > highest[:6].max()  # fewer than 1 in 1000 of six images is none
-    assert threshold == pytest.approx(highest[:6].max(), abs=1e-6)
-
-
 def test_calibration_equals_brute_force():
     images = comparable(noise(40, seed=5))
     random = np.random.default_rng(6)
@@ -195,70 +168,54 @@ def test_identical_groups():
 # --- counts ---
 
 
-def brute_counts(table, edges, same, threshold):
-    """The counts at one threshold, image by image; `edges` are (i, j, similarity)."""
-    count = len(table)
-    train = [split == "train" for split in table["split"]]
-    equal = [{j for j in range(count) if same[j] == same[i] and j != i} for i in range(count)]
-    copies = [set(others) for others in equal]
-    for one, other, value in edges:
-        if value >= threshold:
-            copies[one].add(other)
-            copies[other].add(one)
-    pairs = [(i, j) for i in range(count) for j in copies[i]]
-    groups = components(count, pairs)
-    members = [[i for i in range(count) if groups[i] == name] for name in set(groups)]
-    kinds = {
-        "test_normal": [i for i in range(count) if not train[i] and table["label"][i] == 0],
-        "test_abnormal": [i for i in range(count) if table["label"][i] == 1],
-        "train": [i for i in range(count) if train[i]],
-    }
+def brute_counts(audit, similar, same, threshold):
+    """The counts at one threshold, image by image; `similar` are the similarities of all pairs."""
+    images = range(len(audit))
+    test = audit["split"] == "test"
+    copies = [
+        {j for j in images if j != i and (similar[i, j] >= threshold or same[i] == same[j])}
+        for i in images
+    ]
+    groups = components(len(audit), [(i, j) for i in images for j in copies[i]])
     row = {"threshold": threshold}
+    kinds = (test & (audit["label"] == 0), test & (audit["label"] == 1), ~test)
     for ending, column in (("", "similarity"), ("_unmoved", "unmoved_similarity")):
-        for kind, members_of in kinds.items():
-            row[f"{kind}{ending}"] = sum(
-                bool(table[column][i] >= threshold or table["identical"][i]) for i in members_of
-            )
-    for name, part in (("train", True), ("test", False)):
-        row[f"{name}_copies"] = sum(
-            train[i] == part and any(train[j] == part for j in copies[i]) for i in range(count)
-        )
-    row["copy_groups"] = sum(len(group) > 1 for group in members)
-    row["train_in_groups"] = sum(
-        train[i] and any(not train[j] for j in group) for group in members for i in group
-    )
+        found = (audit[column] >= threshold) | (audit["identical"] == 1)
+        for kind, part in zip(("test_normal", "test_abnormal", "train"), kinds, strict=True):
+            row[f"{kind}{ending}"] = sum(found[i] and part[i] for i in images)
+    for name, part in (("train", ~test), ("test", test)):
+        row[f"{name}_copies"] = sum(part[i] and any(part[j] for j in copies[i]) for i in images)
+    row["copy_groups"] = sum(groups.count(group) > 1 for group in set(groups))
+    tested = {groups[i] for i in images if test[i]}
+    row["train_in_groups"] = sum(not test[i] and groups[i] in tested for i in images)
     return row
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_threshold_counts_equal_brute_force(seed):
     random = np.random.default_rng(seed)
-    count, n_train = int(random.integers(2, 12)), int(random.integers(1, 9))
-    n_train = min(n_train, count - 1)
-    chosen = [(i, j) for i in range(count) for j in range(i + 1, count) if random.random() < 0.2]
-    values = random.choice([0.985, 0.992, 0.9995], len(chosen)).astype(np.float32)
-    still = np.where(random.random(len(chosen)) < 0.5, values, np.float32(0.5))
+    count = int(random.integers(2, 12))
+    n_train = int(random.integers(1, count))
+    test = np.arange(count) >= n_train
     same = identical_groups(random.integers(0, 2 * count, count))
-    table = pd.DataFrame(
-        {"split": ["train"] * n_train + ["test"] * (count - n_train), "similarity": 0.1}
-    ).assign(unmoved_similarity=0.1, identical=0, label=0)
-    table.loc[n_train:, "label"] = random.integers(0, 2, count - n_train)
-    for (i, j), value, unmoved in zip(chosen, values, still, strict=True):
-        if i < n_train <= j:
-            for at in (i, j):
-                table.loc[at, "similarity"] = max(value, table.loc[at, "similarity"])
-                table.loc[at, "unmoved_similarity"] = max(
-                    unmoved, table.loc[at, "unmoved_similarity"]
-                )
-    for i in range(count):
-        across = [j for j in range(count) if (i < n_train) != (j < n_train)]
-        table.loc[i, "identical"] = int(any(same[j] == same[i] for j in across))
-    thresholds = [0.98, 0.99, 0.999]
-    edges = [(i, j, v) for (i, j), v in zip(chosen, values, strict=True)]
-    counts = threshold_counts(
-        table, pairs_of(*chosen, similarity=values), thresholds=thresholds, same=same
+    similar, still = random.choice([0.1, 0.1, 0.985, 0.9995], (2, count, count)).astype("f4")
+    similar, still = np.maximum(similar, similar.T), np.minimum(similar, still)
+    across = test[:, None] != test
+    audit = pd.DataFrame(
+        {
+            "split": np.where(test, "test", "train"),
+            "label": test * random.integers(0, 2, count),
+            "similarity": np.where(across, similar, -1).max(axis=1),
+            "unmoved_similarity": np.where(across, still, -1).max(axis=1),
+            "identical": (across & (same[:, None] == same)).any(axis=1).astype(int),
+        }
     )
-    expected = [brute_counts(table, edges, same, threshold) for threshold in thresholds]
+    first, second = np.triu_indices(count, k=1)
+    pairs = pairs_of(*zip(first, second, strict=True), similarity=similar[first, second])
+    thresholds = [0.98, 0.99, 0.999]
+    counts = threshold_counts(audit, pairs, thresholds=thresholds, same=same)
+    expected = [brute_counts(audit, similar, same, threshold) for threshold in thresholds]
     assert counts.to_dict("records") == expected
 
 

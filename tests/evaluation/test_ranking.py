@@ -22,6 +22,7 @@ from medae.evaluation.ranking import (
 from medae.evaluation.stratified import STRATA, stratified_auc, variance_strata
 
 EXACT = 1e-12
+WEIGHTS = [0, 0.463, 1, 2]
 
 
 def curve_of(labels, scores, weights=None):
@@ -29,31 +30,24 @@ def curve_of(labels, scores, weights=None):
 
 
 @st.composite
-def cases(draw, max_size=40):
-    """Labels of both classes and float32 scores from few values, so that most are tied."""
+def weighted_cases(draw):
+    """Labels of both classes, float32 scores from few values, so that most are tied, and weights.
+
+    Of the three rows of weights the first is ones; the others have fractions and zeros.
+    """
     values = st.one_of(
         st.integers(-2, 2).map(float), st.floats(width=32, allow_nan=False, allow_infinity=False)
     )
     pool = draw(st.lists(values, min_size=1, max_size=6))
-    size = draw(st.integers(2, max_size))
-    scores = draw(st.lists(st.sampled_from(pool), min_size=size, max_size=size))
-    labels = draw(st.lists(st.integers(0, 1), min_size=size, max_size=size))
-    labels[0], labels[1] = 0, 1
-    order = draw(st.permutations(range(size)))
-    return np.array(labels, dtype=np.uint8)[order], np.array(scores, dtype=np.float32)[order]
-
-
-@st.composite
-def weighted_cases(draw):
-    """Cases with three rows of weights: ones, and two with fractions and zeros."""
-    labels, scores = draw(cases())
-    count = 3 * len(labels)
-    drawn = draw(st.lists(st.sampled_from([0, 0.463, 1, 2]), min_size=count, max_size=count))
-    weights = np.reshape(drawn, (3, -1))
+    cases = st.tuples(
+        st.integers(0, 1), st.sampled_from(pool), st.tuples(*[st.sampled_from(WEIGHTS)] * 3)
+    )
+    rows = draw(st.lists(cases, max_size=38))
+    rows += [(label, draw(st.sampled_from(pool)), (1, 1, 2)) for label in (0, 1)]
+    labels, scores, weights = zip(*draw(st.permutations(rows)), strict=True)
+    weights = np.array(weights).T
     weights[0] = 1
-    for label in (0, 1):
-        weights[1:, np.flatnonzero(labels == label)[0]] += 1
-    return labels, scores, weights
+    return np.array(labels, dtype=np.uint8), np.array(scores, dtype=np.float32), weights
 
 
 def brute_force(labels, scores, weights):
@@ -107,15 +101,6 @@ def test_average_precision_at_another_share_of_abnormal_cases():
     assert auc(curve) == 3 / 4
 
 
-@pytest.mark.parametrize(
-    ("scores", "expected"),
-    [([1, 2, 3, 4], (1, 1)), ([4, 3, 2, 1], (0, 0.25)), ([7, 7, 7, 7], (0.5, 0.25))],
-)
-def test_perfect_reversed_and_constant_scores(scores, expected):
-    found = image_metrics(labels=[0, 0, 0, 1], scores=scores, what="x")
-    assert found == dict(zip(("auc", "ap"), expected, strict=True))
-
-
 def test_pixel_metrics_pool_the_pixels_of_all_images():
     masks = np.zeros((2, 2, 2), dtype=np.uint8)
     masks[1, 0] = 1
@@ -134,6 +119,7 @@ def test_pixel_metrics_pool_the_pixels_of_all_images():
 # --- by brute force ---
 
 
+@settings(deadline=None)
 @given(weighted_cases())
 def test_equals_brute_force_and_sklearn(case):
     labels, scores, weights = case
@@ -161,29 +147,6 @@ def test_equals_sklearn_on_many_cases():
     assert auc(curve) == pytest.approx(roc_auc_score(labels, scores), abs=EXACT)
     theirs = average_precision_score(labels, scores)
     assert average_precision(curve) == pytest.approx(theirs, abs=EXACT)
-
-
-@given(cases(), st.randoms(use_true_random=False))
-def test_only_the_order_of_scores_matters(case, random):
-    labels, scores = case
-    order = random.sample(range(len(labels)), len(labels))
-    ranks = np.unique(scores, return_inverse=True)[1]
-    curve, other = curve_of(labels, scores), curve_of(labels[order], np.exp(ranks[order] / 10))
-    np.testing.assert_array_equal(curve.true_positives, other.true_positives)
-    np.testing.assert_array_equal(curve.false_positives, other.false_positives)
-    assert auc(curve) == auc(curve_of(1 - labels, -scores))
-
-
-def test_exact_dice_is_at_least_that_of_200_thresholds():
-    rng = np.random.default_rng(1)
-    masks = (rng.random(5000) < 0.1).astype(np.uint8)
-    maps = (rng.standard_normal(5000) + 1.5 * masks).astype(np.float32) ** 2
-    tried = []
-    for threshold in np.linspace(maps.min(), maps.max(), 200):
-        called = maps >= threshold
-        tried.append(2 * np.sum(called & (masks == 1)) / (called.sum() + masks.sum()))
-    exact = dice_max(curve_of(masks, maps))[0]
-    assert max(tried) <= exact <= max(tried) + 0.01
 
 
 @pytest.mark.parametrize(
