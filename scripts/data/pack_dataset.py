@@ -1,18 +1,13 @@
 """Pack a dataset of image files into one HDF5 file of small 8-bit images.
 
-Input: the dataset's folder in one of the layouts of medae/data/layouts.py. Output: the packed file of
-medae/data/packed.py; the same images give the same bytes, whatever the number of workers. The attribute
-source_sha256 is the sum of what sha256sum prints for the image and mask files, sorted by name: in
-the dataset's folder, `sha256sum FILES | LC_ALL=C sort -k 2 | sha256sum`.
-
-Fails, and writes nothing, when listed files are missing, unreadable or listed twice, when masks and
-images do not fit, when the numbers are not the expected ones, or without an intensity range where
-one is needed. Images that occur in training and test under two names are counted and logged.
+The same images give the same bytes. The attribute source_sha256 is the sum of what sha256sum prints
+for the image and mask files, sorted by name: in the dataset's folder,
+`sha256sum FILES | LC_ALL=C sort -k 2 | sha256sum`. Without a usable image in every listed file
+nothing is written. Images that are in training and test under two names are counted and logged.
 """
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -26,9 +21,7 @@ from medae.data.images import Findings, check_range, load_record
 from medae.data.layouts import Record, check_counts, read_layout
 from medae.data.packed import packed_writer
 
-logger = logging.getLogger(__name__)
-
-BLOCK_IMAGES = 512  # decoded before they are written
+BLOCK_IMAGES = 512  # decoded before they are written; HDF5 lays the file out in their order
 BLOCK_BYTES = 32 * 2**20  # at most, unless one image has more
 
 
@@ -41,17 +34,23 @@ def pack_dataset(
     channels: int,
     image_size: int,
     masks: bool,
-    expected: Mapping[str, int] | None,
-    intensity_range: Sequence[float] | None,
     modality: str,
     source: str,
     workers: int,
+    expected: Mapping[str, int] | None = None,
+    intensity_range: Sequence[float] | None = None,
 ) -> None:
     """Write the packed file `output` of the images in `root`, decoded by `workers` threads."""
     value_range = check_range(intensity_range)
     records = read_layout(root, layout)
     check_counts(root, records, expected)
-    records = _check_masks(root, records, masks)
+    if masks and not any(record.mask for record in records):
+        raise InputError(
+            f"The registry says that the dataset in {root} has masks, but there are none. Add them "
+            "where the layout has them, or set `masks: false` in its registry entry."
+        )
+    if not masks:
+        records = [replace(record, mask=None) for record in records]
     splits = {name: [r for r in records if r.split == name] for name in ("train", "test")}
     load = partial(
         load_record,
@@ -74,11 +73,9 @@ def pack_dataset(
         ) as writer,
     ):
         for split, block in _blocks(splits, (channels + masks) * image_size**2):
-            # In few tasks of many images: one for each, as concurrent.futures makes them, costs
-            # about as much as a small image does, and holds the interpreter's lock meanwhile.
             loaded = pool.map(load, block)
             for one in loaded:
-                found.add(root, one)
+                found.add(one)
             if not found.failures:  # else the others are read only to name all bad ones
                 nothing = np.zeros((image_size, image_size), np.uint8)
                 writer.append(
@@ -89,7 +86,7 @@ def pack_dataset(
                     else None,
                 )
         found.check(root)
-        lines = "".join(f"{line}\n" for _, line in sorted(found.sums))
+        lines = "".join(f"{line}\n" for _, line in sorted(found.sums.items()))
         writer.attributes |= {
             "dataset": dataset,
             "modality": modality,
@@ -101,19 +98,6 @@ def pack_dataset(
             "identical_train_test": len(found.identical),
         }
     found.log()
-
-
-def _check_masks(root: Path, records: list[Record], masks: bool) -> list[Record]:
-    """Return the records, without masks unless they are wanted."""
-    available = any(record.mask for record in records)
-    if masks and not available:
-        raise InputError(
-            f"The registry says that the dataset in {root} has masks, but there are none. Add them "
-            "where the layout has them, or set `masks: false` in its registry entry."
-        )
-    if available and not masks:
-        logger.info("the masks in %s are left out, as the registry says `masks: false`", root)
-    return records if masks else [replace(record, mask=None) for record in records]
 
 
 def _blocks(
@@ -130,19 +114,14 @@ if __name__ == "__main__":
     from medae.base.logs import script_logging
 
     with script_logging(snakemake.log[0]):
-        entry = snakemake.params.entry
+        entry = dict(snakemake.params.entry)
         folder = Path(snakemake.params.root)
         pack_dataset(
             root=folder,
             output=Path(snakemake.output.packed),
             dataset=snakemake.params.dataset,
-            layout=entry["layout"],
-            channels=entry["channels"],
             image_size=snakemake.params.image_size,
-            masks=entry["masks"],
-            expected=entry.get("expected"),
-            intensity_range=entry.get("intensity_range"),
-            modality=entry["modality"],
-            source=entry.get("url", folder.name),
+            source=entry.pop("url", folder.name),
             workers=snakemake.threads,
+            **entry,
         )
