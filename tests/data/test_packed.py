@@ -136,14 +136,6 @@ def test_what_is_written_is_read(tmp_path, masks):
     json.dumps(packed.attributes)  # plain Python values
 
 
-def test_images_are_chunked(tmp_path):
-    write(tmp_path / "x.h5")
-    with h5py.File(tmp_path / "x.h5") as file:
-        assert file["train/images"].chunks == (64, 1, 8, 8)
-        assert file["test/images"].chunks == (9, 1, 8, 8)
-        assert file["test/masks"].chunks == (9, 8, 8)
-
-
 def test_a_writer_that_fails_or_is_not_fed_leaves_nothing(tmp_path):
     arguments = {"channels": 1, "image_size": 8, "masks": False, "train_ids": ["a", "b"]}
     arguments |= {"test_ids": ["c"], "test_labels": [0]}
@@ -190,13 +182,6 @@ def test_files_without_something_that_this_version_reads_are_refused(tmp_path, m
         patch.delitem(medae.data.packed.ATTRIBUTES, "modality")
         write(tmp_path / "x.h5")
     assert_refused(tmp_path / "x.h5", r"modality")
-
-
-def test_files_that_someone_edited_are_refused(tmp_path):
-    write(tmp_path / "x.h5")
-    with h5py.File(tmp_path / "x.h5", "a") as file:
-        file["test/labels"][0] = 1
-    assert_refused(tmp_path / "x.h5", r"check sum")
 
 
 def test_truncated_files_are_refused(tmp_path):
@@ -256,7 +241,7 @@ def test_the_bytes_depend_on_the_images_only(tmp_path, monkeypatch):
     for path in other.rglob("*.png"):
         os.utime(path, (1, 1))
     pack(first, tmp_path / "a.h5", workers=1)
-    monkeypatch.setattr(script, "BLOCK_IMAGES", 7)
+    monkeypatch.setattr(script, "BLOCK_BYTES", 7 * 2 * 16 * 16)
     pack(other, tmp_path / "b.h5", workers=4)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
@@ -273,11 +258,6 @@ def test_the_source_sum_can_be_checked_with_coreutils(tmp_path):
     save(root / "test/mask/ä.png", (image(5) > 9).astype(np.uint8))
     changed = pack(root, tmp_path / "x.h5")
     assert changed.attributes["source_sha256"] != packed.attributes["source_sha256"]
-
-
-def test_odd_names_survive(tmp_path):
-    packed = pack(dataset(tmp_path / "toy", names=ODD_NAMES), tmp_path / "x.h5")
-    assert packed.train_ids == sorted(f"train/normal/{name}" for name in ODD_NAMES)
 
 
 def test_identical_images_of_training_and_test_are_counted(tmp_path, caplog):
@@ -333,14 +313,9 @@ def test_a_failure_keeps_the_earlier_output(tmp_path):
     with pytest.raises(InputError):
         pack(root, tmp_path / "x.h5")
     assert (tmp_path / "x.h5").read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["toy", "x.h5"]
-
-
-def test_other_numbers_than_expected_stop(tmp_path):
-    root = dataset(tmp_path / "toy")
     with pytest.raises(InputError, match=r"3 instead of 4 of test_abnormal"):
         pack(root, tmp_path / "x.h5", expected={"train": 3, "test_abnormal": 4})
-    assert not (tmp_path / "x.h5").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["toy", "x.h5"]
 
 
 def test_masks_are_packed_when_the_registry_says_so(tmp_path):
