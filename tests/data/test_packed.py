@@ -2,11 +2,9 @@ import io
 import json
 import logging
 import os
-import runpy
 import shutil
 import subprocess
 import tracemalloc
-from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
@@ -71,8 +69,6 @@ def pack_only(root, output, **changes):
         "channels": 1,
         "image_size": 16,
         "masks": True,
-        "expected": None,
-        "intensity_range": None,
         "modality": "noise",
         "source": "toy",
         "workers": 2,
@@ -369,31 +365,6 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
     monkeypatch.setattr(script, "BLOCK_BYTES", 8 * 128 * 128)
     peak(10)  # imports and caches
     assert peak(310) - peak(10) < 0.4 * packed_images
-
-
-def test_the_script_maps_the_rule_to_the_function(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    dataset(Path("toy"))
-    entry = {"layout": "folder", "channels": 1, "masks": True, "modality": "noise"}
-    rule = SimpleNamespace(
-        params=SimpleNamespace(dataset="mine", entry=entry, image_size=16, root="toy"),
-        output=SimpleNamespace(packed="out/x.h5"),
-        threads=2,
-        log=["logs/pack.log"],
-    )
-    logger = logging.getLogger()
-    handlers = logger.handlers[:]
-    try:
-        runpy.run_path(script.__file__, init_globals={"snakemake": rule}, run_name="__main__")
-        truncate(Path("toy/train/normal/a.png"))
-        with pytest.raises(SystemExit):
-            runpy.run_path(script.__file__, init_globals={"snakemake": rule}, run_name="__main__")
-    finally:
-        logger.handlers[:] = handlers
-        logging.captureWarnings(False)
-    attributes = read_packed(Path("out/x.h5")).attributes
-    assert (attributes["dataset"], attributes["source"]) == ("mine", "toy")
-    assert "train/normal/a.png" in Path("logs/pack.log").read_text()
 
 
 def test_masks_that_are_all_empty_are_refused(tmp_path):

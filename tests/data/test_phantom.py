@@ -178,9 +178,10 @@ def test_shift_moves_by_its_millimetres_to_the_right_and_upwards():
     assert up == pytest.approx([0, 2], abs=0.02)
 
 
-@pytest.mark.parametrize("name", ["scale_x", "scale_y"])
-def test_scale_changes_the_area_by_its_ratio(name):
-    assert brain(at(name, 1)).sum() / brain(FACTOR_MEAN).sum() == pytest.approx(1.03, abs=0.002)
+def test_scale_changes_the_area_by_its_ratio():
+    for name in ("scale_x", "scale_y"):
+        ratio = brain(at(name, 1)).sum() / brain(FACTOR_MEAN).sum()
+        assert ratio == pytest.approx(1.03, abs=0.002)
 
 
 def test_rotation_is_anticlockwise():
@@ -215,12 +216,6 @@ def test_contrast_brightens_grey_but_not_white_matter():
     factors = at("contrast", 1)
     image = render_normal(factors=factors, tissues=np.repeat(tissues, 2, axis=1))
     assert image[:, 0] / image[:, 1] == pytest.approx(1.47, abs=0.01)
-
-
-def test_warp_widens_the_brain_at_mid_length():
-    wide = (brain(at("warp_1", 1)) > 0.5).sum(axis=1)
-    narrow = (brain(at("warp_1", -1)) > 0.5).sum(axis=1)
-    assert wide[32] > narrow[32]
 
 
 def test_inactive_factors_stay_at_their_mean_and_leave_the_others():

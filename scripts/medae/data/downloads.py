@@ -154,16 +154,19 @@ def _work_folder(work: Path) -> Iterator[Path]:
     try:
         work.mkdir(parents=True, exist_ok=True)
         with (work / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"Another run is working in {work}. Wait until it has ended, then run again."
+                ) from error
+            except OSError as error:  # some network file systems have no locks
+                logger.warning("%s cannot be locked (%s); start no second run", work, error)
             shutil.rmtree(work / "tree", ignore_errors=True)  # a run that was killed left it
             try:
                 yield work
             finally:
                 shutil.rmtree(work / "tree", ignore_errors=True)
-    except BlockingIOError as error:
-        raise InputError(
-            f"Another run is working in {work}. Wait until it has ended, then run again."
-        ) from error
     except OSError as error:
         error.filename = error.filename or str(work.parent)
         raise
