@@ -345,7 +345,7 @@ def test_masks_that_are_or_become_empty_are_logged(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         pack(root, tmp_path / "x.h5", image_size=8)
     assert "1 images are abnormal but have an empty mask: 'test/abnormal/a.png'" in caplog.text
-    assert "nothing of it is left at this size: 'test/abnormal/b.png'" in caplog.text
+    assert "nothing is left at this size: 'test/abnormal/b.png'" in caplog.text
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):

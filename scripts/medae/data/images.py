@@ -84,10 +84,9 @@ class Findings:
     failures: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     train_of_pixels: dict[bytes, str] = field(default_factory=dict)
     identical: dict[str, str] = field(default_factory=dict)  # test id: training id
-    blank: list[str] = field(default_factory=list)
-    empty_masks: list[str] = field(default_factory=list)
-    lost_masks: list[str] = field(default_factory=list)
-    masked: int = 0  # images of whose mask something is left
+    odd: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # what: ids
+    masks: int = 0
+    masks_left: int = 0  # that have something abnormal after resizing
     peak: int | None = None  # greatest 16-bit value
 
     def add(self, loaded: LoadedRecord) -> None:
@@ -103,11 +102,14 @@ class Findings:
         elif digest in self.train_of_pixels:
             self.identical[name] = self.train_of_pixels[digest]
         if image.pixels.min() == image.pixels.max():
-            self.blank.append(name)
-        if mask is not None and mask.pixels.any():
-            self.masked += 1
-        elif mask is not None:
-            (self.empty_masks if mask.empty else self.lost_masks).append(name)
+            self.odd["have the same value in all pixels"].append(name)
+        if mask is not None:
+            self.masks += 1
+            self.masks_left += mask.pixels.any()
+            if mask.empty:
+                self.odd["are abnormal but have an empty mask"].append(name)
+            elif not mask.pixels.any():
+                self.odd["have a mask of which nothing is left at this size"].append(name)
         if image.peak is not None:
             self.peak = max(image.peak, self.peak or 0)
 
@@ -120,7 +122,7 @@ class Findings:
                 kinds.append(f"{name_some(reasons)} ({first!r}: {reasons[first]}). {remedy}.")
             count = sum(map(len, self.failures.values()))
             raise InputError(f"{count} files in {root} cannot be packed: {' '.join(kinds)}")
-        if (self.empty_masks or self.lost_masks) and not self.masked:
+        if self.masks and not self.masks_left:
             raise InputError(
                 f"All masks in {root} are empty at this image size, so there is nothing to "
                 "measure. Check the mask files (abnormal pixels are those above 0), or set "
@@ -140,13 +142,8 @@ class Findings:
                 self.peak,
                 SET_RANGE,
             )
-        for names, what in (
-            (self.blank, "have the same value in all pixels"),
-            (self.empty_masks, "are abnormal but have an empty mask"),
-            (self.lost_masks, "have a mask so small that nothing of it is left at this size"),
-        ):
-            if names:
-                logger.warning("%d images %s: %s", len(names), what, name_some(names))
+        for what, names in self.odd.items():
+            logger.warning("%d images %s: %s", len(names), what, name_some(names))
 
 
 def check_range(intensity_range: Sequence[float] | None) -> tuple[float, float] | None:
