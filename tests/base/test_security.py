@@ -22,7 +22,7 @@ from medae.models.score_files import read_maps, read_scores, score_table, write_
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "scripts").rglob("*.py"))
-RULES = [ROOT / "workflow/Snakefile", *sorted((ROOT / "workflow/rules").glob("*.smk"))]
+RULES = [ROOT / "workflow/Snakefile", *sorted((ROOT / "workflow").rglob("*.smk"))]
 LOADERS_OF_PICKLES = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 RUNNERS_OF_TEXT = {"eval", "exec", "os.system", "os.popen", "subprocess.getoutput"}
 
