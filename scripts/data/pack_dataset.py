@@ -8,7 +8,7 @@ nothing is written. Images that are in training and test under two names are cou
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -18,7 +18,7 @@ import numpy as np
 
 from medae.base.errors import InputError
 from medae.data.images import Findings, check_range, load_record
-from medae.data.layouts import Record, check_counts, read_layout
+from medae.data.layouts import check_counts, read_layout
 from medae.data.packed import packed_writer
 
 BLOCK_IMAGES = 512  # decoded before they are written; HDF5 lays the file out in their order
@@ -52,39 +52,39 @@ def pack_dataset(
     if not masks:
         records = [replace(record, mask=None) for record in records]
     splits = {name: [r for r in records if r.split == name] for name in ("train", "test")}
-    load = partial(
-        load_record,
-        root=root,
-        channels=channels,
-        image_size=image_size,
-        intensity_range=value_range,
-    )
-    found = Findings()
+    size = max(1, min(BLOCK_IMAGES, BLOCK_BYTES // ((channels + masks) * image_size**2)))
+    blocks = [
+        (split, of_split[start : start + size])
+        for split, of_split in splits.items()
+        for start in range(0, len(of_split), size)
+    ]
+    shape = {"channels": channels, "image_size": image_size}
+    load = partial(load_record, root=root, intensity_range=value_range, **shape)
+    found, no_mask = Findings(), np.zeros((image_size, image_size), np.uint8)
     with (
         ThreadPool(workers) as pool,
         packed_writer(
             output,
-            channels=channels,
-            image_size=image_size,
+            **shape,
             train_ids=[record.id for record in splits["train"]],
             test_ids=[record.id for record in splits["test"]],
             test_labels=[record.label for record in splits["test"]],
             masks=masks,
         ) as writer,
     ):
-        for split, block in _blocks(splits, (channels + masks) * image_size**2):
+        for split, block in blocks:
             loaded = pool.map(load, block)
             for one in loaded:
                 found.add(one)
-            if not found.failures:  # else the others are read only to name all bad ones
-                nothing = np.zeros((image_size, image_size), np.uint8)
-                writer.append(
-                    split,
-                    np.stack([one.image.pixels for one in loaded]),
-                    np.stack([one.mask.pixels if one.mask else nothing for one in loaded])
-                    if masks and split == "test"
-                    else None,
-                )
+            if found.failures:  # the others are read only to name all bad ones
+                continue
+            writer.append(
+                split,
+                np.stack([one.image.pixels for one in loaded]),
+                np.stack([one.mask.pixels if one.mask else no_mask for one in loaded])
+                if masks and split == "test"
+                else None,
+            )
         found.check(root)
         lines = "".join(f"{line}\n" for _, line in sorted(found.sums.items()))
         writer.attributes |= {
@@ -98,16 +98,6 @@ def pack_dataset(
             "identical_train_test": len(found.identical),
         }
     found.log()
-
-
-def _blocks(
-    splits: Mapping[str, list[Record]], image_bytes: int
-) -> Iterator[tuple[str, list[Record]]]:
-    """Yield the records in order, few enough at once to bound the memory."""
-    size = max(1, min(BLOCK_IMAGES, BLOCK_BYTES // image_bytes))
-    for split, records in splits.items():
-        for start in range(0, len(records), size):
-            yield split, records[start : start + size]
 
 
 if __name__ == "__main__":
