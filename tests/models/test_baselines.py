@@ -126,7 +126,11 @@ def test_all_baselines_of_a_dataset(tmp_path):
     assert first[4] == pytest.approx(test[0].mean() / 127.5 - 1, abs=1e-6)
     assert not read_maps(tmp_path / "maps.h5", truth)[0].any()
     metrics = read_table(tmp_path / "metrics.tsv")
-    found = metrics.groupby(["training_set", "method", "split"])["metric"].agg("first")
+    found = metrics.groupby(["training_set", "method", "split"])["metric"].agg(set)
     assert len(found) == 2 * len(runs)
-    assert found["all", "intensity"].tolist() == ["auc_pix"] * 2
+    pixels = {"auc_pix", "ap_pix", "dice_max", "dice_max_threshold"}
+    for split in ("published", "leak_free"):
+        assert found["all", "contrast", split] == {"auc", "ap"}
+        assert found["all", "intensity", split] == pixels
+        assert found["all", "nearest", split] > pixels | {"auc", "ap", "error_test_normal"}
     assert set(metrics.loc[metrics["training_set"] == "without_twins", "n_train"]) == {3}
