@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 
 from medae.base.errors import InputError
@@ -75,10 +74,10 @@ def test_a_checkpoint_of_another_shape_is_refused(checkpoint):
         load_checkpoint(checkpoint, CPU)
 
 
-def test_a_checkpoint_without_check_sum_is_read(checkpoint):
-    with safe_open(checkpoint, framework="pt") as file:
-        description = json.loads(file.metadata()["medae"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    assert len(description.pop("sha256")) == 64
-    save_file(tensors, checkpoint, metadata={"medae": json.dumps(description)})
-    assert load_tensors(checkpoint)[1] == description
+@pytest.mark.parametrize("metadata", [{}, {"sha256": "0"}])
+def test_a_checkpoint_without_its_check_sum_is_refused(metadata, checkpoint):
+    tensors, description = load_tensors(checkpoint)
+    text = json.dumps(description | metadata)
+    save_file(tensors, checkpoint, metadata={"medae": text})
+    with pytest.raises(InputError, match="is not a whole checkpoint"):
+        load_tensors(checkpoint)
