@@ -2,12 +2,9 @@
 
     python scripts/score_folder.py IMAGES results/RUN/models/…/checkpoint.safetensors --out OUT
 
-Images are read as pack_dataset.py reads them and scored as score_images.py does: the same file gets
-the same score. Outputs in OUT: `scores.tsv`, with id (the file's name), score, and percentile (the
-percentage of the dataset's training images that score at most as much; empty where the run's scores
-are not there); and `pictures/<id>.png`: the input as the model sees it, its reconstruction, the
-anomaly map, and the map over the input. All maps have one colour scale, which ends at their 99.5th
-percentile.
+The same file gets the same score as in the workflow. OUT gets `scores.tsv`, with id (the file's
+name), score, and percentile (the percentage of the dataset's training images that score at most as
+much; empty where the run's scores are not there), and a picture of each image, `pictures/<id>.png`.
 Fails, and writes nothing, when OUT has something in it, when an image cannot be read, when there is
 none, or when the model is missing or damaged.
 """

@@ -133,27 +133,16 @@ def test_resumed_training_equals_an_uninterrupted_one(method, precision, tmp_pat
     assert history.equals(again)
 
 
-class Recording:
-    """Stands in for a CUDA graph: takes the step on buffers of its own."""
+def test_a_recorded_training_equals_one_without(method, monkeypatch, caplog):
+    """The recording is replaced by what it does on the CPU: warm-up steps, then the same step."""
+    replayed = []
 
-    replayed = 0
+    def record(step, *seen):
+        for _ in range(steps.WARM_UP):
+            step(*seen)
+        return lambda *new: replayed.append(1) or step(*new)
 
-    def __call__(self, step, rows, noise):
-        buffers = rows.clone(), None if noise is None else noise.clone()
-
-        def replay(new_rows, new_noise):
-            self.replayed += 1
-            for buffer, new in zip(buffers, (new_rows, new_noise), strict=True):
-                if new is not None:
-                    buffer.copy_(new)
-            return step(*buffers)
-
-        return replay
-
-
-def test_a_recorded_training_equals_one_without(method, monkeypatch):
-    stand_in = Recording()
-    monkeypatch.setattr(steps, "record", stand_in)
+    monkeypatch.setattr(steps, "record", record)
     found = []
     for records in (False, True):
         model = make_model(method)
@@ -165,7 +154,8 @@ def test_a_recorded_training_equals_one_without(method, monkeypatch):
         found.append((model, losses))
     (plain, losses), (recorded, again) = found
     assert equal(plain, recorded) and losses == again
-    assert stand_in.replayed == 1 + 3 * 3 - 1  # to compare, then all full batches after the first
+    assert len(replayed) == 1 + 3 * 3 - 1  # to compare, then all full batches after the first
+    assert caplog.text == ""
 
 
 def test_a_loss_reads_no_value(method, monkeypatch):
@@ -206,6 +196,16 @@ def test_scores_do_not_depend_on_batch_size_or_order(trained):
     order = np.random.default_rng(1).permutation(13)
     shuffled = scores_of(trained, images[order], 4)
     np.testing.assert_allclose(shuffled["scores"], whole["scores"][order], rtol=1e-5)
+
+
+def test_a_rate_is_of_each_image_alone(trained):
+    if not hasattr(trained, "rate"):
+        pytest.skip("a method without a prior of its latents")
+    images = normalise(make_images())
+    with torch.no_grad():
+        alone = torch.cat([trained.rate(image[None]) for image in images])
+        np.testing.assert_allclose(trained.rate(images), alone, rtol=1e-4)
+    assert alone.shape == (13,) and alone.min() >= 0
 
 
 def test_scoring_leaves_the_model_alone_and_repeats(trained):

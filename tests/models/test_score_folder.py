@@ -20,6 +20,7 @@ from medae.models import methods
 from medae.models.checkpoints import save_checkpoint
 
 CPU = torch.device("cpu")
+BATCH_SIZE = 4  # smaller than a folder
 SIZES = {"image_size": 16, "latent_dim": 2, "width": 4, "hidden_dim": 8}
 KINDS = {  # what the files are: (channels, intensity range, array type, greatest value, suffix)
     "grey": (1, None, np.uint8, 255, "png"),
@@ -41,32 +42,29 @@ def write_images(folder, count, kind="grey", seed=0):
 class Run:
     """A run with one untrained model: its images, packed dataset, checkpoint and scores."""
 
-    def __init__(self, folder, kind="grey", train=5, test=3):
-        self.folder, self.images = folder / "results/run", folder / "images"
-        setting = "mine/all/ae/d2/seed0"
-        self.model = self.folder / "models" / setting / "checkpoint.safetensors"
-        self.scores = self.folder / "scores" / setting / "scores.tsv"
-        self.out = folder / "new/out"
-        self.train = self.images / "train/normal"
+    def __init__(self, folder):
+        results, setting = folder / "results/run", "mine/all/ae/d2/seed0"
+        self.model = results / "models" / setting / "checkpoint.safetensors"
+        self.scores = results / "scores" / setting / "scores.tsv"
+        self.images, self.train = folder / "images", folder / "images/train/normal"
+        self.packed, self.out = folder / "packed.h5", folder / "new/out"
+
+    def make(self, kind):
         channels, value_range, *_ = KINDS[kind]
-        counts = {"train/normal": train, "test/normal": 3, "test/abnormal": test}
+        counts = {"train/normal": 5, "test/normal": 3, "test/abnormal": 3}
         for seed, (part, count) in enumerate(counts.items()):
             write_images(self.images / part, count, kind, seed)
+        texts = {"dataset": "mine", "layout": "folder", "modality": "none", "source": "none"}
+        options = {"image_size": 16, "masks": False, "expected": None, "workers": 1}
         pack_dataset(
             root=self.images,
-            output=folder / "packed.h5",
-            dataset="mine",
-            layout="folder",
+            output=self.packed,
             channels=channels,
-            image_size=16,
-            masks=False,
-            expected=None,
             intensity_range=value_range,
-            modality="none",
-            source="none",
-            workers=1,
+            **texts,
+            **options,
         )
-        data = read_packed(folder / "packed.h5")
+        data = read_packed(self.packed)
         torch.manual_seed(0)
         arguments = SIZES | {"channels": channels}
         description = {"method": "ae", "arguments": arguments, "dataset": "mine", "seed": 0}
@@ -78,7 +76,7 @@ class Run:
             data=data,
             checkpoint=self.model,
             device=CPU,
-            batch_size=64,
+            batch_size=BATCH_SIZE,
             table=self.scores,
             latents=self.scores.with_name("latents.h5"),
             maps=self.scores.with_name("maps.h5"),
@@ -94,14 +92,24 @@ class Run:
         return table[table["id"].str.startswith(f"{part}/")].reset_index()
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    Run(folder).make("grey")
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path):
+def run(finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     return Run(tmp_path)
 
 
-@pytest.mark.parametrize(("kind", "more"), [("grey", 65), ("12 bit", 0), ("colour", 0)])
-def test_the_same_files_get_the_scores_of_the_workflow(kind, more, tmp_path):
-    run = Run(tmp_path, kind, train=5 + more, test=3)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_files_get_the_scores_of_the_workflow(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr("score_folder.BATCH_SIZE", BATCH_SIZE)
+    run = Run(tmp_path)
+    run.make(kind)
     for part in ("train/normal", "test/normal", "test/abnormal"):
         found, expected = run.score(run.images / part), run.expected(part)
         assert list(found.columns) == ["id", "score", "percentile"]
@@ -164,7 +172,8 @@ def test_a_folder_is_scored_twice_to_the_same_bytes(run):
 
 
 def test_a_model_without_its_run_gives_the_same_scores_and_no_percentiles(tmp_path):
-    run = Run(tmp_path, "12 bit")
+    run = Run(tmp_path)
+    run.make("12 bit")
     with_run = run.score()
     link = tmp_path / "link.safetensors"
     link.symlink_to(run.model)
@@ -184,52 +193,13 @@ def damage(path):
     path.write_bytes(path.read_bytes()[:-9])
 
 
-def no_model(run):
-    run.model.unlink()
-
-
-def damaged_model(run):
-    damage(run.model)
-
-
-def no_checkpoint(run):
-    (run.folder / "notes.md").touch()
-    return {"model": run.folder / "notes.md"}
-
-
-def no_folder(run):
-    shutil.rmtree(run.train)
-
-
-def empty_folder(run):
-    for path in run.train.iterdir():
-        path.unlink()
-
-
-def folder_within(run):
-    shutil.copytree(run.images / "test/normal", run.train / "more")
-
-
 def damaged_images(run):
     damage(run.train / "02.png")
     (run.train / "03.png").write_text("no image")
 
 
-def other_colours(run):
-    Image.new("LAB", (16, 16)).save(run.train / "lab.tif")
-
-
-def damaged_scores(run):
-    run.scores.write_text("id\tscore\na\t1.0\n")
-
-
-def training_without_scores(run):
+def no_scores(run):
     write_table(read_table(run.scores).assign(score=np.nan), run.scores)
-
-
-def a_file_in_the_way(run):
-    run.out.parent.mkdir()
-    run.out.write_text("mine")
 
 
 def results_in_the_way(run):
@@ -238,31 +208,49 @@ def results_in_the_way(run):
 
 
 REFUSED = {
-    no_model: r"checkpoint\.safetensors is no model\. Name a file",
-    damaged_model: "is not a whole checkpoint",
-    no_checkpoint: r"notes\.md is no model",
-    no_folder: r"no folder .*train/normal",
-    empty_folder: "There is no image in",
-    folder_within: "has folders with images in it",
-    damaged_images: r"2 of 5 images .*'02\.png', '03\.png' \('02\.png': not readable",
-    other_colours: r"1 of 6 images .*'lab\.tif': ",
-    damaged_scores: "scores.tsv has the columns",
-    training_without_scores: "is not a table of scores",
-    a_file_in_the_way: "has something in it already",
-    results_in_the_way: "has something in it already",
+    "no model": (lambda run: run.model.unlink(), r"checkpoint\.safetensors is no model\. Name"),
+    "damaged model": (lambda run: damage(run.model), "is not a whole checkpoint"),
+    "no folder": (lambda run: shutil.rmtree(run.train), "no folder .*train/normal"),
+    "empty folder": (
+        lambda run: [path.unlink() for path in run.train.iterdir()],
+        "There is no image in",
+    ),
+    "folder within": (
+        lambda run: shutil.copytree(run.images / "test/normal", run.train / "more"),
+        "has folders with images in it",
+    ),
+    "damaged images": (
+        damaged_images,
+        r"2 of 5 images .*'02\.png', '03\.png' \('02\.png': not readable",
+    ),
+    "other colours": (
+        lambda run: Image.new("LAB", (16, 16)).save(run.train / "lab.tif"),
+        r"1 of 6 images .*'lab\.tif': ",
+    ),
+    "damaged scores": (lambda run: run.scores.write_text("id\na\n"), "has the columns"),
+    "training without scores": (no_scores, "is not a table of scores"),
+    "a file in the way": (
+        lambda run: run.out.parent.mkdir() or run.out.write_text("mine"),
+        "has something in it already",
+    ),
+    "results in the way": (results_in_the_way, "has something in it already"),
 }
 
 
-@pytest.mark.parametrize(
-    ("spoil", "message"), REFUSED.items(), ids=[spoil.__name__ for spoil in REFUSED]
-)
+@pytest.mark.parametrize(("spoil", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_scored_leaves_nothing(spoil, message, run, tmp_path):
-    changes = spoil(run) or {}
+    spoil(run)
     before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
     with pytest.raises(InputError, match=message) as caught:
-        run.score(**changes)
+        run.score()
     assert "\n" not in str(caught.value)
     assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+def test_another_file_is_not_taken_for_a_damaged_model(run, tmp_path):
+    (tmp_path / "notes.md").touch()
+    with pytest.raises(InputError, match="notes.md is no model"):
+        run.score(model=tmp_path / "notes.md")
 
 
 def test_a_failure_while_writing_leaves_nothing(run, monkeypatch):
@@ -295,4 +283,3 @@ def test_the_command_line(run, root, tmp_path):
     assert again.returncode == 1
     assert "has something in it already" in again.stderr
     assert "Traceback" not in again.stderr
-    assert call(images).returncode == 2

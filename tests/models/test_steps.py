@@ -52,17 +52,6 @@ def test_a_recording_that_does_something_else_is_not_used(record, monkeypatch, c
     assert "without a CUDA graph, which is slower" in caplog.text
 
 
-def test_warming_up_and_comparing_leave_the_weights_as_they_are(monkeypatch, caplog):
-    def record(step, *seen):
-        for _ in range(steps.WARM_UP):
-            step(*seen)
-        return step
-
-    monkeypatch.setattr(steps, "record", record)
-    assert_equals_one_without(trained(records=True))
-    assert caplog.text == ""
-
-
 def test_a_loss_that_is_nan_is_not_blamed_on_the_recording(monkeypatch, caplog):
     monkeypatch.setattr(steps, "record", lambda step, *seen: step)
     with pytest.raises(FloatingPointError):
