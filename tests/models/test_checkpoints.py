@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from medae.base.errors import InputError
 from medae.models import methods
-from medae.models.checkpoints import load_checkpoint, load_tensors, save_checkpoint
+from medae.models.checkpoints import load_checkpoint, load_tensors, save_checkpoint, save_tensors
 
 CPU = torch.device("cpu")
 SIZES = {"image_size": 16, "channels": 1, "latent_dim": 2, "width": 4, "hidden_dim": 8}
@@ -54,12 +54,19 @@ def test_a_changed_byte_is_refused_wherever_it_is(checkpoint):
             load_tensors(checkpoint)
 
 
-@pytest.mark.parametrize("text", [None, {}, {"format": 99}, {"sha256": "0"}])
+@pytest.mark.parametrize("text", [None, {}, {"sha256": "0"}])
 def test_a_file_of_others_or_without_its_check_sum_is_refused(text, checkpoint):
     tensors, description = load_tensors(checkpoint)
     metadata = None if text is None else {"medae": json.dumps(description | text)}
     save_file(tensors, checkpoint, metadata=metadata)
     with pytest.raises(InputError, match=REFUSED):
+        load_tensors(checkpoint)
+
+
+def test_another_format_is_refused(checkpoint):
+    tensors, description = load_tensors(checkpoint)
+    save_tensors(checkpoint, tensors, description | {"format": 99})
+    with pytest.raises(InputError, match="format 99, expected 1"):
         load_tensors(checkpoint)
 
 

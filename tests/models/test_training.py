@@ -12,8 +12,9 @@ from medae.models import training
 from medae.models.checkpoints import load_tensors
 from medae.models.methods.ae import AutoEncoder
 from medae.models.networks import normalise
-from medae.models.torch_setup import epoch_generators, select_device, to_device
-from medae.models.training import batches, train_within_memory
+from medae.models.steps import Stepper
+from medae.models.torch_setup import select_device, to_device
+from medae.models.training import batches, train_epoch, train_within_memory
 
 # --- the loop ---
 
@@ -67,13 +68,21 @@ def test_normalise_by_hand():
     np.testing.assert_allclose(normalise(images).numpy(), expected, atol=1e-6)
 
 
-def test_epoch_generators_differ_by_seed_and_epoch():
-    draws = {
-        tuple(torch.randperm(50, generator=epoch_generators(seed, epoch, CPU)[0]).tolist())
-        for seed in range(3)
-        for epoch in range(3)
-    }
-    assert len(draws) == 9
+def test_each_seed_and_epoch_has_its_own_order_and_noise():
+    seen = []
+
+    class Watching(Stepper):
+        def __call__(self, rows, noise):
+            seen.append((*rows.tolist(), *noise.flatten().tolist()))
+            return super().__call__(rows, noise)
+
+    model = make_model("vae")
+    stepper = Watching(model, torch.optim.Adam(model.parameters()), make_images())
+    for seed, epoch in [(0, 0), (0, 1), (1, 0), (0, 0)]:
+        train_epoch(stepper, torch.arange(13), batch_size=13, seed=seed, epoch=epoch)
+    assert seen[0] == seen[3]
+    assert len({order_and_noise[:13] for order_and_noise in seen}) == 3
+    assert len({order_and_noise[13:] for order_and_noise in seen}) == 3
 
 
 def test_auto_device_is_there_and_a_missing_one_is_named():
