@@ -261,7 +261,7 @@ def read_variants(path: Path, data: PackedDataset, *, score_names: Sequence[str]
         fault = f"has no column {lacking[0]}" if lacking else "is about other images"
         raise InputError(
             f"{path} {fault}, so no score can be chosen by it. Delete it and run the workflow "
-            "again; it will be made anew."
+            "again; it will be made again."
         )
     return table[list(score_names)]
 
@@ -277,7 +277,7 @@ def read_dimension(path: Path) -> float:
     if found.empty:
         raise InputError(
             f"{path} has no intrinsic dimension of the images ({' or '.join(DIMENSIONS)}). Delete "
-            "it and run the workflow again; it will be made anew."
+            "it and run the workflow again; it will be made again."
         )
     return float(found.max())
 

@@ -71,5 +71,5 @@ def read_probe(path: Path, *, latent_dim: int) -> Probe:
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:  # all from damage
         raise InputError(
             f"Cannot read the measurements of a latent vector {path}: {error}. Delete the file and "
-            "run the workflow again; it will be made anew."
+            "run the workflow again; it will be made again."
         ) from error

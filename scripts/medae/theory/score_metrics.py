@@ -42,7 +42,7 @@ def read_score_metrics(paths: Sequence[Path]) -> pd.DataFrame:
         if list(table.columns) != SCORE_METRIC_COLUMNS:
             raise InputError(
                 f"{path} has the columns {list(table.columns)} instead of {SCORE_METRIC_COLUMNS}. "
-                "Delete it and run the workflow again; it will be made anew."
+                "Delete it and run the workflow again; it will be made again."
             )
         tables.append(table)
     groups = pd.concat(tables, ignore_index=True).groupby(SETTING, sort=False)
@@ -68,14 +68,14 @@ def chosen_scores(paths: Sequence[Path]) -> dict[str, str]:
         if not {"dataset", "score"} <= set(table.columns):
             raise InputError(
                 f"{path} is no table of choices: it has the columns {list(table.columns)}. Delete "
-                "it and run the workflow again; it will be made anew."
+                "it and run the workflow again; it will be made again."
             )
         for dataset, rows in table.groupby("dataset"):
             others = sorted(set(rows["score"]) - {PLAIN_SCORE})
             if len(others) > 1:
                 raise InputError(
                     f"{path} has more than one chosen score of {dataset}: {', '.join(others)}. "
-                    "Delete it and run the workflow again; it will be made anew."
+                    "Delete it and run the workflow again; it will be made again."
                 )
             found[str(dataset)] = others[0] if others else PLAIN_SCORE
     return found
