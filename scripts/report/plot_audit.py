@@ -1,12 +1,9 @@
 """Draw how similar the test images of one dataset are to their nearest training images.
 
-Inputs: images.tsv and thresholds.tsv of the dataset's audit. Parameters: `name`, the dataset's
-display name; `moved`, whether mirrored and rotated copies count.
-Outputs: `pdf` and `png`: above, the share of the images by similarity r to the nearest training
-image, of normal and of abnormal test images, and where patients are known that of normal images to
-the nearest image of another patient; below, how many normal test images have a twin at each
-threshold. The axis is that of 1 − r, logarithmic and reversed, so that 0.9 to 1 is drawn out.
-Fails when a table is missing or damaged.
+Above, the share of the images by similarity r to the nearest training image, of normal and of
+abnormal test images, and where patients are known that of normal images to the nearest image of
+another patient; below, how many normal test images have a copy in training at each threshold. The
+axis is that of 1 − r, logarithmic and reversed, so that 0.9 to 1 is drawn out.
 """
 
 from pathlib import Path
@@ -105,21 +102,16 @@ def draw(*, images: pd.DataFrame, thresholds: pd.DataFrame, name: str, moved: bo
 def plot_audit(
     *, images: Path, thresholds: Path, name: str, moved: bool, pdf: Path, png: Path
 ) -> None:
-    """Draw the audit of one dataset, and write `pdf` and `png`."""
+    """Draw the tables `images` and `thresholds` of one dataset's audit.
+
+    `moved` says whether mirrored and rotated copies count.
+    """
     tables = {"images": read_table(images), "thresholds": read_table(thresholds)}
     with figures.house_style():
         figures.save_figure(draw(**tables, name=name, moved=moved), pdf=pdf, png=png)
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        plot_audit(
-            images=Path(snakemake.input.images),
-            thresholds=Path(snakemake.input.thresholds),
-            name=snakemake.params.name,
-            moved=snakemake.params.moved,
-            pdf=Path(snakemake.output.pdf),
-            png=Path(snakemake.output.png),
-        )
+    run_script(plot_audit, snakemake)

@@ -1,8 +1,4 @@
-"""Record how a run's results were made: code, packages, configuration, hardware, time by stage.
-
-Inputs: the run's results (so that it comes last), its checkpoints and benchmark files. Output:
-`provenance.json`. Fails on a benchmark file that is not a table.
-"""
+"""Record how a run's results were made: code, packages, configuration, hardware, time by stage."""
 
 import json
 import platform
@@ -115,13 +111,6 @@ def record_provenance(
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        record_provenance(
-            configuration=snakemake.params.configuration,
-            configfiles=snakemake.params.configfiles,
-            benchmarks=Path(snakemake.params.benchmarks),
-            checkpoints=[Path(path) for path in snakemake.input.checkpoints],
-            output=Path(snakemake.output.provenance),
-        )
+    run_script(record_provenance, snakemake)

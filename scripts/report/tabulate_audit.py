@@ -1,12 +1,4 @@
-"""Tabulate the audits of all datasets: copies, thresholds, and what separates classes by itself.
-
-Inputs: images.tsv and thresholds.tsv of every dataset's audit. Parameters: `names`, the datasets'
-display names in the order of the inputs; `group_patterns`, parallel, the regular expression that
-finds an image's patient in its id, or None; `moved`, whether mirrored and rotated copies count.
-Outputs: three tables as Markdown and as an HTML page, and all their numbers as a TSV with the
-columns dataset, table, row, quantity and value.
-Fails when a table of an audit is missing or damaged.
-"""
+"""Tabulate the audits of all datasets: copies, thresholds, and what separates classes by itself."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medae.base.files import read_table, write_table, write_text
+from medae.base.files import read_table, write_table
 from medae.data.groups import image_groups
 from medae.evaluation.metrics import image_metrics
-from medae.report.tables import MISSING, Section, html_page, html_sections, markdown_sections
+from medae.report.tables import MISSING, Section, write_sections
 
 TITLE = "Audit of the datasets"
 STATISTICS = {"brightness": "Brightness", "contrast": "Contrast", "total_variation": "Variation"}
@@ -71,7 +63,13 @@ def tabulate_audit(
     html: Path,
     table: Path,
 ) -> None:
-    """Write the three forms of the tables."""
+    """Write the tables, and all their numbers as the TSV `table`.
+
+    `images`, `thresholds` and `group_patterns` are parallel to `names`, the datasets' display names;
+    a pattern is the regular expression that finds an image's patient in its id, or None. `moved`
+    says whether mirrored and rotated copies count. The TSV has the columns dataset, table, row,
+    quantity and value.
+    """
     found = []
     for dataset, image_file, threshold_file, pattern in zip(
         names, images, thresholds, group_patterns, strict=True
@@ -84,8 +82,7 @@ def tabulate_audit(
         thresholds_section(numbers, names, moved=moved),
         classes_section(numbers, names),
     ]
-    write_text(markdown_sections(sections), markdown)
-    write_text(html_page(TITLE, "", html_sections(sections)), html)
+    write_sections(TITLE, sections, markdown=markdown, html=html)
     write_table(numbers, table)
 
 
@@ -250,16 +247,6 @@ def _values(numbers: pd.DataFrame, dataset: str, table: str, row: str) -> dict[s
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        tabulate_audit(
-            images=[Path(path) for path in snakemake.input.images],
-            thresholds=[Path(path) for path in snakemake.input.thresholds],
-            names=snakemake.params.names,
-            group_patterns=snakemake.params.group_patterns,
-            moved=snakemake.params.moved,
-            markdown=Path(snakemake.output.markdown),
-            html=Path(snakemake.output.html),
-            table=Path(snakemake.output.table),
-        )
+    run_script(tabulate_audit, snakemake)
