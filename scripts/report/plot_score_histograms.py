@@ -102,9 +102,8 @@ def plot_score_histograms(
     `scores` are parallel to `settings`; `metrics` gives the AUC in the titles; `audit` is the
     audit's images.tsv; `methods` has the display names.
     """
-    dataset = settings[0]["dataset"]
     table = read_metrics(metrics, leak_free=True)
-    table = table.query("dataset == @dataset and metric == 'auc'")
+    table = table[(table["dataset"] == settings[0]["dataset"]) & (table["metric"] == "auc")]
     aucs = table.set_index(["method", "latent_dim", "seed", "split"])["value"].sort_index()
     twins = read_table(audit)[["split", "id", "twin"]].query("split == 'test'")
     tables = [read_table(path).merge(twins, on=["split", "id"], validate="1:1") for path in scores]

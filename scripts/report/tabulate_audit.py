@@ -65,10 +65,10 @@ def tabulate_audit(
 ) -> None:
     """Write the tables, and all their numbers as the TSV `table`.
 
-    `images`, `thresholds` and `group_patterns` are parallel to `names`, the datasets' display names;
-    a pattern is the regular expression that finds an image's patient in its id, or None. `moved`
-    says whether mirrored and rotated copies count. The TSV has the columns dataset, table, row,
-    quantity and value.
+    `images`, `thresholds` and `group_patterns` are parallel to `names`, the display names of
+    datasets; a pattern is the regular expression that finds an image's patient in its id, or None.
+    `moved` says whether mirrored and rotated copies count. The TSV has the columns dataset, table,
+    row, quantity and value.
     """
     found = []
     for dataset, image_file, threshold_file, pattern in zip(

@@ -360,7 +360,8 @@ def test_published_values_fit_the_figure(root):
     figure = draw_latent(make_metrics(), paper)
     for axes in figure.axes:
         dataset, metric = axes.get_label().rsplit(" ", 1)
-        own = paper.query("dataset == @dataset and metric == @metric and method == 'ae'")
+        own = paper[(paper["dataset"] == dataset) & (paper["metric"] == metric)]
+        own = own[own["method"] == "ae"]
         drawn = dict(zip(*line(axes, "paper").get_data(), strict=True))
         assert drawn == dict(zip(own["latent_dim"], own["mean"], strict=True))
     assert len(figure.axes) == 10

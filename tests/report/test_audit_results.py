@@ -1,10 +1,11 @@
-"""The tables of the audits: numbers by hand, words, and their three forms."""
+"""What is shown of the audits, as tables and as a figure: numbers by hand, words, and forms."""
 
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+from plot_audit import FLOOR, LEFT, distance, draw, plot_audit
 from sklearn.metrics import roc_auc_score
 from tabulate_audit import measure_audit, separability, tabulate_audit
 
@@ -59,11 +60,11 @@ def tabulate(folder, moved=True):
         moved=moved,
         **outputs,
     )
-    return outputs
+    return {name: path.read_text(encoding="utf-8") for name, path in outputs.items()}
 
 
-def test_the_table_of_datasets(tmp_path):
-    text = tabulate(tmp_path)["markdown"].read_text(encoding="utf-8")
+def test_the_three_tables(tmp_path):
+    text = tabulate(tmp_path)["markdown"]
     for row in (
         "|  | Scans & more | X-ray |",
         "| Training images | 3 | 3 |",
@@ -76,32 +77,24 @@ def test_the_table_of_datasets(tmp_path):
         "| Training images in a copy group with a test image | 1 | 0 |",
         "| Copy groups | 1 | 0 |",
         "| Leak-free test images, normal + abnormal | 1 + 1 | 2 + 1 |",
+        "| Scans & more | 0.9000 | 2 (1) | 1 (0) | 2 (1) | 3 | 2 | 1 |",
+        "| Scans & more | 0.9877, used | 1 (0) | 0 | 1 (0) | 0 | 0 | 1 |",
+        "| Scans & more | training images | 20.0 ± 10.0 | 1.0 ± 0.0 | 6.0 ± 1.0 |",
+        "| X-ray | normal test images | 30.0 ± 14.1 | 2.5 ± 0.7 | 6.5 ± 2.1 |",
+        # Brightness 30 against 20 and 40; contrast 2.5 against 2 and 3; variation 1 is the lowest.
+        "| Scans & more | AUC: abnormal test against normal test | 50.0 | 50.0 | 100.0 |",
+        # 20 and 40 against 10, 20, 30: lower in 1, equal in 1 of 6 pairs.
+        "| Scans & more | AUC: normal test against training | 25.0 | 0.0 | 41.7 |",
     ):
         assert f"{row}\n" in text
-
-
-def test_the_table_of_thresholds(tmp_path):
-    text = tabulate(tmp_path)["markdown"].read_text(encoding="utf-8")
-    assert "| Scans & more | 0.9000 | 2 (1) | 1 (0) | 2 (1) | 3 | 2 | 1 |\n" in text
-    assert "| Scans & more | 0.9877, used | 1 (0) | 0 | 1 (0) | 0 | 0 | 1 |\n" in text
     assert text.count(", used |") == 2
 
 
-def test_the_table_of_classes(tmp_path):
-    text = tabulate(tmp_path)["markdown"].read_text(encoding="utf-8")
-    assert "| Scans & more | training images | 20.0 ± 10.0 | 1.0 ± 0.0 | 6.0 ± 1.0 |\n" in text
-    assert "| X-ray | normal test images | 30.0 ± 14.1 | 2.5 ± 0.7 | 6.5 ± 2.1 |\n" in text
-    # Brightness 30 against 20 and 40; contrast 2.5 against 2 and 3; variation 1 is the lowest.
-    assert "| Scans & more | AUC: abnormal test against normal test | 50.0 | 50.0 | 100.0 |" in text
-    # 20 and 40 against 10, 20, 30: lower in 1, equal in 1 of 6 pairs.
-    assert "| Scans & more | AUC: normal test against training | 25.0 | 0.0 | 41.7 |" in text
-
-
 def test_words_follow_the_configuration(tmp_path):
-    text = tabulate(tmp_path)["markdown"].read_text(encoding="utf-8")
+    text = tabulate(tmp_path)["markdown"]
     assert "over the eight ways to mirror and rotate" in text
     assert "Unmoved: with a twin" in text
-    text = tabulate(tmp_path, moved=False)["markdown"].read_text(encoding="utf-8")
+    text = tabulate(tmp_path, moved=False)["markdown"]
     assert "mirror" not in text
     assert "unmoved" not in text
     assert "| Normal test images with a twin | 1 (50.0 %) | 0 |" in text
@@ -109,37 +102,31 @@ def test_words_follow_the_configuration(tmp_path):
 
 
 def test_html_has_the_same_tables(tmp_path):
-    text = tabulate(tmp_path)["html"].read_text(encoding="utf-8")
+    text = tabulate(tmp_path)["html"]
     page = ElementTree.fromstring(text.partition("<meta")[0] + text[text.index("<title>") :])
     tables = page.findall(".//table")
     assert [len(table.findall(".//tr")) for table in tables] == [14, 7, 11]
-    assert "Scans &amp; more" in text
-    assert [heading.text for heading in page.findall(".//h2")] == [
-        "Copies",
-        "By threshold",
-        "What separates the classes without a model",
-    ]
 
 
 def test_tsv_has_every_number(tmp_path):
-    table = read_table(tabulate(tmp_path)["table"])
-    assert list(table.columns) == ["dataset", "table", "row", "quantity", "value"]
-    assert not table.duplicated(["dataset", "table", "row", "quantity"]).any()
-    assert table["value"].notna().all() or set(table.loc[table["value"].isna(), "quantity"]) == {
-        f"{name}_std" for name in ("brightness", "contrast", "total_variation")
-    }  # of the only abnormal image
-    values = table.set_index(["dataset", "table", "row", "quantity"])["value"]
+    tabulate(tmp_path)
+    table = read_table(tmp_path / "audit.table")
+    keys = ["dataset", "table", "row", "quantity"]
+    assert list(table.columns) == [*keys, "value"]
+    assert not table.duplicated(keys).any()
+    values = table.set_index(keys)["value"]
     assert values["scans", "threshold", "0.9", "train_copies"] == 3
     assert values["scans", "dataset", "all", "threshold"] == pytest.approx(0.9876543)
     assert values["scans", "dataset", "all", "patients_in_both"] == 1
     assert values["xray", "dataset", "all", "threshold_is_calibrated"] == 0
+    numbers = measure_audit(IMAGES, THRESHOLDS, None)
+    assert not numbers["quantity"].str.contains("patients").any()
 
 
 def test_separability_equals_sklearn():
     random = np.random.default_rng(0)
     low, high = (pd.Series(random.integers(0, 9, n)) for n in (30, 40))
-    labels = [1] * 30 + [0] * 40
-    expected = roc_auc_score(labels, -np.concatenate([low, high]))
+    expected = roc_auc_score([1] * 30 + [0] * 40, -np.concatenate([low, high]))
     assert separability(low, high) == pytest.approx(100 * expected)
     assert separability(low, low) == 50
 
@@ -159,6 +146,79 @@ def test_a_missing_table_is_an_input_error(tmp_path):
     assert not (tmp_path / "a.md").exists()
 
 
-def test_no_patients_no_numbers_of_them():
-    numbers = measure_audit(IMAGES, THRESHOLDS, None)
-    assert not numbers["quantity"].str.contains("patients").any()
+# --- the figure ---
+
+LINES = pd.DataFrame(
+    {"threshold": [0.98, 0.99, 0.999], "used": [0, 1, 0], "origin": ["", "configured", ""]}
+)
+
+
+def images(patients=False):
+    """Two training images, four normal and two abnormal test images."""
+    table = pd.DataFrame(
+        {
+            "split": ["train"] * 2 + ["test"] * 6,
+            "label": [0, 0, 0, 0, 0, 0, 1, 1],
+            "similarity": [0.9, 0.1, 1.0, 0.995, 0.9, 0.0, 0.7, -0.2],
+            "unmoved_similarity": [0.9, 0.1, 0.8, 0.995, 0.9, 0.0, 0.7, -0.2],
+            "identical": [0, 0, 0, 0, 0, 1, 0, 0],
+            "other_patient_similarity": [0.6, 0.7, 0.5, 0.5, 0.5, 0.5, np.nan, np.nan],
+        }
+    )
+    return table if patients else table.assign(other_patient_similarity=np.nan)
+
+
+def drawn(label, **options):
+    arguments = {"images": images(), "thresholds": LINES, "name": "Scans $1", "moved": True}
+    figure = draw(**arguments | options)
+    (axes,) = [axes for axes in figure.axes if axes.get_label() == label]
+    return axes
+
+
+def legend(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_distance_stays_in_the_axis():
+    assert distance(np.array([1.0, 0.9, 0.0, -1.0])) == pytest.approx([FLOOR, 0.1, LEFT, LEFT])
+
+
+def test_shares_of_each_class_are_percent_of_it():
+    axes = drawn("shares", images=images(patients=True))
+    assert legend(axes) == [
+        "normal test images (n = 4)",
+        "abnormal test images (n = 2)",
+        "normal images, to other patients (n = 6)",
+        "threshold 0.9900 (configured)",
+    ]
+    filled = [patch for patch in axes.patches if patch.get_fill()]
+    heights = [sorted(set(np.round(patch.get_xy()[:, 1], 9))) for patch in filled]
+    assert heights == [[0, 25], [0, 50]]
+    assert axes.get_xlim() == (LEFT, FLOOR)  # reversed
+    lines = [line.get_xdata()[0] for line in axes.get_lines() if len(line.get_xdata()) == 2]
+    assert sorted(lines) == pytest.approx(sorted([0.02, 0.01, 0.001, 0.01]))
+    assert len(legend(drawn("shares"))) == 3
+
+
+def counts_at(line, threshold):
+    places, counts = line.get_data()
+    return counts[np.searchsorted(places, 1 - threshold + 1e-9, side="right") - 1]
+
+
+def test_numbers_of_twins_by_threshold():
+    moved, unmoved = drawn("counts").get_lines()[:2]
+    # The image with identical pixels counts at every threshold, whatever its similarity.
+    assert [counts_at(moved, t) for t in (0.9, 0.99, 0.999)] == [4, 3, 2]
+    assert [counts_at(unmoved, t) for t in (0.9, 0.99, 0.999)] == [3, 2, 1]
+    axes = drawn("counts", moved=False)
+    assert legend(axes) == ["with a twin", "threshold 0.9900 (configured)"]
+
+
+def test_the_figure_is_made_from_files(tmp_path):
+    write_table(images(), tmp_path / "images.tsv")
+    write_table(LINES, tmp_path / "thresholds.tsv")
+    tables = {name: tmp_path / f"{name}.tsv" for name in ("images", "thresholds")}
+    outputs = {end: tmp_path / f"audit.{end}" for end in ("pdf", "png")}
+    plot_audit(**tables, name="Scans $1", moved=True, **outputs)
+    assert outputs["pdf"].read_bytes().startswith(b"%PDF")
+    assert outputs["png"].read_bytes().startswith(b"\x89PNG")
