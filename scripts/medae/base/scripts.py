@@ -5,7 +5,7 @@ from pathlib import Path
 
 from medae.base.logs import script_logging
 
-NOT_ARGUMENTS = {"modules"}
+NOT_ARGUMENTS = {"modules", "results"}
 """Inputs that only tell Snakemake when to run the rule again."""
 
 
