@@ -78,17 +78,22 @@ def similarity_axis(axes: Axes) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def draw(*, images: pd.DataFrame, thresholds: pd.DataFrame, name: str, moved: bool) -> Figure:
-    """Draw the figure; its axes have the labels "shares" and "counts"."""
+def plot_audit(*, images: Path, thresholds: Path, name: str, moved: bool) -> Figure:
+    """Draw the tables `images` and `thresholds` of one dataset's audit.
+
+    `moved` says whether mirrored and rotated copies count. The axes are labelled "shares" and
+    "counts".
+    """
+    pictures, listed = read_table(images), read_table(thresholds)
     figure = Figure(figsize=(figures.PAGE_WIDTH, 4.6), layout="constrained")
     above = figure.add_subplot(2, 1, 1, label="shares")
     below = figure.add_subplot(2, 1, 2, label="counts", sharex=above)
-    draw_shares(above, images)
-    draw_counts(below, images, moved=moved)
-    used = thresholds[thresholds["used"] == 1].iloc[0]
+    draw_shares(above, pictures)
+    draw_counts(below, pictures, moved=moved)
+    used = listed[listed["used"] == 1].iloc[0]
     text = f"threshold {used['threshold']:.4f} ({used['origin']})"
     for axes in (above, below):
-        for threshold in thresholds["threshold"]:
+        for threshold in listed["threshold"]:
             axes.axvline(1 - threshold, color="0.85", linewidth=0.6, zorder=0)
         axes.axvline(1 - used["threshold"], color=figures.GREEN, linewidth=1, label=text)
         similarity_axis(axes)
@@ -99,19 +104,7 @@ def draw(*, images: pd.DataFrame, thresholds: pd.DataFrame, name: str, moved: bo
     return figure
 
 
-def plot_audit(
-    *, images: Path, thresholds: Path, name: str, moved: bool, pdf: Path, png: Path
-) -> None:
-    """Draw the tables `images` and `thresholds` of one dataset's audit.
-
-    `moved` says whether mirrored and rotated copies count.
-    """
-    tables = {"images": read_table(images), "thresholds": read_table(thresholds)}
-    with figures.house_style():
-        figures.save_figure(draw(**tables, name=name, moved=moved), pdf=pdf, png=png)
-
-
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    run_script(plot_audit, snakemake)
+    run_script(figures.saved(plot_audit), snakemake)

@@ -105,11 +105,16 @@ def describe(row: pd.Series) -> list[str]:
     return [*lines, f"{rounded}, {row['symmetry']}"]
 
 
-def draw(*, data: PackedDataset, test: pd.DataFrame, bands: Sequence[Band], name: str) -> Figure:
-    """Draw the figure from the rows `test` of images.tsv, numbered from 0.
+def plot_duplicates(*, packed: Path, images: Path, thresholds: Path, name: str) -> Figure:
+    """Draw the contact sheet from a dataset and the tables `images` and `thresholds` of its audit.
 
-    Labels of axes: "{picture} {position in the test split}".
+    Axes are labelled "{picture} {position in the test split}". Raises InputError when the audit is
+    not about the packed dataset.
     """
+    data = read_packed(packed)
+    audit = read_audit(images, data)
+    test = audit[audit["split"] == "test"].reset_index(drop=True)
+    bands = make_bands(test, read_table(thresholds))
     pairs = {i: find_pair(data, test.loc[i], i) for band in bands for i in band.chosen}
     texts = {i: describe(test.loc[i]) for i in pairs}
     label = LINE * max(len(lines) for lines in texts.values()) + 0.03
@@ -145,23 +150,7 @@ def draw(*, data: PackedDataset, test: pd.DataFrame, bands: Sequence[Band], name
     return sheet.figure
 
 
-def plot_duplicates(
-    *, packed: Path, images: Path, thresholds: Path, name: str, pdf: Path, png: Path
-) -> None:
-    """Draw the contact sheet from a dataset and the tables `images` and `thresholds` of its audit.
-
-    Raises InputError when the audit is not about the packed dataset.
-    """
-    data = read_packed(packed)
-    audit = read_audit(images, data)
-    test = audit[audit["split"] == "test"].reset_index(drop=True)
-    bands = make_bands(test, read_table(thresholds))
-    with figures.house_style():
-        drawn = draw(data=data, test=test, bands=bands, name=name)
-        figures.save_figure(drawn, pdf=pdf, png=png)
-
-
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    run_script(plot_duplicates, snakemake)
+    run_script(figures.saved(plot_duplicates), snakemake)

@@ -59,24 +59,17 @@ def draw(
 
 
 def plot_examples(
-    *,
-    examples: Path,
-    name: str,
-    settings: Sequence[Mapping],
-    methods: Mapping[str, str],
-    pdf: Path,
-    png: Path,
-) -> None:
+    *, examples: Path, name: str, settings: Sequence[Mapping], methods: Mapping[str, str]
+) -> Figure:
     """Draw `settings` ({method, latent_dim} of each, in order) of the file `examples`.
 
     `examples` is the file of select_examples.py, `methods` has the display names.
     """
-    with figures.house_style(), h5py.File(examples) as file:
-        drawn = draw(file, name=name, settings=settings, methods=methods)
-        figures.save_figure(drawn, pdf=pdf, png=png)
+    with h5py.File(examples) as file:
+        return draw(file, name=name, settings=settings, methods=methods)
 
 
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    run_script(plot_examples, snakemake)
+    run_script(figures.saved(plot_examples), snakemake)

@@ -44,61 +44,12 @@ def draw_panel(
     axes.grid(axis="y")
 
 
-def draw_levels(axes: Axes, *, ours: pd.DataFrame, metric: str, nearest: str) -> None:
-    """Draw what has no latent size: the nearest training image, named `nearest`, and chance."""
+def draw_level(axes: Axes, ours: pd.DataFrame, name: str) -> None:
+    """Draw what has no latent size, the nearest training image."""
     for level in ours[ours["method"] == LEVEL].itertuples():
-        label = nearest if level.split == PUBLISHED_SPLIT else None
+        label = name if level.split == PUBLISHED_SPLIT else None
         style = {"color": figures.GREEN, "linestyle": SPLIT_LINES[level.split], "linewidth": 0.8}
         axes.axhline(100 * level.value, label=label, **style)
-    for split, level in figures.chance_levels(ours, metric).items():
-        label = "chance" if split == PUBLISHED_SPLIT else None
-        style = {
-            "color": figures.CHANCE,
-            "linestyle": SPLIT_LINES[split],
-            "linewidth": 1,
-            "zorder": 1,
-        }
-        axes.axhline(100 * level, label=label, **style)
-
-
-def draw(
-    metrics: pd.DataFrame,
-    paper: pd.DataFrame,
-    *,
-    names: Mapping[str, str],
-    methods: Mapping[str, str],
-    dataset_notes: Mapping[str, str],
-) -> Figure:
-    """Draw the figure; an axes' label is "{dataset} {metric}"."""
-    labels = {}
-    for key in swept_methods(metrics):
-        seeds = figures.seeds_note(metrics[metrics["method"] == key])
-        labels[key] = methods[key] if key in BASELINES else f"{methods[key]}, {seeds}"
-    metrics = metrics[metrics["method"].isin([*labels, LEVEL])]
-    rows = figures.arrange_metrics(metrics, names)
-    figure = Figure(figsize=(figures.PAGE_WIDTH, HEIGHT * len(rows) + 0.7), layout="constrained")
-    panels = figures.add_panels(figure, rows, metrics=metrics, names=names)
-    inches = figures.PAGE_WIDTH / len(rows[0]) - 0.38
-    for (key, metric), axes in panels.items():
-        ours, theirs = (
-            table[(table["dataset"] == key) & (table["metric"] == metric)]
-            for table in (metrics, paper[paper["method"].isin(labels)])
-        )
-        draw_panel(axes, ours=ours, paper=theirs, labels=labels, methods=methods)
-        draw_levels(axes, ours=ours, metric=metric, nearest=methods.get(LEVEL, ""))
-        sizes = [*ours.loc[ours["method"] != LEVEL, "latent_dim"], *theirs["latent_dim"]]
-        figures.latent_axis(axes, sizes, inches=inches)
-        axes.set_xlabel("latent dimension $d$")
-    for row in rows:
-        for left, cell in pairwise([None, *row]):
-            if cell and (left is None or left[1] != cell[1]):
-                panels[cell].set_ylabel(figures.LABELS[cell[1]])
-    first = next(iter(panels.values()))
-    for split in [split for split in SPLIT_LINES if split in set(metrics["split"])]:
-        first.plot([], [], color="0.3", linestyle=SPLIT_LINES[split], label=SPLIT_NAMES[split])
-    title = figures.legend_title(figures.COUNTED, dataset_notes)
-    figures.add_legend(figure, loc="outside lower center", ncols=3, title=title)
-    return figure
 
 
 def plot_latent_dimension(
@@ -108,21 +59,47 @@ def plot_latent_dimension(
     names: Mapping[str, str],
     methods: Mapping[str, str],
     dataset_notes: Mapping[str, str],
-    pdf: Path,
-    png: Path,
-) -> None:
+) -> Figure:
     """Draw `metrics` and the paper's values `paper`, which are in percent.
 
     `names` and `methods` have the display names of datasets, in the order of the columns, and of
-    methods; `dataset_notes` sentences on datasets, shown below.
+    methods; `dataset_notes` sentences on datasets, shown below. An axes' label is
+    "{dataset} {metric}".
     """
-    options = {"names": names, "methods": methods, "dataset_notes": dataset_notes}
-    with figures.house_style():
-        drawn = draw(read_metrics(metrics, leak_free=True), read_table(paper), **options)
-        figures.save_figure(drawn, pdf=pdf, png=png)
+    table, published = read_metrics(metrics, leak_free=True), read_table(paper)
+    labels = {}
+    for key in swept_methods(table):
+        seeds = figures.seeds_note(table[table["method"] == key])
+        labels[key] = methods[key] if key in BASELINES else f"{methods[key]}, {seeds}"
+    table = table[table["method"].isin([*labels, LEVEL])]
+    rows = figures.arrange_metrics(table, names)
+    figure = Figure(figsize=(figures.PAGE_WIDTH, HEIGHT * len(rows) + 0.7), layout="constrained")
+    panels = figures.add_panels(figure, rows, metrics=table, names=names)
+    inches = figures.PAGE_WIDTH / len(rows[0]) - 0.38
+    for (key, metric), axes in panels.items():
+        ours, theirs = (
+            part[(part["dataset"] == key) & (part["metric"] == metric)]
+            for part in (table, published[published["method"].isin(labels)])
+        )
+        draw_panel(axes, ours=ours, paper=theirs, labels=labels, methods=methods)
+        draw_level(axes, ours, methods[LEVEL])
+        figures.draw_chance(axes, ours, metric)
+        sizes = [*ours.loc[ours["method"] != LEVEL, "latent_dim"], *theirs["latent_dim"]]
+        figures.latent_axis(axes, sizes, inches=inches)
+        axes.set_xlabel("latent dimension $d$")
+    for row in rows:
+        for left, cell in pairwise([None, *row]):
+            if cell and (left is None or left[1] != cell[1]):
+                panels[cell].set_ylabel(figures.LABELS[cell[1]])
+    first = next(iter(panels.values()))
+    for split in [split for split in SPLIT_LINES if split in set(table["split"])]:
+        first.plot([], [], color="0.3", linestyle=SPLIT_LINES[split], label=SPLIT_NAMES[split])
+    title = figures.legend_title(figures.COUNTED, dataset_notes)
+    figures.add_legend(figure, loc="outside lower center", ncols=3, title=title)
+    return figure
 
 
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    run_script(plot_latent_dimension, snakemake)
+    run_script(figures.saved(plot_latent_dimension), snakemake)

@@ -94,15 +94,7 @@ def draw_panel(
 
 def draw_axes(axes: Axes, *, means: pd.DataFrame, metric: str, places: Mapping[str, float]) -> None:
     """Draw chance and the lines of the grid, and set the limits of one panel."""
-    for split, level in figures.chance_levels(means, metric).items():
-        label = "chance" if split == PUBLISHED_SPLIT else "chance, leak-free"
-        style = {
-            "linestyle": figures.SPLIT_LINES[split],
-            "color": figures.CHANCE,
-            "linewidth": 0.8,
-            "zorder": 1,
-        }
-        axes.axvline(100 * level, label=label, **style)
+    figures.draw_chance(axes, means, metric, across="y")
     axes.grid(axis="x")
     axes.margins(x=0.08)
     axes.locator_params(axis="x", nbins=5, steps=[1, 2, 5, 10])
@@ -143,14 +135,25 @@ def select(
     return {name: table[table["method"].isin(shown)] for name, table in tables.items()}
 
 
-def draw(
-    tables: Mapping[str, pd.DataFrame],
+def plot_methods(
     *,
+    metrics: Path,
+    intervals: Sequence[Path],
+    paper: Path,
     names: Mapping[str, str],
     methods: Mapping[str, str],
+    latent_dim: int,
     dataset_notes: Mapping[str, str],
 ) -> Figure:
-    """Draw the figure from the tables of `select`; an axes' label is "{dataset} {metric}"."""
+    """Draw `metrics`, `intervals` (a table per dataset) and the paper's values, in percent.
+
+    `names` and `methods` have the display names of datasets and methods, in the order of columns
+    and lines; `latent_dim` is that of all methods that have one; `dataset_notes` are sentences on
+    datasets, shown below. An axes' label is "{dataset} {metric}". Raises InputError when there is
+    no method to draw, or a table is of another kind.
+    """
+    ours = read_metrics(metrics, leak_free=True), read_intervals(intervals)
+    tables = select(*ours, read_table(paper), methods=list(methods), latent_dim=latent_dim)
     means = tables["means"]
     labels = row_labels(methods, picked={ORACLE: ORACLE_NAME})
     rows = figures.arrange_metrics(means, names)
@@ -178,34 +181,7 @@ def draw(
     return figure
 
 
-def plot_methods(
-    *,
-    metrics: Path,
-    intervals: Sequence[Path],
-    paper: Path,
-    names: Mapping[str, str],
-    methods: Mapping[str, str],
-    latent_dim: int,
-    dataset_notes: Mapping[str, str],
-    pdf: Path,
-    png: Path,
-) -> None:
-    """Draw `metrics`, `intervals` (a table per dataset) and the paper's values, in percent.
-
-    `names` and `methods` have the display names of datasets and methods, in the order of columns
-    and lines; `latent_dim` is that of all methods that have one; `dataset_notes` are sentences on
-    datasets, shown below. Raises InputError when there is no method to draw, or a table is of
-    another kind.
-    """
-    table = read_metrics(metrics, leak_free=True)
-    tables = table, read_intervals(intervals), read_table(paper)
-    with figures.house_style():
-        chosen = select(*tables, methods=list(methods), latent_dim=latent_dim)
-        drawn = draw(chosen, names=names, methods=methods, dataset_notes=dataset_notes)
-        figures.save_figure(drawn, pdf=pdf, png=png)
-
-
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    run_script(plot_methods, snakemake)
+    run_script(figures.saved(plot_methods), snakemake)

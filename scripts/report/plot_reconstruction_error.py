@@ -48,11 +48,18 @@ def clear_corner(axes: Axes, metrics: pd.DataFrame) -> None:
         axes.set_ylim(top=max(axes.get_ylim()[1], highest / CLEAR[1]))
 
 
-def draw(metrics: pd.DataFrame, *, names: Mapping[str, str], methods: Mapping[str, str]) -> Figure:
-    """Draw the figure; an axes' label is "{dataset} {method}"."""
-    swept = swept_methods(metrics)
-    metrics = metrics[metrics["metric"].isin(IMAGES) & metrics["method"].isin(swept)]
-    panels = {key: part for key, part in metrics.groupby(["dataset", "method"], sort=False)}
+def plot_reconstruction_error(
+    *, metrics: Path, names: Mapping[str, str], methods: Mapping[str, str]
+) -> Figure:
+    """Draw the reconstruction errors of the table `metrics`.
+
+    `names` and `methods` have the display names of datasets, in the order of the panels, and of
+    methods. An axes' label is "{dataset} {method}".
+    """
+    table = read_metrics(metrics)
+    swept = swept_methods(table)
+    table = table[table["metric"].isin(IMAGES) & table["method"].isin(swept)]
+    panels = {key: part for key, part in table.groupby(["dataset", "method"], sort=False)}
     panels = dict(sorted(panels.items(), key=lambda panel: list(names).index(panel[0][0])))
     rows, columns = figures.grid_shape(len(panels), columns=2)
     width = figures.PANEL_WIDTH if columns == 1 else figures.PAGE_WIDTH
@@ -72,26 +79,13 @@ def draw(metrics: pd.DataFrame, *, names: Mapping[str, str], methods: Mapping[st
             inset.text(0.95, 0.9, f"$d$ ≥ {INSET_FROM}", transform=inset.transAxes, ha="right")
         name = f"{names[key]}, {methods[method]}" if len(swept) > 1 else names[key]
         figures.set_title(axes, name, note=figures.image_counts(part))
-    title = f"published test set, {figures.seeds_note(metrics)}\n{figures.COUNTED}"
+    title = f"published test set, {figures.seeds_note(table)}\n{figures.COUNTED}"
     options = {"ncols": 3 if columns > 1 else 1, "title": title}
     figures.add_legend(figure, loc="outside lower center", **options)
     return figure
 
 
-def plot_reconstruction_error(
-    *, metrics: Path, names: Mapping[str, str], methods: Mapping[str, str], pdf: Path, png: Path
-) -> None:
-    """Draw the reconstruction errors of the table `metrics`.
-
-    `names` and `methods` have the display names of datasets, in the order of the panels, and of
-    methods. Raises InputError when the table has no row of the published test split.
-    """
-    with figures.house_style():
-        drawn = draw(read_metrics(metrics), names=names, methods=methods)
-        figures.save_figure(drawn, pdf=pdf, png=png)
-
-
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    run_script(plot_reconstruction_error, snakemake)
+    run_script(figures.saved(plot_reconstruction_error), snakemake)

@@ -52,18 +52,26 @@ def draw_panel(axes: Axes, table: pd.DataFrame) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(4))
 
 
-def draw(
+def plot_score_histograms(
     *,
-    tables: Sequence[pd.DataFrame],
-    aucs: pd.Series,
+    scores: Sequence[Path],
+    metrics: Path,
+    audit: Path,
     name: str,
     settings: Sequence[Mapping],
     methods: Mapping[str, str],
 ) -> Figure:
-    """Draw the figure; `aucs` (0–1) are indexed by (method, latent_dim, seed, split).
+    """Draw a histogram of each setting ({dataset, method, latent_dim, seed}) of one dataset.
 
-    An axes' label is "{method} d{latent_dim}".
+    `scores` are parallel to `settings`; `metrics` gives the AUC in the titles; `audit` is the
+    audit's images.tsv; `methods` has the display names. An axes' label is
+    "{method} d{latent_dim}".
     """
+    table = read_metrics(metrics, leak_free=True)
+    table = table[(table["dataset"] == settings[0]["dataset"]) & (table["metric"] == "auc")]
+    aucs = table.set_index(["method", "latent_dim", "seed", "split"])["value"].sort_index()
+    twins = read_table(audit)[["split", "id", "twin"]].query("split == 'test'")
+    tables = [read_table(path).merge(twins, on=["split", "id"], validate="1:1") for path in scores]
     rows, columns = figures.grid_shape(len(tables), columns=4)
     width = max(figures.PANEL_WIDTH, figures.PAGE_WIDTH * columns / 4)
     figure = Figure(figsize=(width, 1.4 * rows + 0.75), layout="constrained")
@@ -86,33 +94,7 @@ def draw(
     return figure
 
 
-def plot_score_histograms(
-    *,
-    scores: Sequence[Path],
-    metrics: Path,
-    audit: Path,
-    name: str,
-    settings: Sequence[Mapping],
-    methods: Mapping[str, str],
-    pdf: Path,
-    png: Path,
-) -> None:
-    """Draw a histogram of each setting ({dataset, method, latent_dim, seed}) of one dataset.
-
-    `scores` are parallel to `settings`; `metrics` gives the AUC in the titles; `audit` is the
-    audit's images.tsv; `methods` has the display names.
-    """
-    table = read_metrics(metrics, leak_free=True)
-    table = table[(table["dataset"] == settings[0]["dataset"]) & (table["metric"] == "auc")]
-    aucs = table.set_index(["method", "latent_dim", "seed", "split"])["value"].sort_index()
-    twins = read_table(audit)[["split", "id", "twin"]].query("split == 'test'")
-    tables = [read_table(path).merge(twins, on=["split", "id"], validate="1:1") for path in scores]
-    with figures.house_style():
-        drawn = draw(tables=tables, aucs=aucs, name=name, settings=settings, methods=methods)
-        figures.save_figure(drawn, pdf=pdf, png=png)
-
-
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    run_script(plot_score_histograms, snakemake)
+    run_script(figures.saved(plot_score_histograms), snakemake)

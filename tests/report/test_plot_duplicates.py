@@ -4,11 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from audit_dataset import audit_dataset
-from plot_duplicates import BELOW, describe, draw, evenly, find_pair, make_bands, plot_duplicates
+from plot_duplicates import BELOW, describe, evenly, find_pair, make_bands, plot_duplicates
 
-from medae.base.files import read_table
-from medae.data.packed import PackedDataset, packed_writer, read_packed
-from medae.duplicates.audit import read_audit
+from medae.data.packed import PackedDataset, packed_writer
 from medae.duplicates.similarity import SYMMETRIES, move
 
 THRESHOLDS = pd.DataFrame({"threshold": [0.98, 0.99, 0.999], "used": [0, 1, 0]})
@@ -32,15 +30,6 @@ def test_bands_by_hand():
         ("0.9900 ≤ r < 0.9990: 2 test images", [4, 7]),
         ("below the threshold, 0.9900: the most similar of 2 test images", [5, 0]),
     ]
-
-
-def test_every_image_is_in_one_band():
-    random = np.random.default_rng(0)
-    test = table(random.uniform(0.97, 1, 500), identical=range(0, 500, 50))
-    bands = make_bands(test, THRESHOLDS)
-    counts = [int(band.title.split(": ")[1].split()[0]) for band in bands[:-1]]
-    counts.append(int(bands[-1].title.split()[-3]))
-    assert sum(counts) == 500
 
 
 def test_nothing_or_all_above_the_threshold():
@@ -140,12 +129,8 @@ def audited(tmp_path):
 
 
 def test_what_is_drawn(audited):
-    data = read_packed(audited / "packed.h5")
-    audit = read_audit(audited / "images.tsv", data)
-    test = audit[audit["split"] == "test"].reset_index(drop=True)
-    bands = make_bands(test, read_table(audited / "thresholds.tsv"))
-    assert [band.chosen for band in bands[:2]] == [[2], [0]]
-    figure = draw(data=data, test=test, bands=bands, name="Toy $")
+    tables = {name: audited / f"{name}.tsv" for name in ("images", "thresholds")}
+    figure = plot_duplicates(packed=audited / "packed.h5", **tables, name="Toy $")
     panels = {axes.get_label(): axes for axes in figure.axes}
     assert len(panels) == 6 * 4 + 1
     shown = {key: axes.images[0].get_array() for key, axes in panels.items() if axes.images}
@@ -160,10 +145,3 @@ def test_what_is_drawn(audited):
     assert max(tops) <= height
     boxes = [axes.get_position() for axes in figure.axes]
     assert min(box.y0 for box in boxes) > 0
-
-
-def test_the_sheet_is_made_from_files(audited):
-    tables = {name: audited / f"{name}.tsv" for name in ("images", "thresholds")}
-    outputs = {end: audited / f"sheet.{end}" for end in ("pdf", "png")}
-    plot_duplicates(packed=audited / "packed.h5", **tables, name="Toy", **outputs)
-    assert outputs["png"].read_bytes().startswith(b"\x89PNG")

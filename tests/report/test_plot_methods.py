@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from plot_methods import draw, plot_methods, select
+from metric_frames import drawn
+from plot_methods import plot_methods
 
 from medae.base.errors import InputError
-from medae.base.files import read_table, write_table
+from medae.base.files import read_table
 from medae.evaluation.bootstrap import INTERVAL_COLUMNS
 from medae.evaluation.metrics import METRIC_COLUMNS
 
@@ -65,8 +66,15 @@ def figure(metrics, intervals, paper):
 
 
 def drawn_from(*tables, methods=METHODS):
-    chosen = select(*tables, methods=list(methods), latent_dim=16)
-    return draw(chosen, names=NAMES, methods=methods, dataset_notes={"xray": "X-rays are small."})
+    metrics, intervals, paper = tables
+    return drawn(
+        plot_methods,
+        {"metrics": metrics, "intervals": [intervals], "paper": paper},
+        names=NAMES,
+        methods=methods,
+        latent_dim=16,
+        dataset_notes={"xray": "X-rays are small."},
+    )
 
 
 def panel(figure, label):
@@ -91,14 +99,14 @@ def line_names(axes):
     return [text.get_text() for text in axes.get_yticklabels()]
 
 
-def drawn(axes, label):
+def marks(axes, label):
     (found,) = [line for line in axes.lines if line.get_label() == label]
     return found
 
 
 def test_means_intervals_and_seeds_are_in_percent_on_both_test_sets(figure):
     axes = panel(figure, "brats auc")
-    published, leak_free = (drawn(axes, f"{key} test set") for key in ("published", "leak-free"))
+    published, leak_free = (marks(axes, f"{key} test set") for key in ("published", "leak-free"))
     assert published.get_xdata() == pytest.approx([81, 64, 66, 72, 86])
     assert leak_free.get_xdata() == pytest.approx([96, 41, 45])  # the d of the published best
     assert published.get_marker() != leak_free.get_marker()
@@ -124,7 +132,7 @@ def test_every_mark_is_at_its_methods_line(figure):
         ("published test set", ["ae", "contrast", "nearest", "vae", "oracle"]),
         ("leak-free test set", ["ae", "nearest", "oracle"]),
     ):
-        offset = drawn(axes, label).get_ydata() - [places[method] for method in methods]
+        offset = marks(axes, label).get_ydata() - [places[method] for method in methods]
         assert offset == pytest.approx(offset[0])
         assert 0.1 < abs(offset[0]) < 0.4
 
@@ -132,20 +140,16 @@ def test_every_mark_is_at_its_methods_line(figure):
 def test_without_a_leak_free_set_ours_are_at_the_tick(metrics, intervals, paper):
     published = metrics[metrics["split"] == "published"]
     axes = panel(drawn_from(published, intervals, paper), "brats auc")
-    assert sorted(drawn(axes, "published test set").get_ydata()) == axes.get_yticks().tolist()
+    assert sorted(marks(axes, "published test set").get_ydata()) == axes.get_yticks().tolist()
     assert axes.containers[0].lines[0].get_ydata().min() > 0
 
 
-def test_one_test_set_where_they_are_the_same(figure):
-    labels = panel(figure, "xray auc").get_legend_handles_labels()[1]
-    assert "published test set" in labels
-    assert "leak-free test set" not in labels
-
-
 def test_chance_is_drawn(figure):
-    assert drawn(panel(figure, "brats auc"), "chance").get_xdata()[0] == 50
-    assert drawn(panel(figure, "xray ap"), "chance").get_xdata()[0] == pytest.approx(600 / 11)
+    assert marks(panel(figure, "brats auc"), "chance").get_xdata()[0] == 50
+    assert marks(panel(figure, "xray ap"), "chance").get_xdata()[0] == pytest.approx(600 / 11)
     assert not [x for x in panel(figure, "brats ap_pix").lines if "chance" in x.get_label()]
+    labels = panel(figure, "xray auc").get_legend_handles_labels()[1]
+    assert "published test set" in labels and "leak-free test set" not in labels
 
 
 def test_the_papers_numbers_stand_between(figure):
@@ -183,25 +187,7 @@ def test_eleven_lines_of_one_dataset_fit_half_a_page(metrics, intervals, paper):
     assert height < 4
 
 
-def test_the_figure_is_made_from_files(metrics, intervals, root, tmp_path):
-    write_table(metrics, tmp_path / "metrics.tsv")
-    write_table(intervals, tmp_path / "intervals.tsv")
-    plot_methods(
-        metrics=tmp_path / "metrics.tsv",
-        intervals=[tmp_path / "intervals.tsv"],
-        paper=root / "workflow/resources/paper_values.tsv",
-        names=NAMES,
-        methods=METHODS,
-        latent_dim=16,
-        dataset_notes={},
-        pdf=tmp_path / "a.pdf",
-        png=tmp_path / "a.png",
-    )
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-
-
 def test_nothing_to_draw(metrics, intervals, paper):
-    with pytest.raises(InputError, match="no metrics of ceae with d = 64"):
-        select(
-            metrics[metrics["method"] == "vae"], intervals, paper, methods=["ceae"], latent_dim=64
-        )
+    alone = metrics[metrics["method"] == "vae"]
+    with pytest.raises(InputError, match="no metrics of ceae with d = 16"):
+        drawn_from(alone, intervals, paper, methods={"ceae": "CeAE"})

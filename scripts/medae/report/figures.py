@@ -5,7 +5,7 @@ nothing global is left behind.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -32,7 +32,6 @@ BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, ORANGE, BLACK = "#56B4E9", "#E69F00", "#000000"
 PAIRS = [(BLUE, BLACK), (VERMILLION, GREEN), (PURPLE, ORANGE), (SKY, "0.5")]  # ours, paper's
 NORMAL_TRAIN, NORMAL, ABNORMAL = SKY, BLUE, VERMILLION
-CHANCE = "0.65"
 SPLIT_LINES = {PUBLISHED_SPLIT: "-", LEAK_FREE_SPLIT: "--"}
 
 IMAGE_LABELS = {"auc": "AUC (%)", "ap": "AP (%)"}
@@ -77,6 +76,16 @@ def house_style() -> Iterator[None]:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         yield
+
+
+def saved(draw: Callable[..., Figure]) -> Callable[..., None]:
+    """Return a function like `draw`, in our style, that writes what it draws to `pdf` and `png`."""
+
+    def plot(*, pdf: Path, png: Path, **options: object) -> None:
+        with house_style():
+            save_figure(draw(**options), pdf=pdf, png=png)
+
+    return plot
 
 
 def save_figure(figure: Figure, *, pdf: Path, png: Path) -> None:
@@ -177,18 +186,21 @@ def image_counts(metrics: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def chance_levels(metrics: pd.DataFrame, metric: str) -> dict[str, float]:
-    """Return by split what a random score has of auc or ap on one dataset's images (0–1).
+def draw_chance(axes: Axes, metrics: pd.DataFrame, metric: str, *, across: str = "x") -> None:
+    """Draw what a random score has of auc or ap on one dataset's images, on either test set.
 
-    Other metrics have no such level here; equal levels of both splits are given once.
+    The lines lie across the axis `across`, on which the metric is not. Other metrics have no such
+    level here; equal levels of both test sets are drawn once.
     """
     splits = next(iter(count_test_images(metrics).values()), {})
-    match metric:
-        case "auc":
-            return {PUBLISHED_SPLIT: 0.5}
-        case "ap":
-            return {key: bad / (normal + bad) for key, (normal, bad) in splits.items()}
-    return {}
+    levels = {PUBLISHED_SPLIT: 0.5} if metric == "auc" else {}
+    if metric == "ap":
+        levels = {key: bad / (normal + bad) for key, (normal, bad) in splits.items()}
+    line = axes.axhline if across == "x" else axes.axvline
+    for split, level in levels.items():
+        label = "chance" if split == PUBLISHED_SPLIT else "chance, leak-free"
+        style = {"color": "0.65", "linestyle": SPLIT_LINES[split], "linewidth": 0.9, "zorder": 1}
+        line(100 * level, label=label, **style)
 
 
 def plain(text: str) -> str:
