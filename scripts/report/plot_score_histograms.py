@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -34,19 +33,16 @@ def draw_panel(axes: Axes, table: pd.DataFrame) -> None:
     bins = np.histogram_bin_edges(score, bins=int(np.clip(len(score) ** 0.5, 15, 30)))
     for (name, color), chosen in classes.items():
         part, outlined = score[chosen], (name, color) == OTHER
-        seaborn.histplot(
-            x=part,
+        axes.hist(
+            part,
             bins=list(bins),
-            stat="density",
-            element="step",
-            color=color,
-            fill=not outlined,
-            alpha=1 if outlined else 0.35,
+            density=True,
+            histtype="step" if outlined else "stepfilled",
+            edgecolor=color,
+            facecolor=(color, 0.35),
             linewidth=1.1 if outlined else 0.8,
             label=f"{name} (n = {len(part)})",
-            ax=axes,
         )
-    axes.set(xlabel="", ylabel="")
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(4))
