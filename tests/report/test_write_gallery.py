@@ -49,7 +49,12 @@ def test_images_are_chosen_by_rank():
     scores = np.array([6, 0, 5, 1, 4, 2, 3, 9, 8.0])
     assert choose(labels, scores, count=3) == [1, 6, 0, 8, 7]
     assert choose(labels, scores, count=4) == [1, 5, 4, 0, 8, 7]
-    assert choose(labels, np.ones(9), count=3) == [0, 3, 6, 7, 8]  # ties by id
+
+
+def test_equal_scores_are_ordered_by_id():
+    labels = np.repeat([0, 1], [600, 400])
+    scores = np.arange(1000) % 2  # of each class the even positions come first
+    assert choose(labels, scores, count=3) == [0, 598, 599, 600, 998, 999]
 
 
 def test_shares_count_normal_images_with_a_lower_score():
