@@ -69,19 +69,12 @@ def compare(
         raise InputError(f"The paper's table of values has two rows for {twice}. Remove one.")
     like_theirs = (metrics["split"] == PUBLISHED_SPLIT) & (metrics["training_set"] == "all")
     ours = summarise(metrics[like_theirs])
-    cells = paper.merge(ours, on=KEY, suffixes=("_paper", "_ours"), validate="many_to_one")
+    ours[["our_mean", "our_std"]] = 100 * ours[["mean", "std"]]
+    ours = ours[[*KEY, "our_mean", "our_std", "n_seeds", "n_normal", "n_abnormal"]]
+    theirs = paper.rename(columns={"mean": "paper_mean", "std": "paper_std"})
+    cells = theirs.merge(ours, on=KEY, validate="many_to_one")
     for dataset in sorted(set(cells["dataset"])):
         display_name(dataset, names)
-    cells = pd.DataFrame(
-        {
-            **cells[["table", *KEY]],
-            "paper_mean": cells["mean_paper"],
-            "paper_std": cells["std_paper"],
-            "our_mean": 100 * cells["mean_ours"],
-            "our_std": 100 * cells["std_ours"],
-            **cells[["n_seeds", "n_normal", "n_abnormal"]],
-        }
-    )
     cells["difference"] = cells["our_mean"] - cells["paper_mean"]
     cells["tolerance"] = TOLERANCE_SDS * np.hypot(cells["paper_std"], cells["our_std"])
     # The paper's numbers have one decimal: a billionth of a point only absorbs binary rounding.

@@ -21,7 +21,7 @@ from medae.base.files import write_text
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.models.score_files import read_maps, read_scores
-from medae.report.choosing import CLASSES, PERCENTILE, at_ranks, rank_images
+from medae.report.choosing import CLASSES, HEAT, PERCENTILE, at_ranks, rank_images
 
 PER_CLASS = [12, 6, 3]
 LIMIT = 10_000_000  # bytes of a page, so that it can be mailed and opens at once
@@ -110,7 +110,7 @@ def collect(
     inputs = [data.test_images[rows]]
     if data.test_masks is not None:
         inputs.append(255 * data.test_masks[rows, None])
-    colours = matplotlib.colormaps["inferno"](np.arange(256), bytes=True)[:, :3]
+    colours = matplotlib.colormaps[HEAT](np.arange(256), bytes=True)[:, :3]
     return {
         "side": data.test_images.shape[-1],
         "images": [

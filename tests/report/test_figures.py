@@ -24,7 +24,7 @@ from medae.base.errors import InputError
 from medae.base.files import write_table
 from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.report import figures, rows
-from medae.report.sheets import as_picture
+from medae.report.figures import as_picture
 
 NAMES = {"rsna": "RSNA", "vindr": "VinDr-CXR", "brain_tumor": "Brain Tumor", "brats": "BraTS2021"}
 METHODS = {"ae": "AE", "vae": "Wide VAE", "memae": "MemAE"}

@@ -11,6 +11,8 @@ from medae.base.errors import InputError
 
 CLASSES = ["normal", "abnormal"]
 """By label, 0 and 1."""
+HEAT = "inferno"
+"""The colours of anomaly maps."""
 PERCENTILE = 99.5
 """Of the maps' pixels, where their colours end; the few above would leave the rest in the dark."""
 

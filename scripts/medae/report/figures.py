@@ -12,6 +12,7 @@ from pathlib import Path
 from textwrap import fill
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -289,3 +290,9 @@ def add_panels(
                 counts = image_counts(metrics[metrics["dataset"] == key])
                 set_title(panels[cell], names[key], note=counts)
     return panels
+
+
+def as_picture(image: np.ndarray) -> np.ndarray:
+    """Turn an image C×H×W in [-1, 1] to what `imshow` takes: H×W×3 in [0, 1]; grey is repeated."""
+    picture = np.clip((np.moveaxis(image, 0, -1) + 1) / 2, 0, 1)
+    return np.repeat(picture, 3, axis=-1) if picture.shape[-1] == 1 else picture

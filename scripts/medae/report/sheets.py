@@ -6,12 +6,19 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from medae.report.figures import ABNORMAL, FONT_SIZE, NORMAL, ORANGE, PAGE_WIDTH, plain
+from medae.report.choosing import HEAT
+from medae.report.figures import (
+    ABNORMAL,
+    FONT_SIZE,
+    NORMAL,
+    ORANGE,
+    PAGE_WIDTH,
+    as_picture,
+    plain,
+)
 
 CLASS_COLORS = [NORMAL, ABNORMAL]
 """By label, 0 and 1."""
-HEAT = "inferno"
-"""The colours of maps."""
 
 
 class Sheet:
@@ -54,12 +61,6 @@ class Sheet:
         look = {"orientation": "horizontal", "extend": "max", "ticks": MaxNLocator(6)} | look
         self.figure.colorbar(image, cax=axes, label=label, **look)
         return axes
-
-
-def as_picture(image: np.ndarray) -> np.ndarray:
-    """Turn an image C×H×W in [-1, 1] to what `imshow` takes: H×W×3 in [0, 1]; grey is repeated."""
-    picture = np.clip((np.moveaxis(image, 0, -1) + 1) / 2, 0, 1)
-    return np.repeat(picture, 3, axis=-1) if picture.shape[-1] == 1 else picture
 
 
 def outline(image: AxesImage, mask: np.ndarray) -> None:
