@@ -38,9 +38,8 @@ def compare_with_paper(
     markdown: Path,
     html: Path,
 ) -> None:
-    """Write a row per cell that both have, in percent and percentage points (ours minus theirs).
+    """Write a row per cell that both have; a difference is ours minus theirs.
 
-    `names` and `methods` have the display names of datasets, in table order, and of methods.
     Without a common cell the table is empty, and its text says so. Raises InputError when the
     paper's table has a cell twice, or a dataset has no display name.
     """

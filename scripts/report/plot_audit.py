@@ -79,10 +79,9 @@ def similarity_axis(axes: Axes) -> None:
 
 
 def plot_audit(*, images: Path, thresholds: Path, name: str, moved: bool) -> Figure:
-    """Draw the tables `images` and `thresholds` of one dataset's audit.
+    """Draw the audit of one dataset; `moved` says whether mirrored and rotated copies count.
 
-    `moved` says whether mirrored and rotated copies count. The axes are labelled "shares" and
-    "counts".
+    Axes' labels: "shares" and "counts".
     """
     pictures, listed = read_table(images), read_table(thresholds)
     figure = Figure(figsize=(figures.PAGE_WIDTH, 4.6), layout="constrained")

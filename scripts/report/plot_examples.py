@@ -61,10 +61,7 @@ def draw(
 def plot_examples(
     *, examples: Path, name: str, settings: Sequence[Mapping], methods: Mapping[str, str]
 ) -> Figure:
-    """Draw `settings` ({method, latent_dim} of each, in order) of the file `examples`.
-
-    `examples` is the file of select_examples.py, `methods` has the display names.
-    """
+    """Draw `settings` of the file `examples`, which select_examples.py writes."""
     with h5py.File(examples) as file:
         return draw(file, name=name, settings=settings, methods=methods)
 

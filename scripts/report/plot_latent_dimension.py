@@ -60,12 +60,7 @@ def plot_latent_dimension(
     methods: Mapping[str, str],
     dataset_notes: Mapping[str, str],
 ) -> Figure:
-    """Draw `metrics` and the paper's values `paper`, which are in percent.
-
-    `names` and `methods` have the display names of datasets, in the order of the columns, and of
-    methods; `dataset_notes` sentences on datasets, shown below. An axes' label is
-    "{dataset} {metric}".
-    """
+    """Draw `metrics` and the paper's values, in percent; axes' labels: "{dataset} {metric}"."""
     table, published = read_metrics(metrics, leak_free=True), read_table(paper)
     labels = {}
     for key in swept_methods(table):

@@ -147,10 +147,8 @@ def plot_methods(
 ) -> Figure:
     """Draw `metrics`, `intervals` (a table per dataset) and the paper's values, in percent.
 
-    `names` and `methods` have the display names of datasets and methods, in the order of columns
-    and lines; `latent_dim` is that of all methods that have one; `dataset_notes` are sentences on
-    datasets, shown below. An axes' label is "{dataset} {metric}". Raises InputError when there is
-    no method to draw, or a table is of another kind.
+    `latent_dim` is that of all methods that have one. Axes' labels: "{dataset} {metric}". Raises
+    InputError when there is no method to draw, or a table is of another kind.
     """
     ours = read_metrics(metrics, leak_free=True), read_intervals(intervals)
     tables = select(*ours, read_table(paper), methods=list(methods), latent_dim=latent_dim)

@@ -51,11 +51,7 @@ def clear_corner(axes: Axes, metrics: pd.DataFrame) -> None:
 def plot_reconstruction_error(
     *, metrics: Path, names: Mapping[str, str], methods: Mapping[str, str]
 ) -> Figure:
-    """Draw the reconstruction errors of the table `metrics`.
-
-    `names` and `methods` have the display names of datasets, in the order of the panels, and of
-    methods. An axes' label is "{dataset} {method}".
-    """
+    """Draw the errors of the table `metrics`; axes' labels: "{dataset} {method}"."""
     table = read_metrics(metrics)
     swept = swept_methods(table)
     table = table[table["metric"].isin(IMAGES) & table["method"].isin(swept)]

@@ -57,10 +57,9 @@ def plot_score_histograms(
     settings: Sequence[Mapping],
     methods: Mapping[str, str],
 ) -> Figure:
-    """Draw a histogram of each setting ({dataset, method, latent_dim, seed}) of one dataset.
+    """Draw a histogram of each setting, which names its dataset and seed too.
 
-    `scores` are parallel to `settings`; `metrics` gives the AUC in the titles; `audit` is the
-    audit's images.tsv; `methods` has the display names. An axes' label is
+    `metrics` gives the AUC in the titles, `audit` (images.tsv) the copies. Axes' labels:
     "{method} d{latent_dim}".
     """
     table = read_metrics(metrics, leak_free=True)

@@ -51,11 +51,7 @@ def draw_panel(axes: Axes, rows: pd.DataFrame, nearest: pd.DataFrame) -> None:
 def plot_training_sets(
     *, metrics: Path, names: Mapping[str, str], methods: Mapping[str, str]
 ) -> Figure:
-    """Draw the table `metrics`.
-
-    `names` and `methods` have the display names of datasets, in the order of the panels, and of
-    methods. An axes' label is "{dataset} {method}".
-    """
+    """Draw the table `metrics`; axes' labels: "{dataset} {method}"."""
     rows = retrained_rows(read_table(metrics))
     rows = rows[(rows["split"] == PUBLISHED_SPLIT) & (rows["metric"] == "auc")]
     panels = [

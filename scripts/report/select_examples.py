@@ -46,8 +46,7 @@ def select_examples(
 ) -> None:
     """Choose the examples by the scores of `reference`, and write the file `examples`.
 
-    `scores` and `maps` are parallel to `settings`, {method, latent_dim} of each. Raises InputError
-    when the files are not about the same test images, or a class has none.
+    Raises InputError when the files are not about the same test images, or a class has none.
     """
     data = read_packed(packed)
     names = [f"{setting['method']}/d{setting['latent_dim']}" for setting in settings]

@@ -66,12 +66,11 @@ def tabulate_audit(
     html: Path,
     table: Path,
 ) -> None:
-    """Write the tables, and all their numbers as the TSV `table`.
+    """Write the tables; the TSV has the columns dataset, table, row, quantity and value.
 
-    `images`, `thresholds` and `group_patterns` are parallel to `names`, the display names of
-    datasets; a pattern is the regular expression that finds an image's patient in its id, or None.
-    `moved` says whether mirrored and rotated copies count. The TSV has the columns dataset, table,
-    row, quantity and value.
+    `images`, `thresholds` and `group_patterns` are parallel to `names`; a pattern is the regular
+    expression that finds an image's patient in its id, or None. `moved` says whether mirrored and
+    rotated copies count.
     """
     parts = {
         dataset: measure_audit(read_table(image_file), read_table(threshold_file), pattern)

@@ -27,12 +27,7 @@ def tabulate_latent_dimension(
     html: Path,
     table: Path,
 ) -> None:
-    """Write the table in its forms; the TSV is unrounded, in percent.
-
-    `names` and `methods` have the display names of datasets and methods, in table order;
-    `dataset_notes` sentences on datasets that the table's text ends with. Raises InputError when
-    there are no results of the autoencoder, or a dataset has no display name.
-    """
+    """Write the table; InputError without results of the autoencoder, or a dataset's name."""
     rows = read_table(metrics)
     rows = rows[rows["method"].isin([AUTOENCODER, LINEAR]) & (rows["training_set"] == "all")]
     if AUTOENCODER not in set(rows["method"]):

@@ -56,13 +56,12 @@ def tabulate_methods(
     html: Path,
     table: Path,
 ) -> None:
-    """Write the table in its forms; the TSV is unrounded, in percent and percentage points.
+    """Write the table.
 
     `intervals` has a table per dataset; `selections` the tables of choices, if any, in which
-    `selector` chose d. `names` and `methods` have the display names of datasets and methods, in
-    table order; `latent_dim` is that of all methods that have one; `notes` and `dataset_notes` are
-    sentences that the table's text ends with. Raises InputError when no method has results, a
-    dataset has no display name, or a table is of another kind.
+    `selector` chose d; `latent_dim` is that of all methods that have one; `notes` are sentences
+    that the table's text ends with. Raises InputError when no method has results, a dataset has no
+    display name, or a table is of another kind.
     """
     rows = read_table(metrics)
     summary = summarise(rows[rows["training_set"] == "all"])

@@ -53,10 +53,9 @@ def tabulate_training_sets(
     html: Path,
     table: Path,
 ) -> None:
-    """Write the table in its forms; the TSV has a row per dataset, method, d, split and metric.
+    """Write the tables; the TSV has a row per dataset, method, d, split and metric.
 
-    It is unrounded, in percent and percentage points. `names` and `methods` have the display names
-    of datasets and methods, in table order. Raises InputError when a dataset has none.
+    Raises InputError when a dataset has no display name.
     """
     rows = retrained_rows(read_table(metrics))
     losses = measure_losses(rows)

@@ -141,9 +141,8 @@ def write_gallery(
 ) -> None:
     """Choose the images by the scores of `reference`, and write `page`.
 
-    `scores` and `maps` are parallel to `settings`, {method, latent_dim} of each; `template` is in
-    Jinja's notation. Raises InputError when the files are not about the same test images, a class
-    has none, or not even the fewest fit.
+    `template` is in Jinja's notation. Raises InputError when the files are not about the same test
+    images, a class has none, or not even the fewest fit.
     """
     data = read_packed(packed)
     keys = [(setting["method"], setting["latent_dim"]) for setting in settings]

@@ -269,7 +269,7 @@ def test_latent_dimension_draws_means_bands_seeds_and_published_points():
     assert np.asarray(dots.get_offsets()) == pytest.approx(expected)
 
     theirs = line(axes, "AE, paper")
-    assert list(theirs.get_xdata()) == [4, 128]
+    assert list(theirs.get_xdata()) == pytest.approx([1.12 * 4, 1.12 * 128])
     assert list(theirs.get_ydata()) == [72.9, 60.5]
     (bars,) = [c for c in axes.collections if isinstance(c, LineCollection)]
     ends = sorted(y for segment in bars.get_segments() for y in segment[:, 1])
