@@ -1,6 +1,6 @@
 """Draw histograms of the anomaly scores of normal and abnormal test images of one dataset.
 
-Where normal test images have a copy in training, these and the others are drawn apart.
+Where normal test images have a copy in training, these and the others are drawn separately.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Write a page on which one sees what every method and latent dimension makes of test images.
+"""Write a page that shows what every method and latent dimension makes of test images.
 
 One HTML file that needs no other file and no network. Of each class of the published test set,
 images at evenly spaced ranks of the reference's score are shown, the lowest and the highest among

@@ -120,7 +120,7 @@ def visible_texts(figure):
 
 
 def check_page(figure):
-    """No text is small, cut off by the page's edge, or upon another text."""
+    """No text is small, cut off by the page's edge, or overlaps another text."""
     figure.draw_without_rendering()
     page = figure.bbox.padded(1)
     shown = []
@@ -475,7 +475,7 @@ def test_histogram_titles_have_name_size_and_auc():
     assert draw_histograms([("ae", 1)]).axes[0].get_title() == "d = 1"
 
 
-def test_histograms_part_normal_images_with_a_copy_from_the_others():
+def test_histograms_separate_normal_images_with_a_copy_from_the_others():
     table = make_scores(twins=[*range(50), 99])  # an abnormal one stays with its class
     figure = draw_histograms([("ae", 4)], [table], leak_free=True)
     assert legend_texts(figure) == [

@@ -154,7 +154,7 @@ def add_legend(figure: Figure, **options: object) -> None:
 
 
 def legend_title(text: str, notes: Mapping[str, str]) -> str:
-    """Return a legend's title: `text`, and below it the `notes` on datasets, broken to the page."""
+    """Return a legend's title: `text`, and below it the `notes` on datasets, wrapped."""
     return "\n".join([text, *(fill(plain(note), NOTE_WIDTH) for note in notes.values())])
 
 
@@ -167,7 +167,7 @@ def seeds_note(metrics: pd.DataFrame) -> str:
 def image_counts(metrics: pd.DataFrame) -> str:
     """Return how many test images the metrics of one dataset rest on; a line per split.
 
-    The numbers are of normal and of abnormal images, which the legend has to say (COUNTED).
+    The numbers are those of normal and abnormal images; the legend has to say so (COUNTED).
     """
     (splits,) = count_test_images(metrics).values()
     lines = ["{} + {} images".format(*splits[PUBLISHED_SPLIT])]

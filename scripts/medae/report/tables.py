@@ -125,7 +125,7 @@ def latex_table(
     """Return the table of `section` as a LaTeX environment; the document needs booktabs.
 
     `head` are the lines of LaTeX that stand above the rows, in place of the section's header. A
-    rule parts rows of different `groups` (one name per row). `caption` is plain text.
+    rule separates rows of different `groups` (one name per row). `caption` is plain text.
     """
     body: list[str] = []
     rows = _marked(section.rows, section.ranks, LATEX_MARKS, escape_latex)
