@@ -4,9 +4,12 @@ Figures are made as `matplotlib.figure.Figure` objects without pyplot, so no dis
 nothing global is left behind.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
+from inspect import Parameter
 from itertools import pairwise
 from pathlib import Path
 from textwrap import fill
@@ -82,10 +85,15 @@ def house_style() -> Iterator[None]:
 def saved(draw: Callable[..., Figure]) -> Callable[..., None]:
     """Return a function like `draw`, in our style, that writes what it draws to `pdf` and `png`."""
 
+    @wraps(draw)
     def plot(*, pdf: Path, png: Path, **options: object) -> None:
         with house_style():
             save_figure(draw(**options), pdf=pdf, png=png)
 
+    signature = inspect.signature(draw, eval_str=True)
+    files = [Parameter(name, Parameter.KEYWORD_ONLY, annotation=Path) for name in ("pdf", "png")]
+    parameters = [*signature.parameters.values(), *files]
+    plot.__signature__ = signature.replace(parameters=parameters, return_annotation=None)
     return plot
 
 
