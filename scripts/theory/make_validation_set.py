@@ -1,15 +1,11 @@
-"""Make a dataset for choosing models without labels, of the training images of another one.
+"""Make a dataset for choosing d without labels, of the training images of another one.
 
-Inputs: the packed dataset, and its audit (images.tsv).
-Parameters: `group_pattern`, a regular expression that finds an image's patient in its id, or None;
-`share` of the training images to hold out; `seed`; `kinds` of synthetic anomalies.
-Output: a packed dataset with masks, named after its source and "_validation". Its training images
-are those that are not held out; its normal test images are the held-out ones; its abnormal test
-images are synthetic anomalies in these, one of each kind per image, with the id
+Its training images are those that are not held out; its normal test images are the held-out ones;
+its abnormal test images are synthetic anomalies in these, one of each kind per image, with the id
 synthetic/<kind>/<id of the image>. Test images and test labels of the source are not used, and
 source_sha256 is the sum over the training images, their ids and the parameters. Of the audit the
 copy groups of the training images are used; a test image can have joined two of them, no more.
-Fails when the training images cannot be split without cutting a group of copies or a patient's
+Fails when the training images cannot be split without cutting a group of duplicates or a patient's
 images, when the audit is that of other images, or when an image is nearly of one grey value.
 """
 
@@ -24,7 +20,8 @@ import numpy as np
 from medae.data.groups import image_groups
 from medae.data.packed import packed_writer, read_packed
 from medae.duplicates.audit import read_audit
-from medae.theory.held_out import SUFFIX, hold_out, image_components, synthetic_id
+from medae.theory.held_out import hold_out, image_components, synthetic_id
+from medae.theory.plan import SUFFIX
 from medae.theory.synthetic import Anomaly, make_anomaly
 
 logger = logging.getLogger(__name__)
@@ -42,7 +39,11 @@ def make_validation_set(
     kinds: Sequence[str],
     output: Path,
 ) -> None:
-    """Write the packed validation dataset."""
+    """Write the packed held-out dataset.
+
+    `group_pattern` finds an image's patient in its id; `share` of the training images is held out,
+    by `seed`; `kinds` are those of synthetic anomalies.
+    """
     source = read_packed(packed)
     images, ids = source.train_images, source.train_ids
     copies = read_audit(audit, source)["copy_group"].to_numpy()[: len(ids)]
