@@ -15,8 +15,6 @@ SMALL = {
     "grid": [{"methods": ["ae"], "latent_dims": [2, 4]}],
     "seeds": [0, 1],
     "baselines": {"latent_dims": [2]},
-    "entropy": {"enabled": False},
-    "scores": [],
     "training": {"epochs": 2, "batch_size": 8, "device": "cpu"},
     "figures": {"reference": {"method": "ae", "latent_dim": 4}},
     "registry": {

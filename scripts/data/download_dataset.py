@@ -1,45 +1,73 @@
 """Download one registered dataset, check it, unpack it, and write its licence beside it.
 
-Inputs: none; the registry entry says where the archives lie. What is already in `data_dir`, the
-unpacked folder or the archive files themselves, is taken instead of a download.
-
-Outputs: `marker`, a JSON file written last that says what the folder was made from. The folder
-itself and `<folder>.LICENSE_AND_CITATION.txt` lie beside it.
-
-Fails when the data cannot be had, differ from what was published, or cannot be unpacked safely;
-the message then says what to do by hand. The folder appears whole or not at all.
+What is already in `data_dir`, the unpacked folder or the archives, is taken instead of a download.
 """
 
-import errno
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from medae.base.errors import InputError
 from medae.base.files import write_text
-from medae.data.installing import install_dataset, read_source
-from medae.data.transfers import Access
+from medae.data.downloads import SOURCE, Access, count_files, install_dataset, wanted_archives
 
 LICENCE = ".LICENSE_AND_CITATION.txt"
+
+logger = logging.getLogger(__name__)
 
 
 def download_dataset(
     *, entry: Mapping[str, Any], key: str, data_dir: Path, marker: Path, access: Access
 ) -> None:
-    """Make the folder `data_dir / entry["folder"]` and `marker` for the dataset `key`.
+    """Make the folder `data_dir / entry["folder"]`, its licence file and, last, `marker`.
 
-    Raises InputError, with the steps to do by hand, when that is not possible.
+    Raises InputError when the data cannot be had, and OSError when the disk is full.
     """
     folder = data_dir.absolute() / entry["folder"]
-    try:
+    for place in (folder.parent, folder):
+        if (place.is_symlink() or place.exists()) and not place.is_dir():
+            raise InputError(f"{place} is in the way of a folder. Remove it, then run again.")
+    if not (folder / SOURCE).exists() and not count_files(folder)[0]:
         install_dataset(folder, entry=entry, key=key, access=access)
-        source = read_source(folder, entry=entry)
-        write_text(licence_text(entry), folder.with_name(f"{folder.name}{LICENCE}"))
-        content = {"dataset": key, "folder": folder.name, **source}
-        write_text(json.dumps(content, indent=2) + "\n", marker)
-    except OSError as error:
-        raise InputError(_disk_problem(error, folder.parent)) from error
+    content = {"dataset": key, "folder": folder.name, **read_source(folder, entry=entry)}
+    write_text(licence_text(entry), folder.with_name(f"{folder.name}{LICENCE}"))
+    write_text(json.dumps(content, indent=2) + "\n", marker)
+
+
+def read_source(folder: Path, *, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the folder was made from: its `archives`, and its number of `files` and `bytes`.
+
+    A folder that the user put there has no archives. Raises InputError when one of ours has changed
+    since, or was made from other archives than those whose checksums the registry states.
+    """
+    files, size = count_files(folder)
+    note = folder / SOURCE
+    if not note.exists():
+        logger.warning("%s was not made by this workflow; its images are taken as they are", folder)
+        return {"archives": [], "files": files, "bytes": size}
+    try:
+        source = json.loads(note.read_text(encoding="utf-8"))
+        expected = source["files"], source["bytes"]
+        sums = {part["archive"]: part["checksum"] for part in source["archives"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{note} cannot be read. Delete the folder that it is in.") from error
+    if expected != (files, size):
+        raise InputError(
+            f"The folder {folder} has changed: {expected[0]:,} files of {expected[1]:,} bytes were "
+            f"unpacked, {files:,} of {size:,} are there. Delete the folder to have it made again, "
+            f"or delete {note} to have the images taken as they are; then run again."
+        )
+    for archive in wanted_archives(entry):
+        stated, noted = archive.checksum or "", sums.get(archive.name, "")
+        if stated.partition(":")[0] == noted.partition(":")[0] and stated != noted:
+            raise InputError(
+                f"The folder {folder} was made from a {archive.name} with {noted}, but the "
+                f"registry states {stated}. Delete the folder to have it made again, then run "
+                "again."
+            )
+    return source
 
 
 def licence_text(entry: Mapping[str, Any]) -> str:
@@ -52,22 +80,6 @@ def licence_text(entry: Mapping[str, Any]) -> str:
         *(f"Source:   {url}" for url in dict.fromkeys((entry.get("url"), doi)) if url),
     ]
     return "\n".join(lines) + "\n"
-
-
-def _disk_problem(error: OSError, data_dir: Path) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        what = "there is no room left. Free some, or set data_dir to a folder on a larger disk"
-    elif error.errno == errno.EFBIG:
-        what = "a file grew beyond the limit for one file (`ulimit -f`). Raise it"
-    else:
-        what = (
-            f"{error.strerror or error} ({error.filename}). Make the folder writable, or set "
-            "data_dir to one that is; data that lie elsewhere can be linked into it"
-        )
-    return (
-        f"In the data folder {data_dir} nothing could be finished: {what}, and run again. Nothing "
-        "half-done has been taken for data; an archive that was complete is not downloaded again."
-    )
 
 
 if __name__ == "__main__":

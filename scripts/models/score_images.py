@@ -1,9 +1,8 @@
 """Score the images of a dataset with the trained models of one setting, all seeds in one job.
 
-Inputs: the packed dataset and one checkpoint per seed. Outputs per seed: `scores.tsv` (split, id,
-label, score, reconstruction_error), `latents.h5` (train and test, N × d) and `maps.h5` (anomaly
-maps and reconstructions of the test images). When the device's memory doesn't suffice, batches get
-smaller, which changes no score beyond rounding.
+Per seed: `scores.tsv` (split, id, label, score, reconstruction_error), `latents.h5` (train and
+test, N × d) and `maps.h5` (anomaly maps and reconstructions of the test images). When the device's
+memory doesn't suffice, batches get smaller, which changes no score beyond rounding.
 Fails when a checkpoint is damaged or does not fit the dataset.
 """
 
@@ -46,7 +45,7 @@ def score_model(
         "train": (data.train_images, data.train_ids),
         "test": (data.test_images, data.test_ids),
     }
-    found = []
+    scores, errors = [], []
     with (
         atomic_path(latents) as latents_path,
         atomic_path(maps) as maps_path,
@@ -58,19 +57,21 @@ def score_model(
         all_reconstructions = maps_file.create_dataset("reconstructions", shape, "f4")
         maps_file.create_dataset("ids", data=data.test_ids, dtype=TEXT)
         for split, (images, ids) in splits.items():
-            scores = np.empty(len(images))
-            z_shape = (len(images), description["arguments"]["latent_dim"])
-            z = latents_file.create_dataset(split, z_shape, "f4")
-            latents_file.create_dataset(f"{split}_ids", data=ids, dtype=TEXT)
+            z = []
             for batch in score_batches(model, images, batch_size=batch_size, device=device):
-                z[batch.rows] = batch.latents
-                scores[batch.rows] = batch.scores
+                z.append(batch.latents)
+                scores.append(batch.scores)
+                errors.append(batch.errors)
                 if split == "test":
                     all_maps[batch.rows] = batch.maps
                     all_reconstructions[batch.rows] = batch.reconstructions
-            found.append(scores)
-    errors = np.concatenate(found)
-    write_table(score_table(data, scores=errors, errors=errors), table)
+            z = np.concatenate(z)
+            all_latents = latents_file.create_dataset(split, z.shape, "f4")
+            latents_file.create_dataset(f"{split}_ids", data=ids, dtype=TEXT)
+            all_latents[:] = z
+    write_table(
+        score_table(data, scores=np.concatenate(scores), errors=np.concatenate(errors)), table
+    )
 
 
 if __name__ == "__main__":

@@ -1,25 +1,20 @@
-"""Train a method with one latent dimension on a dataset's normal images, all seeds in one job.
+"""Train a method with one latent dimension on a dataset's normal images, one seed after the other.
 
-Inputs: the packed dataset; the table of the training set, unless it is `all`; the modules whose
-text is part of the settings. Outputs: per seed a checkpoint and the history of its loss. Beside a
-checkpoint, `resume.safetensors` holds the state of an unfinished training until all seeds are done;
-seeds that are trained together have one, beside the first.
-On SIGTERM, SIGUSR1 or Ctrl-C the state is saved after the epoch, and the job fails; the next one
-goes on from it.
+Beside a checkpoint, `resume.safetensors` holds the state of its training until all seeds are done:
+Snakemake deletes the outputs of a job that fails, and the next one rebuilds them from the states.
+On SIGTERM, SIGUSR1 or Ctrl-C the state is saved after the epoch, and the job fails.
 Fails when the loss is not finite, when the device is not there, on a damaged packed dataset, and,
 where so configured, on a state that cannot be used.
 """
 
 import hashlib
-import logging
+import json
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import medae
 from medae.base.files import write_table
@@ -29,12 +24,9 @@ from medae.duplicates.training_sets import read_training_rows
 from medae.models import methods
 from medae.models.checkpoints import save_checkpoint
 from medae.models.networks import set_precision
-from medae.models.seed_groups import make_group
 from medae.models.signals import stop_requests
 from medae.models.torch_setup import make_deterministic, seed_everything, select_device, to_device
 from medae.models.training import train_within_memory
-
-log = logging.getLogger(__name__)
 
 
 def train_autoencoder(
@@ -59,7 +51,9 @@ def train_autoencoder(
 ) -> None:
     """Train and write one checkpoint and one history per seed, in the order of `seeds`.
 
-    `method` is a module of medae/models/methods and `name` what the grid calls it with these `options`.
+    `method` is a file of medae/models/methods and `name` what the grid calls it with these
+    `options`. The text of `modules` is part of the settings; `training_rows` is the table of the
+    training set, None for all images.
     """
     device = select_device(training["device"])
     make_deterministic(training["torch_threads"])
@@ -68,6 +62,7 @@ def train_autoencoder(
         "image_size": data.train_images.shape[-1],
         "channels": data.train_images.shape[1],
         "latent_dim": latent_dim,
+        **methods.METHODS[method].defaults,
         **options,
     }
     code = hashlib.sha256(b"".join(Path(module).read_bytes() for module in sorted(modules)))
@@ -76,6 +71,7 @@ def train_autoencoder(
         "arguments": arguments,
         "dataset": dataset,
         "dataset_sha256": data.attributes["source_sha256"],
+        "intensity_range": json.loads(data.attributes["intensity_range"]),
         "training_set": training_set,
         "epochs": epochs,
         "training": training,
@@ -91,109 +87,42 @@ def train_autoencoder(
         "code_sha256": code.hexdigest(),
     }
     images = to_device(data.train_images, device)
-    used = [
-        read_training_rows(training_rows, data, training_set=training_set, seed=seed).nonzero()[0]
-        for seed in seeds
-    ]
-    members = [
-        Member(seed, torch.from_numpy(rows), checkpoint, history)
-        for seed, rows, checkpoint, history in zip(seeds, used, checkpoints, histories, strict=True)
-    ]
-    groups = split(members, together=training["seeds_together"])
-    for group in groups:
-        train_group(
-            group,
+
+    def build(seed: int) -> nn.Module:
+        seed_everything(seed)
+        model = methods.build(method, **arguments)
+        set_precision(model, getattr(torch, training["precision"]))
+        return model.to(device, memory_format=torch.channels_last)
+
+    for seed, checkpoint, history in zip(seeds, checkpoints, histories, strict=True):
+        used = read_training_rows(training_rows, data, training_set=training_set, seed=seed)
+        rows = torch.from_numpy(used.nonzero()[0])
+        digest = hashlib.sha256(rows.numpy().tobytes()).hexdigest()
+        settings = description | {"seed": seed, "n_train": len(rows), "rows_sha256": digest}
+        model, table, batch_size = train_within_memory(
+            lambda seed=seed: build(seed),
             images,
-            build=partial(methods.build, method, **arguments),
-            precision=getattr(torch, training["precision"]),
-            description=description,
+            rows,
+            seed=seed,
             epochs=epochs,
             batch_size=training["batch_size"],
             learning_rate=training["learning_rate"],
+            settings=settings,
+            state=_state(checkpoint),
             unusable_state=unusable_state,
             cuda_graphs=cuda_graphs,
-            label=f"{dataset} {training_set} {name} d={latent_dim}",
+            label=f"{dataset} {training_set} {name} d={latent_dim} seed={seed}",
             stop=stop,
         )
-    for member in members:
-        member.state.unlink(missing_ok=True)
+        write_table(table, history)
+        save_checkpoint(checkpoint, model, settings | {"batch_size_used": batch_size})
+    for checkpoint in checkpoints:
+        _state(checkpoint).unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
-class Member:
-    """The training of one seed."""
-
-    seed: int
-    rows: Tensor  # indices of its training images
-    checkpoint: Path
-    history: Path
-
-    @property
-    def state(self) -> Path:
-        """The state of an unfinished training; a group's is that of its first member."""
-        return self.checkpoint.with_name("resume.safetensors")
-
-    @property
-    def settings(self) -> dict:
-        """What of the settings is its own."""
-        digest = hashlib.sha256(self.rows.numpy().tobytes()).hexdigest()
-        return {"seed": self.seed, "n_train": len(self.rows), "rows_sha256": digest}
-
-
-def split(members: list[Member], *, together: bool) -> list[list[Member]]:
-    """Return which members are trained as one: all, or each alone.
-
-    Members with training sets of different sizes have other numbers of steps, so they stay alone.
-    """
-    if together and len({len(member.rows) for member in members}) == 1:
-        return [members]
-    if together:
-        log.info("The training sets of the seeds differ in size, so each seed is trained alone.")
-    return [[member] for member in members]
-
-
-def train_group(
-    members: list[Member],
-    images: Tensor,
-    *,
-    build: Callable[[], nn.Module],
-    precision: torch.dtype,
-    description: dict,
-    batch_size: int,
-    label: str,
-    **options,
-) -> None:
-    """Train the models of `members` as one, and write their checkpoints and histories.
-
-    `images` are all training images, uint8 N × C × H × W, on the device; `options` are those of
-    `train`.
-    """
-
-    def model(seed: int) -> nn.Module:
-        seed_everything(seed)
-        made = build()
-        set_precision(made, precision)
-        return made.to(images.device, memory_format=torch.channels_last)
-
-    def group() -> nn.Module:
-        return make_group([model(member.seed) for member in members])
-
-    trained, histories, used = train_within_memory(
-        group,
-        images,
-        torch.stack([member.rows for member in members]),
-        seeds=[member.seed for member in members],
-        batch_size=batch_size,
-        settings=description | {"seeds": {str(m.seed): m.settings for m in members}},
-        state=members[0].state,
-        label=f"{label} seed={','.join(str(member.seed) for member in members)}",
-        **options,
-    )
-    for member, made, history in zip(members, trained.models(), histories, strict=True):
-        write_table(history, member.history)
-        settings = description | member.settings | {"batch_size_used": used}
-        settings["trained_together"] = [member.seed for member in members]
-        save_checkpoint(member.checkpoint, made, settings)
+def _state(checkpoint: Path) -> Path:
+    """Return the file with the state of an unfinished training."""
+    return checkpoint.with_name("resume.safetensors")
 
 
 if __name__ == "__main__":
@@ -213,7 +142,7 @@ if __name__ == "__main__":
             seeds=snakemake.params.seeds,
             epochs=snakemake.params.epochs,
             training=snakemake.params.training,
-            # Not among the params: another value there would train every model anew.
+            # Not among the params: another value there would train every model again.
             unusable_state=snakemake.config["training"]["unusable_state"],
             cuda_graphs=snakemake.config["training"]["cuda_graphs"],
             checkpoints=[Path(path) for path in snakemake.output.checkpoints],

@@ -16,7 +16,6 @@ from PIL import Image
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
-from medae.data.archives import unpack_archive
 from medae.data.layouts import read_layout
 from medae.data.packed import read_packed
 from medae.models.checkpoints import load_tensors

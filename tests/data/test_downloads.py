@@ -1,9 +1,10 @@
-"""Downloads against a server on this machine that plays the record and fails in every way."""
+"""Downloads from a server on this machine that plays the record and fails in every way."""
 
+import contextlib
+import gzip
 import hashlib
 import io
 import json
-import logging
 import os
 import resource
 import shutil
@@ -14,114 +15,162 @@ import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import download_dataset as script
 import pytest
 from download_dataset import download_dataset
 
-from medae.data.downloads import wanted_archives
 from medae.base.errors import InputError
-from medae.data.installing import SOURCE
-from medae.data.transfers import Access, LogProgress
+from medae.data import downloads
+from medae.data.downloads import SOURCE, Access
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "download_dataset.py"
 DOI = "10.5281/zenodo.12677223"
+RECORD, FILE = "/api/12677223", "/files/RSNA.tar.gz"
 NOISE = hashlib.shake_256(b"pixels").digest(300_000)  # does not compress, like an image
 IMAGES = {
-    "RSNA/data.json": b'{"train": {"0": ["a.png"]}}',
-    "RSNA/images/a.png": NOISE[:100_000],
+    "RSNA/data.json": b"{}",
+    "RSNA/images/a ü.png": NOISE[:100_000],
     "RSNA/images/b.png": NOISE[100_000:],
 }
 
 
-def packed(files: dict[str, bytes]) -> bytes:
+def member(name, **attributes):
+    found = tarfile.TarInfo(name)
+    for attribute, value in attributes.items():
+        setattr(found, attribute, value)
+    return found
+
+
+def tarred(files, *others, mode="w:gz"):
+    """A tar file of `files`, contents by name, and other members without content."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+    with tarfile.open(fileobj=buffer, mode=mode) as tar:
         for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
+            tar.addfile(member(name, size=len(content)), io.BytesIO(content))
+        for other in others:
+            tar.addfile(other)
     return buffer.getvalue()
 
 
-def zipped(files: dict[str, bytes]) -> bytes:
+def zipped(files):
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as opened:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as opened:
         for name, content in files.items():
             opened.writestr(name, content)
     return buffer.getvalue()
 
 
-GOOD = packed(IMAGES)
+GOOD = tarred(IMAGES, member("RSNA/empty", type=tarfile.DIRTYPE, mode=0))
+GOOD_SUM = f"md5:{hashlib.md5(GOOD).hexdigest()}"
 
 
 class Server(ThreadingHTTPServer):
     """A server of `files` by path; `faults[path]` lists what the next requests get instead.
 
     A fault is an HTTP state, "cut" (half of the file, then the connection closes), "stall" (half
-    of the file, then nothing), "mute" (no answer) or "damage" (one wrong byte).
+    of the file, then nothing) or "damage" (one wrong byte).
     """
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.files: dict[str, bytes] = {}
-        self.faults: dict[str, list] = {}
-        self.asked: list[str] = []
+        self.files, self.faults, self.asked = {}, {}, []
         self.closing = threading.Event()
 
-    def offer(self, archive: bytes, name: str = "RSNA.tar.gz", **replaced: object) -> None:
-        """Put an archive and a record that lists it on the server."""
-        self.files[f"/files/{name}"] = archive
-        record = {
-            "key": name,
-            "size": len(archive),
-            "checksum": f"md5:{hashlib.md5(archive).hexdigest()}",
-            "links": {"self": f"{self.url}/files/{name}"},
-        }
-        self.files["/api/12677223"] = json.dumps({"files": [record | replaced]}).encode()
-
-    def handle_error(self, *_args: object) -> None:
+    def handle_error(self, *_args):
         """Keep silent about clients that were killed."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def log_message(self, *_args: object) -> None:
+    def log_message(self, *_args):
         pass
 
-    def do_GET(self) -> None:
+    def do_GET(self):
         self.server.asked.append(self.path)
         faults = self.server.faults.get(self.path, [])
         fault = faults.pop(0) if faults else None
         content = self.server.files.get(self.path)
-        if fault == "mute":
+        if isinstance(fault, int) or content is None:
+            self.send_error(fault or 404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        part = len(content) // 2 if fault in ("cut", "stall") else len(content)
+        if fault == "damage":
+            content = content[:100] + bytes([content[100] ^ 1]) + content[101:]
+        self.wfile.write(content[:part])
+        if fault == "stall":
             self.server.closing.wait(20)
-        elif isinstance(fault, int) or content is None:
-            self.send_response(fault or 404)
-            self.send_header("Retry-After", "0")
-            self.end_headers()
-            self.wfile.write(b'{"status": "error"}')
-        else:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            part = len(content) // 2 if fault in ("cut", "stall") else len(content)
-            if fault == "damage":
-                content = content[:100] + bytes([content[100] ^ 1]) + content[101:]
-            self.wfile.write(content[:part])
-            self.wfile.flush()
-            if fault == "stall":
-                self.server.closing.wait(20)
+
+
+class Case:
+    """One dataset, one data folder, one server."""
+
+    def __init__(self, server, data_dir):
+        self.server, self.data_dir = server, data_dir
+        self.entry = {"folder": "RSNA", "doi": DOI, "archive": "RSNA.tar.gz"}
+        self.entry |= {"license": "CC BY 4.0", "citation": "“BMAD”", "url": "https://x.org/rsna"}
+        self.access = {"api": f"{server.url}/api", "retries": 2, "wait": 0.001, "timeout": 5.0}
+        self.offer(GOOD)
+
+    @property
+    def marker(self):
+        return self.data_dir / "RSNA.verified.json"
+
+    def offer(self, archive, name="RSNA.tar.gz", **replaced):
+        """Put an archive and a record that lists it on the server, and ask for it."""
+        self.entry["archive"] = name
+        self.server.files[f"/files/{name}"] = archive
+        file = {"key": name, "size": len(archive)} | replaced
+        file.setdefault("checksum", f"md5:{hashlib.md5(archive).hexdigest()}")
+        file["links"] = {"self": f"{self.server.url}/files/{name}"}
+        self.server.files[RECORD] = json.dumps({"files": [file]}).encode()
+
+    def put(self, content):
+        """Put an archive into the data folder."""
+        self.data_dir.mkdir(exist_ok=True)
+        (self.data_dir / "RSNA.tar.gz").write_bytes(content)
+
+    def run(self, **access):
+        download_dataset(
+            entry=self.entry,
+            key="rsna",
+            data_dir=self.data_dir,
+            marker=self.marker,
+            access=Access(**(self.access | access)),
+        )
+        return json.loads(self.marker.read_text(encoding="utf-8"))
+
+    def fails(self, match, **access):
+        """Assert one paragraph that says what to do by hand and no data; return the paragraph."""
+        with pytest.raises(InputError, match=match) as caught:
+            self.run(**access)
+        message = str(caught.value)
+        assert "\n" not in message
+        assert f"in a browser, download {self.entry['archive']}" in message
+        assert f"put it as it is into {self.data_dir}" in message
+        self.assert_no_data()
+        return message
+
+    def assert_no_data(self):
+        assert not (self.data_dir / "RSNA").exists()
+        assert not self.marker.exists()
+        left = {path.name for path in self.data_dir.glob(".rsna.partial/*")}
+        assert left <= {"lock", self.entry["archive"]}
+
+    def assert_data(self):
+        for name, content in IMAGES.items():
+            assert (self.data_dir / name).read_bytes() == content
+        assert not (self.data_dir / ".rsna.partial").exists()
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = Server()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -133,621 +182,457 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     thread.join(timeout=5)
 
 
-class Case:
-    """One dataset, one data folder, one server."""
-
-    def __init__(self, server: Server, data_dir: Path) -> None:
-        self.server = server
-        self.data_dir = data_dir
-        self.marker = data_dir / "RSNA.verified.json"
-        self.entry = {
-            "name": "RSNA",
-            "folder": "RSNA",
-            "doi": DOI,
-            "archive": "RSNA.tar.gz",
-            "license": "CC BY 4.0",
-            "citation": "Cai et al. 2024 “BMAD”",
-            "url": "https://example.org/rsna",
-        }
-        self.access = {"api": f"{server.url}/api", "retries": 2, "wait": 0.001, "timeout": 5.0}
-
-    def run(self, **access: object) -> dict:
-        download_dataset(
-            entry=self.entry,
-            key="rsna",
-            data_dir=self.data_dir,
-            marker=self.marker,
-            access=Access(**(self.access | access)),
-        )
-        return json.loads(self.marker.read_text(encoding="utf-8"))
-
-    def fails(self, match: str, *, by_hand: bool = True, **access: object) -> str:
-        """Assert one paragraph of help and no data, and return the paragraph."""
-        with pytest.raises(InputError, match=match) as caught:
-            self.run(**access)
-        message = str(caught.value)
-        assert "\n" not in message
-        assert str(self.data_dir) in message
-        if by_hand:
-            assert "in a browser" in message
-            assert self.entry.get("archive", "ISIC") in message
-            assert "same snakemake command again" in message
-        self.assert_no_data()
-        assert not (self.data_dir / ".rsna.partial/tree").exists()
-        return message
-
-    def assert_no_data(self) -> None:
-        assert not (self.data_dir / "RSNA").exists()
-        assert not list(self.data_dir.glob("RSNA.*json"))
-
-    def assert_data(self) -> None:
-        for name, content in IMAGES.items():
-            assert (self.data_dir / name).read_bytes() == content
-        assert self.marker.exists()
-        assert not (self.data_dir / ".rsna.partial").exists()
-
-
 @pytest.fixture
-def case(server: Server, tmp_path: Path) -> Case:
-    server.offer(GOOD)
+def case(server, tmp_path):
     return Case(server, tmp_path / "data")
 
 
-# ---------------------------------------------------------------------------------- what goes well
+# --- what goes well ------------------------------------------------------------------------------
 
 
-def test_a_good_download(case: Case) -> None:
+def test_a_good_download(case):
     marker = case.run()
     case.assert_data()
-    assert marker == {
-        "dataset": "rsna",
-        "folder": "RSNA",
-        "archives": [
-            {
-                "archive": "RSNA.tar.gz",
-                "size": len(GOOD),
-                "checksum": f"md5:{hashlib.md5(GOOD).hexdigest()}",
-                "checksum_from": f"record {DOI}",
-                "source": f"{case.server.url}/files/RSNA.tar.gz",
-            }
-        ],
-        "files": 3,
-        "bytes": sum(map(len, IMAGES.values())),
+    (archive,) = marker.pop("archives")
+    size = sum(map(len, IMAGES.values()))
+    assert marker == {"dataset": "rsna", "folder": "RSNA", "files": 3, "bytes": size}
+    assert archive == {
+        "archive": "RSNA.tar.gz",
+        "size": len(GOOD),
+        "checksum": GOOD_SUM,
+        "checksum_from": f"record {DOI}",
+        "source": f"{case.server.url}{FILE}",
     }
     licence = (case.data_dir / "RSNA.LICENSE_AND_CITATION.txt").read_text(encoding="utf-8")
-    for part in ("CC BY 4.0", "“BMAD”", DOI, "https://example.org/rsna"):
-        assert part in licence
-    assert sorted(path.name for path in case.data_dir.iterdir()) == [
-        "RSNA",
-        "RSNA.LICENSE_AND_CITATION.txt",
-        "RSNA.verified.json",
-    ]
-
-
-def test_a_second_run_downloads_nothing_and_writes_the_same_marker(case: Case) -> None:
-    case.run()
+    assert all(part in licence for part in ("CC BY 4.0", "“BMAD”", DOI, "https://x.org/rsna"))
+    case.server.asked.clear()
     first = case.marker.read_bytes()
     case.marker.unlink()  # as Snakemake does before it runs a rule again
-    case.server.asked.clear()
     case.run()
     assert case.marker.read_bytes() == first
     assert case.server.asked == []
 
 
-def test_several_zip_files_become_one_folder(case: Case) -> None:
-    parts = {
-        "ISIC_Input": zipped({"ISIC_Input/a.jpg": b"a", "ISIC_Input/LICENSE.txt": b"l"}),
-        "ISIC_Truth": zipped({"ISIC_Truth/t.csv": b"t", "ISIC_Truth/LICENSE.txt": b"l"}),
-    }
+@pytest.mark.parametrize("name", ["RSNA.tar", "RSNA.tgz", "RSNA.zip"])
+def test_other_kinds_of_archives(case, name):
+    case.offer(
+        {"RSNA.tar": tarred(IMAGES, mode="w"), "RSNA.tgz": GOOD}.get(name, zipped(IMAGES)), name
+    )
+    case.run()
+    case.assert_data()
+
+
+def test_several_zip_files_become_one_folder(case):
+    parts = {name: zipped({f"{name}/a.jpg": name.encode()}) for name in ("Input", "Truth")}
     for name, content in parts.items():
         case.server.files[f"/isic/{name}.zip"] = content
-    first, second = (f"{case.server.url}/isic/{name}.zip" for name in parts)
-    digest = hashlib.sha256(parts["ISIC_Input"]).hexdigest()
-    case.entry = {"folder": "ISIC", "urls": [{"url": first, "sha256": digest}, second]}
+    urls = [f"{case.server.url}/isic/{name}.zip" for name in parts]
+    sums = [hashlib.sha256(content).hexdigest() for content in parts.values()]
+    case.entry = {"folder": "ISIC", "urls": [{"url": urls[0], "sha256": sums[0]}, urls[1]]}
     marker = case.run()
-    assert (case.data_dir / "ISIC/ISIC_Input/a.jpg").read_bytes() == b"a"
-    assert (case.data_dir / "ISIC/ISIC_Truth/t.csv").read_bytes() == b"t"
-    assert [part["checksum"] for part in marker["archives"]] == [
-        f"sha256:{hashlib.sha256(content).hexdigest()}" for content in parts.values()
-    ]
-    assert [part["checksum_from"] for part in marker["archives"]] == ["registry", None]
+    for name in parts:
+        assert (case.data_dir / f"ISIC/{name}/a.jpg").read_bytes() == name.encode()
+    found = [(part["checksum"], part["checksum_from"]) for part in marker["archives"]]
+    assert found == [(f"sha256:{sums[0]}", "registry"), (f"sha256:{sums[1]}", None)]
 
 
-def test_the_stronger_checksum_is_used() -> None:
-    entry = {"folder": "R", "doi": DOI, "archive": "R.tar.gz", "md5": "AB", "sha256": "CD"}
-    assert wanted_archives(entry)[0].checksum == "sha256:cd"
-
-
-def test_a_mirror_is_used_with_the_checksum_of_the_record(case: Case) -> None:
-    case.server.files["/mirror/RSNA.tar.gz"] = case.server.files.pop("/files/RSNA.tar.gz")
-    marker = case.run(mirror=f"{case.server.url}/mirror/")
+def test_a_mirror_is_used_with_a_known_checksum_only(case):
+    case.server.files["/mirror/RSNA.tar.gz"] = case.server.files.pop(FILE)
+    mirror = f"{case.server.url}/mirror/"
+    record = case.server.files.pop(RECORD)
+    assert "sha256" in case.fails("no checksum", mirror=mirror)
+    assert case.server.asked == [RECORD]
+    case.server.files[RECORD] = record
+    assert case.run(mirror=mirror)["archives"][0]["source"] == f"{mirror}RSNA.tar.gz"
     case.assert_data()
-    assert marker["archives"][0]["source"] == f"{case.server.url}/mirror/RSNA.tar.gz"
-    assert marker["archives"][0]["checksum_from"] == f"record {DOI}"
-
-
-def test_a_mirror_with_a_pinned_checksum_needs_no_record(case: Case) -> None:
-    case.server.files["/mirror/RSNA.tar.gz"] = GOOD
-    case.entry["sha256"] = hashlib.sha256(GOOD).hexdigest()
-    case.run(mirror=f"{case.server.url}/mirror")
-    case.assert_data()
+    shutil.rmtree(case.data_dir)
+    case.server.asked.clear()
+    case.entry |= {"md5": "AB", "sha256": hashlib.sha256(GOOD).hexdigest()}  # the stronger counts
+    case.run(mirror=mirror)
     assert case.server.asked == ["/mirror/RSNA.tar.gz"]
 
 
-@pytest.mark.parametrize("pinned", [True, False])
-def test_an_archive_in_the_data_folder_is_taken_and_kept(case: Case, pinned: bool) -> None:
-    case.data_dir.mkdir()
-    (case.data_dir / "RSNA.tar.gz").write_bytes(GOOD)
-    if pinned:
+@pytest.mark.parametrize("known", ["registry", "record", None])
+def test_an_archive_put_into_the_data_folder_is_taken(case, known, caplog):
+    case.put(GOOD)
+    if known == "registry":
         case.entry["md5"] = hashlib.md5(GOOD).hexdigest()
-    marker = case.run()
+    marker = case.run(api="http://127.0.0.1:9/api" if known is None else case.access["api"])
     case.assert_data()
     assert (case.data_dir / "RSNA.tar.gz").read_bytes() == GOOD
-    assert case.server.asked == ([] if pinned else ["/api/12677223"])
+    assert case.server.asked == ([RECORD] if known == "record" else [])
     assert marker["archives"][0]["source"] == "file in data_dir"
+    assert ("was not checked" in caplog.text) == (known is None)
 
 
-def test_an_archive_in_the_data_folder_is_taken_unchecked_when_offline(
-    case: Case, caplog: pytest.LogCaptureFixture
-) -> None:
-    case.data_dir.mkdir()
-    (case.data_dir / "RSNA.tar.gz").write_bytes(GOOD)
-    marker = case.run(api="http://127.0.0.1:9/api")
-    case.assert_data()
-    assert marker["archives"][0]["checksum"] == f"sha256:{hashlib.sha256(GOOD).hexdigest()}"
-    assert marker["archives"][0]["checksum_from"] is None
-    assert "was not checked" in caplog.text
-
-
-def test_an_unpacked_folder_is_taken_without_the_network(case: Case) -> None:
-    (case.data_dir / "RSNA").mkdir(parents=True)
-    (case.data_dir / "RSNA/a.png").write_bytes(b"abc")
-    marker = case.run()
-    assert marker == {"dataset": "rsna", "folder": "RSNA", "archives": [], "files": 1, "bytes": 3}
-    assert (case.data_dir / "RSNA.LICENSE_AND_CITATION.txt").exists()
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_folder_put_there_is_taken_as_it_is(case, linked, tmp_path):
+    folder = tmp_path / "elsewhere" if linked else case.data_dir / "RSNA"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"abc")
+    if linked:
+        case.data_dir.mkdir()
+        (case.data_dir / "RSNA").symlink_to(folder)
+    expected = {"dataset": "rsna", "folder": "RSNA", "archives": [], "files": 1, "bytes": 3}
+    assert case.run() == expected
     assert case.server.asked == []
 
 
-def test_a_linked_folder_is_taken(case: Case, tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere/a.png").write_bytes(b"abc")
-    case.data_dir.mkdir()
-    (case.data_dir / "RSNA").symlink_to(tmp_path / "elsewhere")
-    assert case.run()["files"] == 1
-
-
-def test_an_empty_folder_is_filled(case: Case) -> None:
+def test_an_empty_folder_is_filled(case):
     (case.data_dir / "RSNA").mkdir(parents=True)
     case.run()
     case.assert_data()
 
 
-def test_progress_is_lines_in_a_log_and_a_bar_on_a_terminal(
-    case: Case, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    progress = LogProgress("x.zip")
-    progress.total = 50_000_000
-    for _ in range(50):
-        progress.update(1_000_000)
-    progress.reset()  # pooch counts once more at the end
-    progress.update(50_000_000)
-    assert len(caplog.messages) == 10
-    assert caplog.messages[0] == "x.zip: 5.0 of 50.0 MB"
-    assert caplog.messages[-1] == "x.zip: 50.0 of 50.0 MB"
-    case.run(bar=True)
-    assert "100%" in capsys.readouterr().err
-    shutil.rmtree(case.data_dir / "RSNA")
-    caplog.clear()
-    case.run(bar=False)
-    assert "100%" not in capsys.readouterr().err
-    assert "RSNA.tar.gz: 0.3 of 0.3 MB" in caplog.messages
+# --- the network ---------------------------------------------------------------------------------
 
 
-# ------------------------------------------------------------------------------- what heals itself
-
-
-@pytest.mark.parametrize(
-    ("path", "fault"),
-    [
-        *(("/api/12677223", fault) for fault in (500, 503, 429, "cut")),
-        *(("/files/RSNA.tar.gz", fault) for fault in (500, 503, 429, "cut", "damage")),
-    ],
-)
-def test_a_fault_that_passes(case: Case, path: str, fault: int | str) -> None:
+@pytest.mark.parametrize("path", [RECORD, FILE])
+@pytest.mark.parametrize("fault", [500, 429, "cut", "damage"])
+def test_a_fault_that_passes(case, path, fault):
+    if (path, fault) == (RECORD, "damage"):
+        pytest.skip("a record has no checksum")
     case.server.faults[path] = [fault]
     case.run()
     case.assert_data()
     assert case.server.asked.count(path) == 2
 
 
-def test_waits_double(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr("medae.data.transfers.time.sleep", waits.append)
-    case.server.faults["/files/RSNA.tar.gz"] = [500, "cut", 503]
+def test_waits_double(case, monkeypatch):
+    waits = []
+    monkeypatch.setattr(downloads.time, "sleep", waits.append)
+    case.server.faults[FILE] = [500, "cut", 503]
     case.run(retries=3, wait=2.0)
     assert waits == [2.0, 4.0, 8.0]
 
 
-# --------------------------------------------------------------------------- what ends in a message
+@pytest.mark.parametrize("path", [RECORD, FILE])
+@pytest.mark.parametrize(("fault", "match", "times"), [(404, "404", 1), (500, "500", 3)])
+def test_a_server_that_stays_broken(case, path, fault, match, times):
+    case.server.faults[path] = [fault] * 9
+    case.fails(match)
+    assert case.server.asked.count(path) == times
 
 
-def test_a_wrong_checksum(case: Case) -> None:
-    case.server.offer(GOOD, checksum=f"md5:{'0' * 32}")
-    message = case.fails("does not match")
-    assert f"md5:{'0' * 32}" in message
-    assert case.server.asked.count("/files/RSNA.tar.gz") == 2  # once more, not for ever
-    assert not (case.data_dir / ".rsna.partial").exists()
+@pytest.mark.parametrize(("fault", "match"), [("cut", "IncompleteRead"), ("stall", "timed out")])
+def test_a_connection_that_breaks_every_time(case, fault, match):
+    case.server.faults[FILE] = [fault] * 9
+    message = case.fails(match, timeout=0.1)
+    assert "3 attempts" in message
+    for fact in (f"{len(GOOD):,} bytes", GOOD_SUM, f"https://doi.org/{DOI}"):
+        assert fact in message
 
 
-def test_a_pinned_checksum_overrules_the_record(case: Case) -> None:
-    case.entry["sha256"] = "1" * 64
-    case.fails(f"sha256:{'1' * 64}")
+@pytest.mark.parametrize("mirror", [None, "http://127.0.0.1:9/mirror", "s3://bucket/x"])
+def test_a_server_out_of_reach(case, mirror):
+    case.entry["md5"] = GOOD_SUM[4:]
+    message = case.fails("refused|s3://", api="http://127.0.0.1:9/api", mirror=mirror)
+    assert GOOD_SUM in message
 
 
-def test_a_connection_cut_every_time(case: Case) -> None:
-    case.server.faults["/files/RSNA.tar.gz"] = ["cut"] * 9
-    message = case.fails("broke off")
-    assert "attempt 3 of 3" in message
-    assert f"{len(GOOD):,} bytes" in message
-    assert hashlib.md5(GOOD).hexdigest() in message
-    assert f"https://doi.org/{DOI}" in message
-    assert not (case.data_dir / ".rsna.partial").exists()
+@pytest.mark.parametrize("answer", [b"<html>", b"[]", b'{"files": null}', b'{"files": [{}]}'])
+def test_a_record_that_is_none(case, answer):
+    case.server.files[RECORD] = answer
+    case.fails("does not answer with a record")
 
 
-@pytest.mark.parametrize("path", ["/api/12677223", "/files/RSNA.tar.gz"])
-def test_a_missing_file_is_asked_for_once(case: Case, path: str) -> None:
-    case.server.files.pop(path)
-    case.fails("404 Not Found")
-    assert case.server.asked.count(path) == 1
-
-
-@pytest.mark.parametrize("path", ["/api/12677223", "/files/RSNA.tar.gz"])
-def test_a_server_that_stays_broken(case: Case, path: str) -> None:
-    case.server.faults[path] = [500] * 9
-    case.fails("500 Internal Server Error")
-    assert case.server.asked.count(path) == 3
-
-
-@pytest.mark.parametrize("mirror", [None, "http://127.0.0.1:9/mirror"])
-def test_a_server_out_of_reach(case: Case, mirror: str | None) -> None:
-    """Port 9 is closed; the record is out of reach too, so only the pinned checksum is known."""
-    case.entry["md5"] = hashlib.md5(GOOD).hexdigest()
-    message = case.fails("cannot be reached", api="http://127.0.0.1:9/api", mirror=mirror)
-    assert case.entry["md5"] in message
-
-
-@pytest.mark.parametrize("fault", ["mute", "stall"])
-def test_a_server_that_says_nothing(case: Case, fault: str) -> None:
-    case.server.faults["/files/RSNA.tar.gz"] = [fault] * 9
-    expected = {"mute": "no answer in time", "stall": "broke off .*timed out"}
-    case.fails(expected[fault], timeout=0.1)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [b"<html>maintenance</html>", b"[]", b'{"files": null}', b'{"files": [{}]}', b'{"message": 1}'],
-)
-def test_a_record_that_is_none(case: Case, answer: bytes) -> None:
-    case.server.files["/api/12677223"] = answer
-    case.fails("record")
-
-
-def test_a_record_without_the_file(case: Case) -> None:
+def test_a_record_without_the_file(case):
     case.entry["archive"] = "Other.tar.gz"
-    assert "RSNA.tar.gz" in case.fails("has no file")
+    assert "RSNA.tar.gz" in case.fails("has no file Other.tar.gz")
 
 
-@pytest.mark.parametrize("mirror", ["/data/mirror", "data.example", "s3://bucket/x"])
-def test_a_mirror_that_is_no_address(case: Case, mirror: str) -> None:
-    assert "begins with https://" in case.fails(mirror, mirror=mirror)
-
-
-def test_a_mirror_without_any_checksum_is_refused(case: Case) -> None:
-    case.server.files.pop("/api/12677223")
-    case.server.files["/mirror/RSNA.tar.gz"] = GOOD
-    assert "sha256" in case.fails("no checksum", mirror=f"{case.server.url}/mirror")
-    assert case.server.asked == ["/api/12677223"]
-
-
-def test_a_broken_archive_in_the_data_folder_is_left_there(case: Case) -> None:
-    case.data_dir.mkdir()
-    (case.data_dir / "RSNA.tar.gz").write_bytes(GOOD[:-9])
-    message = case.fails("not the published one")
-    assert f"{len(GOOD) - 9:,} bytes" in message
+def test_a_wrong_checksum(case):
+    case.offer(GOOD, checksum=f"md5:{'0' * 32}")
+    assert f"md5:{'0' * 32}" in case.fails("does not match")
+    assert case.server.asked.count(FILE) == 2  # once more, not for ever
+    case.entry["sha256"] = "1" * 64  # overrules the record
+    case.fails(f"sha256:{'1' * 64}")
+    case.put(GOOD[:-9])
+    assert f"{len(GOOD) - 9:,} bytes" in case.fails("not the published one")
     assert (case.data_dir / "RSNA.tar.gz").exists()
 
 
-def test_a_hostile_archive(case: Case) -> None:
-    case.server.offer(packed(IMAGES | {"../../evil": b"evil"}))
+def test_a_dataset_without_a_download(case):
+    case.entry = {"folder": "RSNA"}
+    with pytest.raises(InputError, match="no download in the registry.* Put the images there"):
+        case.run()
+    case.entry |= {"how_to_get": "Ask the authors.\n", "url": "https://x.org"}
+    with pytest.raises(InputError, match=r"RSNA is missing or empty. Ask the authors. .*//x.org"):
+        case.run()
+
+
+# --- archives ------------------------------------------------------------------------------------
+
+LINK = {"type": tarfile.SYMTYPE}
+HOSTILE = {
+    "name up": member("../evil"),
+    "name up inside": member("RSNA/../../evil"),
+    "name absolute": member("/evil"),
+    "backslash": member("RSNA\\..\\evil"),
+    "link inside": member("RSNA/x", linkname="data.json", **LINK),
+    "link to a sibling": member("RSNA/x", linkname="../evil", **LINK),
+    "link absolute": member("RSNA/x", linkname="/etc/passwd", **LINK),
+    "hard link": member("RSNA/x", linkname="../evil", type=tarfile.LNKTYPE),
+    "device": member("RSNA/x", type=tarfile.CHRTYPE),
+    "pipe": member("RSNA/x", type=tarfile.FIFOTYPE),
+    "sparse": member("RSNA/x", type=tarfile.GNUTYPE_SPARSE),
+    "file below a file": member("RSNA/data.json/x"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_hostile_archive(case, kind, ours):
+    archive = tarred(IMAGES, HOSTILE[kind])
+    case.offer(archive)
+    if not ours:
+        case.put(archive)
     case.fails("not safe")
-    assert not list(case.data_dir.parent.rglob("evil"))
-    assert not (case.data_dir / ".rsna.partial").exists()
+    assert not list(case.data_dir.parent.rglob("*evil*"))
+    assert (case.data_dir / "RSNA.tar.gz").exists() != ours  # the user's own is left there
+    assert not (case.data_dir / ".rsna.partial/RSNA.tar.gz").exists()
 
 
-def test_a_hostile_archive_of_the_user_is_left_there(case: Case) -> None:
-    case.data_dir.mkdir()
-    archive = packed(IMAGES | {"../../evil": b"evil"})
-    case.server.offer(archive)
-    (case.data_dir / "RSNA.tar.gz").write_bytes(archive)
+def test_a_file_written_through_a_link(case, tmp_path):
+    link = member("RSNA/x", linkname=str(tmp_path), **LINK)
+    case.offer(tarred({}, link, member("RSNA/x/evil")))
     case.fails("not safe")
-    assert (case.data_dir / "RSNA.tar.gz").read_bytes() == archive
+    assert not (tmp_path / "evil").exists()
 
 
-def test_a_damaged_archive_of_which_no_checksum_is_known(case: Case) -> None:
-    case.server.files["/isic/ISIC.zip"] = zipped({"ISIC/a.jpg": NOISE})[:-9]
-    case.entry = {"folder": "ISIC", "urls": [f"{case.server.url}/isic/ISIC.zip"]}
-    case.fails("damaged")
-    case.server.files["/isic/ISIC.zip"] = zipped({"ISIC/a.jpg": NOISE})
-    assert case.run()["files"] == 1
+@pytest.mark.parametrize("name", ["../evil", "RSNA/../../evil", "/evil", "RSNA\\..\\evil"])
+def test_a_hostile_zip(case, name):
+    case.offer(zipped(IMAGES | {name: b"evil"}), "RSNA.zip")
+    case.fails("leads out of the folder")
+    assert not list(case.data_dir.parent.rglob("*evil*"))
 
 
-@pytest.mark.parametrize(
-    "files", [{}, {"Other/a.png": b"a"}, {"data.json": b"{}", "images/a.png": b"a"}, {"RSNA": b"a"}]
-)
-def test_an_archive_without_the_folder(case: Case, files: dict[str, bytes]) -> None:
-    case.server.offer(packed(files))
+def test_a_link_or_a_password_in_a_zip(case):
+    link = zipfile.ZipInfo("RSNA/link")
+    link.external_attr = 0o120777 << 16
+    case.offer(zipped(IMAGES | {link: b"/etc/passwd"}), "RSNA.zip")
+    case.run()
+    assert not (case.data_dir / "RSNA/link").is_symlink()
+    shutil.rmtree(case.data_dir)
+    archive = bytearray(zipped(IMAGES))
+    archive[archive.index(b"PK\x01\x02") + 8] |= 1
+    case.offer(bytes(archive), "RSNA.zip")
+    case.fails("encrypted")
+
+
+BOMB = {"RSNA/a": bytes(3 << 20)}
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "zip", "tar", "small files", "behind the end"])
+@pytest.mark.parametrize("limit", ["MOST_BYTES", "RATIO_FLOOR"])
+def test_a_bomb(case, kind, limit, monkeypatch):
+    if kind == "tar" and limit == "RATIO_FLOOR":
+        pytest.skip("a tar file is as large as what is in it")
+    archive = {
+        "tar.gz": tarred(BOMB),
+        "zip": zipped(BOMB),
+        "tar": tarred(BOMB, mode="w"),
+        "small files": tarred({f"RSNA/{i}": bytes(1 << 20) for i in range(3)}),
+        "behind the end": gzip.compress(tarred({"RSNA/a": b""}, mode="w") + bytes(3 << 20)),
+    }[kind]
+    name = f"RSNA.{kind}" if kind in ("zip", "tar") else "RSNA.tar.gz"
+    case.offer(archive, name)
+    monkeypatch.setattr(downloads, limit, 2 << 20)
+    monkeypatch.setattr(downloads, "MOST_RATIO", 100)
+    case.fails("too many bytes")
+    monkeypatch.setattr(downloads, limit, 4 << 20)
+    case.run()
+
+
+def test_a_header_that_would_fill_the_memory(case, monkeypatch):
+    header = member("x", type=tarfile.XHDTYPE, size=8 << 20)
+    case.offer(gzip.compress(header.tobuf() + bytes(8 << 20)))
+    monkeypatch.setattr(downloads, "RATIO_FLOOR", 1 << 20)
+    case.fails("too many bytes")
+
+
+@pytest.mark.parametrize("name", ["RSNA.tar.gz", "RSNA.zip"])
+def test_too_many_members(case, name, monkeypatch):
+    files = {f"RSNA/{i}": b"" for i in range(11)}
+    case.offer(tarred(files) if name.endswith("gz") else zipped(files), name)
+    monkeypatch.setattr(downloads, "MOST_MEMBERS", 10)
+    case.fails("more than 10 members")
+    monkeypatch.setattr(downloads, "MOST_MEMBERS", 11)
+    case.run()
+
+
+@pytest.mark.parametrize("name", ["RSNA.tar.gz", "RSNA.tar", "RSNA.zip", "RSNA.rar"])
+@pytest.mark.parametrize("damage", [0, 0.3, 0.6, 0.9, "page", "flipped"])
+def test_an_archive_that_is_damaged_though_its_checksum_fits(case, name, damage):
+    whole = {"RSNA.tar": tarred(IMAGES, mode="w"), "RSNA.zip": zipped(IMAGES)}.get(name, GOOD)
+    if damage == "page":
+        whole = b"<html>please log in</html>" * 100
+    elif damage == "flipped":
+        if name == "RSNA.tar":
+            pytest.skip("a tar file has no checksum of its contents")
+        at = whole.index(b"PK\x01\x02") + 16 if name == "RSNA.zip" else -8  # a checksum
+        whole = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+    else:
+        whole = whole[: int(len(whole) * damage)]
+    case.offer(whole, name)
+    case.fails("damaged or not safe")
+
+
+def test_a_tar_cut_between_two_members(case):
+    case.offer(tarred(IMAGES, mode="w")[:1024], "RSNA.tar")  # Python takes it for a whole one
+    case.fails("end mark")
+
+
+@pytest.mark.parametrize("files", [{}, {"Other/a.png": b"a"}, {"RSNA": b"a"}])
+def test_an_archive_without_the_folder(case, files):
+    case.offer(tarred(files))
     message = case.fails("no folder RSNA")
-    assert f"lie in {case.data_dir / 'RSNA'}" in message
     assert all(name.partition("/")[0] in message for name in files)
 
 
-def test_a_dataset_without_a_download(case: Case) -> None:
-    case.entry = {"folder": "RSNA"}
-    assert "Put the images there" in case.fails("no download in the registry", by_hand=False)
-    case.entry |= {"how_to_get": "Ask the authors.\n", "url": "https://example.org/x"}
-    case.fails(r"RSNA is missing or empty. Ask the authors. .*example.org/x", by_hand=False)
+# --- what lies in the data folder ----------------------------------------------------------------
 
 
-def test_a_file_or_a_dead_link_in_the_way(case: Case) -> None:
+def test_something_in_the_way(case):
     case.data_dir.mkdir()
-    (case.data_dir / "RSNA").write_bytes(b"")
-    with pytest.raises(InputError, match="in the way"):
-        case.run()
-    (case.data_dir / "RSNA").unlink()
     (case.data_dir / "RSNA").symlink_to("nowhere")
     with pytest.raises(InputError, match="in the way"):
         case.run()
-    assert case.server.asked == []
-
-
-def test_a_data_folder_that_is_a_file(case: Case) -> None:
+    shutil.rmtree(case.data_dir)
     case.data_dir.write_bytes(b"")
-    with pytest.raises(InputError, match=r"File exists|Not a directory"):
+    with pytest.raises(InputError, match="in the way"):
         case.run()
 
 
-def test_a_folder_that_has_lost_files(case: Case) -> None:
-    case.run()
-    (case.data_dir / "RSNA/images/b.png").unlink()
-    with pytest.raises(InputError, match=r"3 files .* 2 of .* Delete the folder"):
-        case.run()
-
-
-def test_a_folder_of_another_version(case: Case) -> None:
+def test_a_folder_that_has_changed(case):
     case.run()
     case.entry["sha256"] = "2" * 64  # cannot be compared with the md5 of the record
     case.run()
     case.entry |= {"sha256": None, "md5": "3" * 32}
     with pytest.raises(InputError, match=f"md5:{'3' * 32}. Delete the folder"):
         case.run()
-    case.entry["md5"] = hashlib.md5(GOOD).hexdigest()
-    case.run()
-
-
-def test_a_source_note_that_is_damaged(case: Case) -> None:
-    case.run()
+    case.entry["md5"] = None
+    (case.data_dir / "RSNA/images/b.png").unlink()
+    with pytest.raises(InputError, match=r"3 files .* 2 of .* Delete the folder"):
+        case.run()
     (case.data_dir / "RSNA" / SOURCE).write_bytes(b"{")
     with pytest.raises(InputError, match="cannot be read"):
         case.run()
 
 
-# ------------------------------------------------------------------------------------- a full disk
+# --- a full disk, and runs that were cut short ---------------------------------------------------
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
-    try:
-        subprocess.run(command, check=True, capture_output=True, timeout=10)
-    except (OSError, subprocess.SubprocessError) as error:
-        pytest.skip(f"a file system of a given size can be mounted by root only: {error}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True, timeout=10)
-
-
-def test_a_disk_that_is_known_to_be_too_small(case: Case, small_disk: Path) -> None:
-    case.data_dir = small_disk
-    case.marker = small_disk / "RSNA.verified.json"
-    case.server.offer(GOOD, size=2_000_000)
-    case.fails("bytes free")
-    assert case.server.asked == ["/api/12677223"]
-
-
-def test_a_disk_that_fills_during_the_download(case: Case, small_disk: Path) -> None:
-    case.data_dir = small_disk
-    case.marker = small_disk / "RSNA.verified.json"
-    (small_disk / "ballast").write_bytes(bytes(900_000))
-    case.server.offer(GOOD, size=None)
-    case.fails("no room left", by_hand=False)
-    (small_disk / "ballast").unlink()
+def test_a_full_disk(case):
+    """A limit on the size of files, which anyone can set, fails as a full disk does."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (250_000, 150_000):  # less than the archive, less than a file in it
+        if limit == 150_000:
+            case.put(GOOD)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+        try:
+            with pytest.raises(OSError, match="File too large") as caught:
+                case.run()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert str(case.data_dir) in str(caught.value.filename)
+        case.assert_no_data()
     case.run()
     case.assert_data()
-
-
-def test_a_disk_that_fills_during_unpacking(case: Case, small_disk: Path) -> None:
-    """The archive is whole and checked by then; it isn't downloaded a second time."""
-    case.data_dir = small_disk
-    case.marker = small_disk / "RSNA.verified.json"
-    (small_disk / "ballast").write_bytes(bytes(600_000))
-    case.fails("no room left", by_hand=False)
-    (small_disk / "ballast").unlink()
-    case.server.files.pop("/files/RSNA.tar.gz")
-    case.run()
-    case.assert_data()
-
-
-def test_a_limit_on_the_size_of_files(case: Case) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-    try:
-        case.fails("ulimit", by_hand=False)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    case.run()
-    case.assert_data()
-
-
-def test_a_data_folder_that_cannot_be_written(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_args: object, **_kwargs: object) -> None:
-        raise PermissionError(13, "Permission denied", str(case.data_dir))
-
-    monkeypatch.setattr("medae.data.installing.Path.mkdir", refuse)
-    case.fails("Permission denied", by_hand=False)
-
-
-# ------------------------------------------------------------------------- runs that were cut short
 
 
 CHILD = """
-import json, os, sys, time
+import json, sys, time
 from pathlib import Path
-from download_dataset import download_dataset
-from medae.data import archives
-from medae.data.transfers import Access
-
-entry, data_dir, access, slow = json.loads(sys.argv[1])
-write = archives._write_file
-def stop_at_second(source, target, name, size):
-    if target.name == "b.png":
-        Path(data_dir, "unpacking").touch()
-        time.sleep(60)
-    write(source, target, name, size)
-if slow:
-    archives._write_file = stop_at_second
-download_dataset(entry=entry, key="rsna", data_dir=Path(data_dir),
-                 marker=Path(data_dir, "RSNA.verified.json"), access=Access(**access))
-"""
-
-
-def child(case: Case, *, slow: bool) -> subprocess.Popen:
-    argument = json.dumps([case.entry, str(case.data_dir), case.access, slow])
-    environment = os.environ | {"PYTHONPATH": str(SCRIPT.parent)}
-    return subprocess.Popen([sys.executable, "-c", CHILD, argument], env=environment)
-
-
-def kill_when(process: subprocess.Popen, sign: Path, pattern: str) -> None:
-    """Send SIGKILL as soon as a file that matches is there."""
-    deadline = time.monotonic() + 20
-    try:
-        while time.monotonic() < deadline and process.poll() is None:
-            if any(path.is_file() for path in sign.glob(pattern)):
-                break
-            time.sleep(0.01)
-        else:
-            pytest.fail("the run did not come to the point where it was to be killed")
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait(timeout=10)
-
-
-def test_killed_in_the_middle_of_a_download(case: Case) -> None:
-    case.server.faults["/files/RSNA.tar.gz"] = ["stall"]
-    kill_when(child(case, slow=False), case.data_dir, ".rsna.partial/archives/tmp*")
-    case.assert_no_data()
-    assert not list(case.data_dir.glob("**/RSNA.tar.gz"))
-    case.server.faults["/files/RSNA.tar.gz"] = [404]
-    case.fails("404")
-    assert not (case.data_dir / ".rsna.partial").exists()  # what was killed left nothing for good
-    case.run()
-    case.assert_data()
-
-
-def test_killed_in_the_middle_of_unpacking(case: Case) -> None:
-    kill_when(child(case, slow=True), case.data_dir, "unpacking")
-    (case.data_dir / "unpacking").unlink()
-    assert list(case.data_dir.glob(".rsna.partial/tree/**/a.png"))
-    assert not (case.data_dir / "RSNA").exists()
-    assert not case.marker.exists()
-    case.server.files.pop("/files/RSNA.tar.gz")  # the checked archive is still there
-    case.run()
-    case.assert_data()
-
-
-def test_a_second_run_at_the_same_time_is_refused(case: Case) -> None:
-    process = child(case, slow=True)
-    try:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and not (case.data_dir / "unpacking").exists():
-            time.sleep(0.01)
-        with pytest.raises(InputError, match="Another run"):
-            case.run()
-        assert list(case.data_dir.glob(".rsna.partial/tree/**/a.png"))  # and not disturbed
-    finally:
-        process.kill()
-        process.wait(timeout=10)
-
-
-def test_stopped_between_the_folder_and_the_marker(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stop(_entry: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("download_dataset.licence_text", stop)
-        case.run()
-    assert not case.marker.exists()
-    case.server.asked.clear()
-    marker = case.run()
-    case.assert_data()
-    assert case.server.asked == []
-    assert marker["archives"][0]["checksum_from"] == f"record {DOI}"
-
-
-# ------------------------------------------------------------------------------- as Snakemake does
-
-
-AS_RULE = """
-import json, runpy, sys
 from types import SimpleNamespace
+import runpy
+from medae.data import downloads
 
-script, params, marker, log = json.loads(sys.argv[1])
-params = SimpleNamespace(**params)
-rule = SimpleNamespace(params=params, output=SimpleNamespace(marker=marker), log=[log])
+script, params, marker, log, slow = json.loads(sys.argv[1])
+check = downloads._check_member
+def stop_at_second(name, count):
+    if name.endswith("b.png"):
+        Path(marker).with_name("unpacking").touch()
+        time.sleep(60)
+    check(name, count)
+if slow:
+    downloads._check_member = stop_at_second
+rule = SimpleNamespace(
+    params=SimpleNamespace(**params), output=SimpleNamespace(marker=marker), log=[log])
 runpy.run_path(script, init_globals={"snakemake": rule}, run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("good", [True, False])
-def test_the_rule(case: Case, tmp_path: Path, good: bool) -> None:
-    if not good:
-        case.server.files.pop("/files/RSNA.tar.gz")
-    params = {
-        "entry": {"key": "rsna", **case.entry},
-        "mirror": None,
-        "retries": 0,
-        "api": f"{case.server.url}/api",
-    }
-    log = tmp_path / "logs" / "rsna.log"
-    argument = json.dumps([str(SCRIPT), params, str(case.marker), str(log)])
-    environment = os.environ | {"PYTHONPATH": str(SCRIPT.parent)}
-    ended = subprocess.run(
-        [sys.executable, "-c", AS_RULE, argument],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+def start_rule(case, *, slow=False):
+    """Start the script as Snakemake does; `slow` stops it before the last file is unpacked."""
+    params = {"entry": {"key": "rsna", **case.entry}, "mirror": None, "retries": 0}
+    params["api"] = case.access["api"]
+    log = str(case.data_dir.parent / "logs/rsna.log")
+    argument = json.dumps([script.__file__, params, str(case.marker), log, slow])
+    environment = os.environ | {"PYTHONPATH": str(Path(downloads.__file__).parents[2])}
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, argument], env=environment, stderr=subprocess.PIPE, text=True
     )
-    assert ended.returncode == (0 if good else 1)
-    assert ended.stderr == log.read_text(encoding="utf-8")
-    assert "Traceback" not in ended.stderr
-    if good:
-        case.assert_data()
-    else:
-        case.assert_no_data()
-        assert "in a browser" in ended.stderr
+
+
+@contextlib.contextmanager
+def killed_when(case, process, pattern):
+    """Wait for a file that matches, run the block, then send SIGKILL."""
+    deadline = time.monotonic() + 30
+    try:
+        while not any(path.is_file() for path in case.data_dir.glob(pattern)):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.01)
+        yield
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=10)
+
+
+def test_the_rule(case):
+    case.server.faults[FILE] = [404]
+    failed = start_rule(case)
+    error = failed.communicate(timeout=60)[1]
+    assert failed.returncode == 1
+    assert "in a browser" in error
+    assert "Traceback" not in error
+    assert error == (case.data_dir.parent / "logs/rsna.log").read_text(encoding="utf-8")
+    case.assert_no_data()
+    done = start_rule(case)
+    done.communicate(timeout=60)
+    assert done.returncode == 0
+    case.assert_data()
+
+
+def test_killed_in_the_middle_of_a_download(case):
+    case.server.faults[FILE] = ["stall"]
+    with killed_when(case, start_rule(case), ".rsna.partial/tmp*"):
+        pass
+    assert not list(case.data_dir.glob("**/RSNA*"))
+    case.run()
+    case.assert_data()
+
+
+def test_killed_in_the_middle_of_unpacking_while_a_second_run_waits(case):
+    with killed_when(case, start_rule(case, slow=True), "unpacking"):
+        with pytest.raises(InputError, match="Another run"):
+            case.run()
+        assert list(case.data_dir.glob(".rsna.partial/tree/**/a ü.png"))  # and not disturbed
+    (case.data_dir / "unpacking").unlink()
+    assert not (case.data_dir / "RSNA").exists() and not case.marker.exists()
+    case.server.files.pop(FILE)  # the checked archive is still there
+    case.run()
+    case.assert_data()
+
+
+def test_stopped_between_the_folder_and_the_marker(case, monkeypatch):
+    def stop(_entry):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(script, "licence_text", stop)
+        case.run()
+    assert not case.marker.exists()
+    case.server.asked.clear()
+    assert case.run()["archives"][0]["checksum_from"] == f"record {DOI}"
+    assert case.server.asked == []

@@ -19,8 +19,6 @@ from PIL import Image
 from safetensors import safe_open
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from medae.workflow.grid import SCRIPTS, Setting, imported_modules, settings
-
 pytestmark = pytest.mark.workflow
 
 FILES = [
@@ -128,6 +126,8 @@ def test_report_holds_every_item_with_its_caption(finished_copy):
     text = (finished_copy.results / "report.html").read_text(encoding="utf-8")
     for name in (path for path in FILES if path.endswith((".html", ".png"))):
         assert name.rpartition("/")[2] in text
+    captions = ["seed(s); best in bold", "similarity to the nearest training image"]
+    assert all(words in text for words in captions)
 
 
 # --- what an edit re-runs ------------------------------------------------------------------------
@@ -166,20 +166,20 @@ def touched(project, name):
     return set(project.planned())
 
 
-PLOTS = {
-    "plot_audit",
-    "plot_copies",
-    "plot_training_sets",
-    "plot_latent_dimension",
-    "plot_reconstruction_error",
-    "plot_score_histograms",
-    "plot_examples",
-    "plot_methods",
-}
-
-
 def test_editing_the_figures_module_reruns_the_plots_only(finished_copy):
-    assert touched(finished_copy, "report/figures.py") - {"record_provenance"} == PLOTS
+    planned = touched(finished_copy, "report/figures.py") - {"record_provenance"}
+    assert planned == {
+        *("plot_audit", "plot_duplicates", "plot_training_sets", "plot_latent_dimension"),
+        *("plot_reconstruction_error", "plot_score_histograms", "plot_examples", "plot_methods"),
+    }
+
+
+def test_editing_a_script_reruns_its_rule(finished_copy):
+    """The scripts of tables and figures, which one loop of rules names, and any other."""
+    for script, rule in (("report/plot_audit", "plot_audit"), ("data/pack_dataset",) * 2):
+        path = finished_copy.folder / f"scripts/{script}.py"
+        path.write_text(path.read_text() + "\n# edited\n")
+        assert rule.rpartition("/")[2] in finished_copy.planned()
 
 
 def test_editing_the_training_module_retrains_and_what_follows(finished_copy):
@@ -201,39 +201,6 @@ def test_moving_the_project_reruns_nothing(finished_copy):
     moved = finished_copy.folder.rename(finished_copy.folder.with_name("moved"))
     finished_copy.folder = moved
     assert finished_copy.planned() == {}
-
-
-SCRIPT_FILES = sorted(p for p in SCRIPTS.rglob("*.py") if "medae" not in p.parts)
-
-
-@pytest.mark.parametrize("script", SCRIPT_FILES, ids=lambda path: path.stem)
-def test_listed_modules_are_those_that_are_imported(script):
-    """A script's imports, seen by the interpreter, are the files that its rule lists."""
-    code = (
-        f"import sys; sys.path[:0] = [{str(SCRIPTS)!r}, {str(script.parent)!r}]; "
-        f"import {script.stem}; "
-        "print([m.__file__ for n, m in sys.modules.items() if n.startswith('medae.')])"
-    )
-    printed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
-    loaded = {path for path in yaml.safe_load(printed.replace("'", '"')) if "__init__" not in path}
-    listed = {str(path) for path in imported_modules(script)}
-    # Imports inside the `__main__` block (the log helper) are listed and not loaded here.
-    base = SCRIPTS / "medae" / "base"
-    assert loaded <= listed
-    assert listed - loaded <= {str(base / name) for name in ("logs.py", "errors.py")}
-
-
-NETWORK_SCRIPTS = {"train_autoencoder", "score_images", "probe_latents", "code_latents"}
-NETWORK_SCRIPTS |= {"score_folder"}  # by hand, of no rule
-
-
-def test_torch_is_imported_only_where_networks_run(root):
-    for script in SCRIPT_FILES:
-        sources = [SCRIPTS / f"{script}.py", *imported_modules(SCRIPTS / f"{script}.py")]
-        uses = any("import torch" in path.read_text() for path in sources)
-        assert uses == (script in NETWORK_SCRIPTS), script
 
 
 def test_a_failed_retraining_is_not_forgotten(finished_copy):
@@ -349,23 +316,6 @@ def test_two_configurations_cannot_share_a_run(finished):
         "belongs to the configuration config/small.yaml, not to config/other.yaml"
         in done.stdout + done.stderr
     )
-
-
-def test_the_papers_grid_lists_exactly_its_jobs(root):
-    config = yaml.safe_load((root / "config/config.yaml").read_text())
-    dims = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
-    expected = {
-        Setting(dataset, "all", method, latent_dim)
-        for dataset in ("rsna", "vindr", "brain_tumor", "brats")
-        for method, latent_dim in [
-            *(("ae", d) for d in dims),
-            ("vae", 16),
-            ("memae", 16),
-            ("ceae", 16),
-        ]
-    }
-    assert set(settings(config)) == expected
-    assert config["seeds"] == [0, 1, 2]
 
 
 def test_the_gallery_is_made_only_where_it_is_asked_for(fresh):
@@ -603,5 +553,5 @@ def test_copies_are_found_left_out_and_measured_apart(fresh, finished):
     assert error["all", "leak_free", 0] <= error["without_twins", "leak_free", 0]
     kept = pd.read_csv(fresh.results / "audit/mine/without_twins.tsv", sep="\t").set_index("id")
     assert (kept["seed0"] == 0).sum() == 3 and (kept.loc[list(seen["nearest"])] == 0).all(axis=None)
-    assert "audit_dataset" in touched(fresh, "audit.py")
+    assert "audit_dataset" in touched(fresh, "duplicates/audit.py")
     assert fresh.planned()["train_autoencoder"] == 2  # not that of all images

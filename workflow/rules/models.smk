@@ -1,25 +1,35 @@
-# Training, scoring and measuring one setting; each job does all seeds.
-import signal
+# Training and scoring one setting, all seeds in one job; and the baselines of a dataset.
 
-# A batch system announces the end of a job's time to all its processes by SIGUSR1, which a training
-# answers by saving its state. Unless Snakemake ignores it, it dies at once, and the job with it.
-signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+BASELINE_RUNS = baseline_runs(config)
+MAPPED_RUNS = [  # baselines whose anomaly maps are drawn and measured
+    run
+    for run in RUNS.query("~network & compared & has_maps").to_dict("records")
+    if run["dataset"] == config["datasets"][0]
+]
+MAPPED_RUNS = [{key: run[key] for key in BASELINE_RUNS[0]} for run in MAPPED_RUNS]
+DRAWN_TRAINING_SETS = [s for s in config["baselines"]["training_sets"] if s != "all"]
 
 
-# Priorities: what takes long and has much after it comes first, so that no core is without work
-# while a training that began last ends. What the audit gives comes before all trainings.
+def epochs(wildcards):
+    return (
+        config["training"]["epochs"] or config["registry"][wildcards.dataset]["epochs"]
+    )
+
+
+def kept_or_temporary(files):
+    """Anomaly maps are large; they go when all that reads them is done."""
+    return files if config["scoring"]["keep_maps"] else [temp(file) for file in files]
+
+
+# Long jobs with much after them come first, so that no core idles while the last training ends.
 rule train_autoencoder:
     input:
         packed=PACKED,
         training_rows=training_rows,
         modules=method_modules("models/train_autoencoder"),
     output:
-        checkpoints=expand(
-            f"{MODEL}/checkpoint.safetensors", seed=config["seeds"], allow_missing=True
-        ),
-        histories=expand(
-            f"{MODEL}/history.tsv", seed=config["seeds"], allow_missing=True
-        ),
+        checkpoints=of_seeds(f"{MODEL}/checkpoint.safetensors"),
+        histories=of_seeds(f"{MODEL}/history.tsv"),
     log:
         f"{LOGS}/train_autoencoder/{SETTING}.log",
     benchmark:
@@ -28,9 +38,6 @@ rule train_autoencoder:
     conda:
         "../../envs/environment.yaml"
     threads: config["training"]["torch_threads"]
-    resources:
-        mem_mb=4000,
-        runtime=720,
     params:
         method=lambda wildcards: METHODS[wildcards.method].module,
         options=lambda wildcards: METHODS[wildcards.method].options,
@@ -43,7 +50,6 @@ rule train_autoencoder:
                 "device",
                 "learning_rate",
                 "precision",
-                "seeds_together",
                 "torch_threads",
             )
         },
@@ -56,19 +62,12 @@ rule train_autoencoder:
 rule score_images:
     input:
         packed=PACKED,
-        checkpoints=expand(
-            f"{MODEL}/checkpoint.safetensors", seed=config["seeds"], allow_missing=True
-        ),
+        checkpoints=of_seeds(f"{MODEL}/checkpoint.safetensors"),
         modules=method_modules("models/score_images"),
     output:
-        scores=expand(f"{SCORES}/scores.tsv", seed=config["seeds"], allow_missing=True),
-        latents=expand(f"{SCORES}/latents.h5", seed=config["seeds"], allow_missing=True),
-        maps=[
-            path if config["scoring"]["keep_maps"] else temp(path)
-            for path in expand(
-                f"{SCORES}/maps.h5", seed=config["seeds"], allow_missing=True
-            )
-        ],
+        scores=of_seeds(f"{SCORES}/scores.tsv"),
+        latents=of_seeds(f"{SCORES}/latents.h5"),
+        maps=kept_or_temporary(of_seeds(f"{SCORES}/maps.h5")),
     log:
         f"{LOGS}/score_images/{SETTING}.log",
     benchmark:
@@ -76,9 +75,6 @@ rule score_images:
     conda:
         "../../envs/environment.yaml"
     threads: config["training"]["torch_threads"]
-    resources:
-        mem_mb=4000,
-        runtime=60,
     params:
         batch_size=config["scoring"]["batch_size"],
         device=config["training"]["device"],
@@ -99,13 +95,16 @@ rule score_baselines:
         modules=modules("models/score_baselines"),
     output:
         scores=[
-            expand(f"{SCORES}/scores.tsv", **run, allow_missing=True)
+            file
             for run in BASELINE_RUNS
+            for file in expand(f"{SCORES}/scores.tsv", **run, allow_missing=True)
         ],
         maps=[
-            path if config["scoring"]["keep_maps"] else temp(path)
+            file
             for run in MAPPED_RUNS
-            for path in expand(f"{SCORES}/maps.h5", **run, allow_missing=True)
+            for file in kept_or_temporary(
+                expand(f"{SCORES}/maps.h5", **run, allow_missing=True)
+            )
         ],
         metrics=BASELINE_METRICS,
     log:
@@ -115,10 +114,6 @@ rule score_baselines:
     priority: 2
     conda:
         "../../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=60,
     params:
         runs=BASELINE_RUNS,
         mapped=MAPPED_RUNS,
@@ -127,31 +122,3 @@ rule score_baselines:
         "Scoring {wildcards.dataset} with the baselines"
     script:
         "../../scripts/models/score_baselines.py"
-
-
-rule compute_metrics:
-    input:
-        packed=PACKED,
-        audit=f"{AUDIT}/images.tsv",
-        training_rows=training_rows,
-        scores=expand(f"{SCORES}/scores.tsv", seed=config["seeds"], allow_missing=True),
-        maps=maps_for_metrics,
-        modules=modules("evaluation/compute_metrics"),
-    output:
-        metrics=f"{RUN}/metrics/{SETTING}.tsv",
-    log:
-        f"{LOGS}/compute_metrics/{SETTING}.log",
-    benchmark:
-        f"{BENCHMARKS}/compute_metrics/{SETTING}.tsv"
-    conda:
-        "../../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=3000,
-        runtime=30,
-    params:
-        seeds=config["seeds"],
-    message:
-        "Measuring {wildcards.method}, d = {wildcards.latent_dim}, {wildcards.training_set}, on {wildcards.dataset}"
-    script:
-        "../../scripts/evaluation/compute_metrics.py"

@@ -1,35 +1,62 @@
-"""Getting one archive file: from the user's folder, a mirror, a Zenodo record or a plain URL.
+"""Datasets from the network: archives are fetched, checked and unpacked, whole or not at all."""
 
-The archive that comes back is whole and, wherever a checksum exists, equal to it. Everything that
-can go wrong on the way ends in an InputError that says how to get the file by hand.
-"""
-
+import fcntl
+import gzip
+import itertools
+import json
 import logging
+import os
 import shutil
-from collections.abc import Mapping
+import sys
+import tarfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import pooch
 import requests
-from pooch.downloaders import HTTPDownloader, ZenodoRepository
 
 from medae.base.errors import InputError
-from medae.data.transfers import Access, TransferError, attempt_repeatedly, choose_progress, describe_failure
+from medae.base.files import write_text
 
-CHUNK = 1 << 20
-# "identity": a server that packs a .tar.gz once more would change its checksum
+SOURCE = ".medae_source.json"  # in a dataset's folder: what it was made from
+MOST_MEMBERS = 500_000  # of an archive; the largest dataset known here has 12,000 files and 3 GB
+MOST_BYTES = 64 << 30
+# Unpacked bytes per archive byte. Images hardly compress; headers of many small files do.
+MOST_RATIO, RATIO_FLOOR = 200, 64 << 20
+LONGEST_WAIT = 120  # seconds
+PASSING = (408, 425, 429)  # HTTP states 4xx that are worth another try
+# "identity": a server that packs a .tar.gz once more would change its checksum.
 HEADERS = {"User-Agent": f"medae (pooch {pooch.__version__})", "Accept-Encoding": "identity"}
+# What damaged and hostile archives raise; the last three for a name that is a file and a folder.
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError)
+DAMAGE += (ValueError, RuntimeError, FileExistsError, NotADirectoryError, IsADirectoryError)
 
-pooch.get_logger().setLevel(logging.ERROR)  # it writes past the rule's log; this module says more
+pooch.get_logger().setLevel(logging.ERROR)  # it writes past the rule's log
 logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """How the network is used."""
+
+    mirror: str | None = None  # URL below which the archives lie
+    api: str = "https://zenodo.org/api/records"
+    retries: int = 3  # attempts after the first
+    wait: float = 2.0  # seconds before the second attempt, doubled for each further one
+    timeout: float = 30.0  # seconds without an answer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """One archive file of a dataset; `checksum` is "md5:…" or "sha256:…", `size` is in bytes."""
+    """One archive of a dataset; `checksum` is "md5:…" or "sha256:…", `size` is in bytes."""
 
     name: str
     folder: str  # the one folder in it that is wanted
@@ -40,202 +67,281 @@ class Archive:
     checksum_from: str | None = None
     size: int | None = None
 
-    def by_hand(self, data_dir: Path, *, unpacked: Path | None = None) -> str:
-        """Return the steps that replace the download, to be added to an error message.
-
-        With `unpacked`, the folder of the dataset, they replace the unpacking too.
-        """
-        facts = [f"{self.size:,} bytes"] if self.size else []
-        facts.append(self.checksum or "no checksum is known here; compare if the page shows one")
-        steps = (
-            f"To do it by hand: open {self.page} in a browser, download {self.name} "
-            f"({', '.join(facts)}), "
-        )
-        if unpacked is not None:
-            return (
-                f"{steps}look into it, and if it is right unpack it so that its images lie in "
-                f"{unpacked}; then give the same snakemake command again, which takes the folder "
-                "as it is."
-            )
-        return (
-            f"{steps}put it as it is, not unpacked, into the folder {data_dir}, and give the same "
-            "snakemake command again, which checks and unpacks it without a download."
-        )
-
 
 def wanted_archives(entry: Mapping[str, Any]) -> list[Archive]:
-    """Return the archives of a registry entry, with the checksums that the registry states.
+    """Return the archives of a registry entry, none if it has no download.
 
     An entry has `doi` and `archive`, with optional `sha256` or `md5` and `size`, or else `urls`:
-    addresses, or mappings of `url` with the same optional keys. An entry with none of them has no
-    download, and the list is empty.
+    addresses, or mappings of `url` with the same optional keys.
     """
-    if "archive" in entry:
-        page = f"https://doi.org/{entry['doi']}"
-        names = {"name": entry["archive"], "folder": entry["folder"], "doi": entry["doi"]}
-        return [Archive(page=page, **names, **_stated(entry))]
     items = [{"url": item} if isinstance(item, str) else item for item in entry.get("urls", [])]
-    return [_archive_at(item) for item in items]
-
-
-def _archive_at(item: Mapping[str, Any]) -> Archive:
-    name = urlsplit(item["url"]).path.rpartition("/")[2]
-    return Archive(
-        name=name, folder=Path(name).stem, page=item["url"], url=item["url"], **_stated(item)
-    )
-
-
-def _stated(item: Mapping[str, Any]) -> dict[str, Any]:
-    stated: dict[str, Any] = {"size": item.get("size")}
-    for algorithm in ("md5", "sha256"):  # the stronger one is read last and stays
-        if item.get(algorithm):
-            stated["checksum"] = f"{algorithm}:{item[algorithm].lower()}"
-            stated["checksum_from"] = "registry"
-    return stated
-
-
-def obtain_archive(
-    archive: Archive, *, data_dir: Path, storage: Path, access: Access
-) -> tuple[Path, Archive, str]:
-    """Return the path of the archive file, what is known of it, and where it came from.
-
-    A file of that name in `data_dir` is the user's own and is taken instead of a download.
-    Otherwise it is downloaded into `storage`, under another name until its checksum has been met;
-    a file there from an interrupted run is taken if it still meets the checksum.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be had or is not the published one; with the steps to do by hand.
-    OSError
-        When the disk is full or cannot be written.
-    """
-    local = data_dir / archive.name
-    if local.exists():
-        archive = _with_checksum_if_any(archive, access)
-        _check_local(archive, local, data_dir)
-        return local, archive, "file in data_dir"
-    if access.mirror is not None:
-        archive = _with_checksum_if_any(archive, access)
-        if archive.checksum is None:
-            raise InputError(
-                f"The mirror {access.mirror} was not used for {archive.name}: no checksum of the "
-                "file could be had, so there would be no knowing what the mirror gave. Add its "
-                f"sha256 to the dataset's entry in the registry. {archive.by_hand(data_dir)}"
-            )
-        archive = replace(archive, url=f"{access.mirror.rstrip('/')}/{archive.name}")
-    try:
-        if access.mirror is None and archive.doi is not None:
-            archive = attempt_repeatedly(
-                lambda: _ask_record(archive, access),
-                what=f"Looking up {archive.name} in the record {archive.doi}",
-                access=access,
-            )
-        return _download(archive, storage=storage, access=access), archive, archive.url
-    except (TransferError, InputError) as error:
-        raise InputError(
-            f"{error}. Nothing of it has been kept. {archive.by_hand(data_dir)}"
-        ) from error
-
-
-def _ask_record(archive: Archive, access: Access) -> Archive:
-    """Return `archive` with the URL, size and checksum that the Zenodo record states.
-
-    A checksum from the registry is kept: it is the version that results were computed from.
-    """
-
-    def refuse(response: requests.Response, *_args: Any, **_kwargs: Any) -> None:
-        response.raise_for_status()  # pooch itself would look for files in an error page
-
-    number = archive.doi.rpartition("zenodo.")[2]
-    # built here, and not by pooch from the DOI, which would need doi.org to be up as well
-    record = ZenodoRepository(
-        archive.doi,
-        f"https://zenodo.org/records/{number}",
-        headers=HEADERS,
-        timeout=access.timeout,
-        hooks={"response": refuse},
-    )
-    record.base_api_url = access.api.rstrip("/")
-    catalogue = pooch.create(path="", base_url=f"doi:{archive.doi}/", registry={})
-    try:
-        record.populate_registry(catalogue)
-        sizes = {file.get("key"): file.get("size") for file in record.api_response["files"]}
-        offered = catalogue.registry_files
-        url = record.download_url(archive.name) if archive.name in offered else None
-    except requests.RequestException:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{access.api}/{number} does not answer with a record that has files ({error!r}): the "
-            "record may have been closed, or the address of the API is wrong"
-        ) from error
-    if url is None:
-        raise InputError(
-            f"The record {archive.doi} has no file {archive.name}, but {', '.join(offered)}; "
-            "correct `archive` in the dataset's entry in the registry"
-        )
-    found = replace(archive, url=url, size=sizes.get(archive.name) or archive.size)
-    if archive.checksum is None:
-        found = replace(
-            found,
-            checksum=catalogue.registry[archive.name].lower(),
-            checksum_from=f"record {archive.doi}",
-        )
+    found = []
+    for item in [entry] if "archive" in entry else items:
+        sums = [f"{kind}:{item[kind].lower()}" for kind in ("sha256", "md5") if item.get(kind)]
+        facts = {"checksum": sums[0], "checksum_from": "registry"} if sums else {}
+        if "archive" in entry:
+            facts |= {"name": item["archive"], "folder": item["folder"], "doi": item["doi"]}
+            facts["page"] = f"https://doi.org/{item['doi']}"
+        else:
+            name = urlsplit(item["url"]).path.rpartition("/")[2]
+            facts |= {"name": name, "folder": Path(name).stem}
+            facts |= {"page": item["url"], "url": item["url"]}
+        found.append(Archive(size=item.get("size"), **facts))
     return found
 
 
-def _with_checksum_if_any(archive: Archive, access: Access) -> Archive:
-    """Return `archive` with the record's checksum if it lacks one and the record answers at once.
+def install_dataset(folder: Path, *, entry: Mapping[str, Any], key: str, access: Access) -> None:
+    """Download and unpack the archives of a registry entry into `folder`, and write its SOURCE.
 
-    Asked once only, because whoever has the file already, or a mirror, may well be offline.
+    Until all is done everything lies beside it, in `.<key>.partial`; a later run takes archives
+    from there that are complete. Raises InputError when the data cannot be had, differ from what
+    was published or cannot be unpacked safely, and OSError when the disk is full.
     """
-    if archive.checksum is not None or archive.doi is None:
+    archives = wanted_archives(entry)
+    if not archives:
+        steps = entry.get("how_to_get", "Put the images there, laid out as the registry says.")
+        raise InputError(
+            f"The dataset {key} has no download in the registry, and the folder {folder} is "
+            f"missing or empty. {steps.strip()} Then run again. Page of the originals: "
+            f"{entry.get('url', 'none is known')}"
+        )
+    with _work_folder(folder.parent / f".{key}.partial") as work:
+        reports, staged = [], work / "tree" / "staged"
+        staged.mkdir(parents=True)
+        for archive in archives:
+            try:
+                archive = _look_up(archive, folder.parent, access)
+                path, origin, checksum = _obtain(archive, folder.parent, work, access)
+                wanted = _unpack(path, work / "tree" / archive.name) / archive.folder
+                if not count_files(wanted)[0]:
+                    names = ", ".join(sorted(item.name for item in wanted.parent.glob("*"))[:10])
+                    raise InputError(
+                        f"The archive {path} has no folder {archive.folder} with files in it; at "
+                        f"its top are: {names or 'no files'}"
+                    )
+            except InputError as error:
+                (work / archive.name).unlink(missing_ok=True)
+                size = f"{archive.size:,} bytes, " if archive.size else ""
+                raise InputError(
+                    f"{error}. Nothing of it has been kept. To do it by hand: open {archive.page} "
+                    f"in a browser, download {archive.name} ({size}"
+                    f"{archive.checksum or 'no checksum is known here'}), put it as it is into "
+                    f"{folder.parent}, or its images into {folder}, and give the same snakemake "
+                    "command again."
+                ) from error
+            # The folder of a single archive is the dataset; those of several become parts of it.
+            wanted.rename(staged if "archive" in entry else staged / archive.folder)
+            report = {"archive": archive.name, "size": path.stat().st_size, "source": origin}
+            report |= {"checksum": checksum, "checksum_from": archive.checksum_from}
+            reports.append(report)
+        files, size = count_files(staged)
+        note = {"archives": reports, "files": files, "bytes": size}
+        write_text(json.dumps(note, indent=2) + "\n", staged / SOURCE)
+        os.sync()  # a power cut must not leave the name without the contents
+        staged.rename(folder)
+    shutil.rmtree(work)
+
+
+def count_files(folder: Path) -> tuple[int, int]:
+    """Return the number of files below `folder` and their bytes, hidden files left out."""
+    files = [path for path in folder.rglob("[!.]*") if path.is_file()]
+    return len(files), sum(path.stat().st_size for path in files)
+
+
+@contextmanager
+def _work_folder(work: Path) -> Iterator[Path]:
+    """Yield the folder `work`, locked against a second run, with no `tree` in it."""
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        with (work / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(work / "tree", ignore_errors=True)  # a run that was killed left it
+            try:
+                yield work
+            finally:
+                shutil.rmtree(work / "tree", ignore_errors=True)
+    except BlockingIOError as error:
+        raise InputError(
+            f"Another run is working in {work}. Wait until it has ended, then run again."
+        ) from error
+    except OSError as error:
+        error.filename = error.filename or str(work.parent)
+        raise
+
+
+def _look_up(archive: Archive, data_dir: Path, access: Access) -> Archive:
+    """Return `archive` with what its record states.
+
+    Whoever has the file, or a mirror, may be offline: then for the checksum alone, asked once.
+    """
+    elsewhere = (data_dir / archive.name).exists() or access.mirror is not None
+    if archive.doi is None or (elsewhere and archive.checksum):
         return archive
     try:
-        return _ask_record(archive, access)
-    except requests.RequestException as error:
-        logger.warning("No checksum of %s: %s", archive.name, describe_failure(error))
+        return _retry(_ask_record, archive, access, 0 if elsewhere else access.retries)
     except InputError as error:
+        if not elsewhere:
+            raise
         logger.warning("No checksum of %s: %s", archive.name, error)
-    return archive
+        return archive
 
 
-def _check_local(archive: Archive, local: Path, data_dir: Path) -> None:
+def _obtain(archive: Archive, data_dir: Path, work: Path, access: Access) -> tuple[Path, str, str]:
+    """Return the archive's file, where it came from, and its checksum.
+
+    A file of that name in `data_dir` is the user's own and is taken instead of a download.
+    """
+    local = data_dir / archive.name
+    if local.exists():
+        path, url = local, "file in data_dir"
+    else:
+        path, url = work / archive.name, archive.url
+        if access.mirror is not None:
+            url = f"{access.mirror.rstrip('/')}/{archive.name}"
+            if archive.checksum is None:
+                raise InputError(
+                    f"The mirror {url} was not used: no checksum of the file could be had. Add its "
+                    "sha256 to the dataset's entry in the registry"
+                )
+        _retry(_download, replace(archive, url=url), access, access.retries, path)
+    algorithm = (archive.checksum or "sha256").partition(":")[0]
+    checksum = f"{algorithm}:{pooch.file_hash(str(path), alg=algorithm)}"
     if archive.checksum is None:
-        return
-    algorithm = archive.checksum.partition(":")[0]
-    found = f"{algorithm}:{pooch.file_hash(str(local), alg=algorithm)}"
-    if found != archive.checksum:
+        logger.warning("%s was not checked; its sum is %s", archive.name, checksum)
+    elif archive.checksum != checksum:
         raise InputError(
-            f"The file {local} ({local.stat().st_size:,} bytes, {found}) is not the published one; "
-            f"its download may not have finished. Delete it. {archive.by_hand(data_dir)}"
+            f"The file {path} ({path.stat().st_size:,} bytes, {checksum}) is not the published "
+            "one; its download may not have finished. Delete it"
         )
+    return path, url, checksum
 
 
-def _download(archive: Archive, *, storage: Path, access: Access) -> Path:
-    free = shutil.disk_usage(storage).free
-    if archive.size and not (storage / archive.name).exists() and free < archive.size:
+def _download(archive: Archive, access: Access, path: Path) -> None:
+    """Download to `path`, which appears when it is complete and has the checksum, if any."""
+    logger.info("Fetching %s (%s bytes)", archive.url, archive.size or "unknown number of")
+    http = pooch.HTTPDownloader(
+        progressbar=sys.stderr.isatty(),
+        chunk_size=1 << 20,
+        headers=HEADERS,
+        timeout=access.timeout,
+    )
+    known = {"known_hash": archive.checksum, "fname": path.name}
+    pooch.retrieve(archive.url, path=path.parent, downloader=http, **known)
+
+
+def _ask_record(archive: Archive, access: Access) -> Archive:
+    """Return `archive` with the URL and size that the Zenodo record states, and its checksum.
+
+    A checksum from the registry is kept: it is the version that results were computed from.
+    """
+    url = f"{access.api.rstrip('/')}/{archive.doi.rpartition('zenodo.')[2]}"
+    answer = requests.get(url, headers=HEADERS, timeout=access.timeout)
+    answer.raise_for_status()
+    try:
+        files = {file["key"]: file for file in answer.json()["files"]}
+        if archive.name not in files:
+            raise InputError(
+                f"The record {archive.doi} has no file {archive.name}, but {', '.join(files)}; "
+                "correct `archive` in the dataset's entry in the registry"
+            )
+        file = files[archive.name]
+        stated = {"url": file["links"]["self"], "size": file["size"]}
+        if archive.checksum is None:
+            stated |= {"checksum": file["checksum"], "checksum_from": f"record {archive.doi}"}
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"The disk has {free:,} bytes free and {archive.name} alone has {archive.size:,}; free "
-            "about three times that, for the archive and for what is in it, or set data_dir to a "
-            "folder on a larger disk, and run again"
-        )
+            f"{url} does not answer with a record that has files ({error!r}): the record may have "
+            "been closed, or the address of the API is wrong"
+        ) from error
+    return replace(archive, **stated)
 
-    def fetch() -> str:
-        downloader = HTTPDownloader(
-            progressbar=choose_progress(archive.name, bar=access.bar),
-            chunk_size=CHUNK,
-            headers=HEADERS,
-            timeout=access.timeout,
-        )
-        return pooch.retrieve(
-            archive.url,
-            known_hash=archive.checksum,
-            fname=archive.name,
-            path=storage,
-            downloader=downloader,
-        )
 
-    logger.info("Fetching %s from %s", archive.name, archive.url)
-    return Path(attempt_repeatedly(fetch, what=f"Downloading {archive.url}", access=access))
+def _retry(
+    action: Callable[..., Result], archive: Archive, access: Access, retries: int, *others: Path
+) -> Result:
+    """Return the action's result, tried again after growing waits; raises InputError."""
+    for attempt in range(retries + 1):
+        try:
+            return action(archive, access, *others)
+        except (requests.RequestException, ValueError) as error:
+            answer = getattr(error, "response", None)
+            refused = answer is not None and answer.status_code < 500
+            # A wrong checksum is a ValueError. It may be damage on the way, but not twice.
+            last = retries if isinstance(error, requests.RequestException) else min(retries, 1)
+            if attempt >= last or (refused and answer.status_code not in PASSING):
+                raise InputError(
+                    f"{archive.name} could not be had in {attempt + 1} attempts: "
+                    f"{' '.join(str(error).split()).rstrip('.')}"
+                ) from error
+            delay = min(access.wait * 2**attempt, LONGEST_WAIT)
+            logger.warning("%s: %s. Trying again in %g s", archive.name, error, delay)
+            time.sleep(delay)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _unpack(archive: Path, destination: Path) -> Path:
+    """Unpack a .tar, .tar.gz, .tgz or .zip file into the new folder `destination`, and return it.
+
+    Raises InputError for an archive that is damaged or of another kind, or that has links, devices,
+    names that leave the folder, or more members or bytes than an honest one.
+    """
+    limit = min(MOST_BYTES, max(MOST_RATIO * archive.stat().st_size, RATIO_FLOOR))
+    logger.info("Unpacking %s", archive)
+    try:
+        if archive.name.endswith(".zip"):
+            with zipfile.ZipFile(archive) as opened:
+                members = opened.infolist()
+                for count, member in enumerate(members, start=1):
+                    _check_member(member.filename, count)
+                # No more of a member is read than the size stated here.
+                if sum(member.file_size for member in members) > limit:
+                    raise ValueError("it unpacks to too many bytes")
+                opened.extractall(destination)  # makes plain files and folders only
+        elif archive.name.endswith((".tar", ".tar.gz", ".tgz")):
+            with (open if archive.suffix == ".tar" else gzip.open)(archive, "rb") as stream:
+                _unpack_tar(_Bounded(stream, limit), destination)
+        else:
+            raise ValueError("only .tar, .tar.gz, .tgz and .zip can be unpacked")
+    except DAMAGE as error:
+        raise InputError(f"The archive {archive} is damaged or not safe: {error}") from error
+    return destination
+
+
+class _Bounded:
+    """The bytes of a tar file up to a limit; headers count too."""
+
+    def __init__(self, stream: BinaryIO, limit: int) -> None:
+        self.stream, self.left, self.end = stream, limit, b""
+
+    def read(self, size: int) -> bytes:
+        data = self.stream.read(size)
+        self.left -= len(data)
+        if self.left < 0:
+            raise ValueError("it unpacks to too many bytes")
+        self.end = (self.end + data)[-tarfile.BLOCKSIZE :]
+        return data
+
+
+def _unpack_tar(reader: _Bounded, destination: Path) -> None:
+    count = itertools.count(1)
+
+    def check(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
+        _check_member(member.name, next(count))
+        if not (member.isreg() or member.isdir()) or member.issparse():
+            raise ValueError(f"{member.name!a} is neither a plain file nor a folder")
+        return tarfile.data_filter(member, folder)
+
+    with tarfile.open(fileobj=reader, mode="r|") as tar:
+        tar.extractall(destination, filter=check)
+    while reader.read(1 << 20):  # to the end, where gzip has its checksum
+        pass
+    if reader.end.strip(b"\0"):  # Python takes a cut tar file for a whole one
+        raise ValueError("it has no end mark")
+
+
+def _check_member(name: str, count: int) -> None:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise ValueError(f"the name {name!a} leads out of the folder")
+    if count > MOST_MEMBERS:
+        raise ValueError(f"it has more than {MOST_MEMBERS:,} members")

@@ -42,8 +42,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
             if description["format"] != FORMAT:
                 raise KeyError(f"format {description['format']}, expected {FORMAT}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        digest = description.pop("sha256", None)
-        if digest not in (None, _digest(tensors, description)):  # the first checkpoints have none
+        if description.pop("sha256") != _digest(tensors, description):
             raise ValueError("its contents do not match its check sum")
         return tensors, description
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Return uint8 images … × C × H × W as float32 in [-1, 1], channels last in memory."""
-    flat = images.flatten(0, -4)
-    values = flat.to(dtype=torch.float32, memory_format=torch.channels_last)
-    return values.div_(127.5).sub_(1.0).unflatten(0, images.shape[:-3])
+    """Return uint8 images N × C × H × W as float32 in [-1, 1], channels last in memory."""
+    values = images.to(dtype=torch.float32, memory_format=torch.channels_last)
+    return values.div_(127.5).sub_(1.0)
 
 
 def _down(channels_in: int, channels_out: int) -> list[nn.Module]:

@@ -1,42 +1,54 @@
 """Scoring: what a trained model says of every image; the model is never changed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from medae.models.networks import normalise
 from medae.models.torch_setup import is_out_of_memory, smaller_batch
 
+AnomalyMap = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Images, latents and reconstructions → maps N × h × w, whose means are the images' scores."""
+
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model says of the images at `rows`, all float32 but the scores.
-
-    Latents N × d, reconstructions N × C × H × W, anomaly maps N × H × W, scores N (float64).
-    Maps are squared errors on the [-1, 1] scale, averaged over channels; an image's score is the
-    mean of its map, higher for the more abnormal.
-    """
+    """What a model says of the images at `rows`, float32 but for errors and scores (float64)."""
 
     rows: slice
     latents: np.ndarray
+    """N × d."""
     reconstructions: np.ndarray
+    """N × C × H × W."""
+    errors: np.ndarray
+    """Mean squared errors of the reconstructions on the [-1, 1] scale, N."""
     maps: np.ndarray
+    """Anomaly maps, N × H × W."""
     scores: np.ndarray
+    """N, higher for the more abnormal."""
 
 
-def anomaly_map(images: Tensor, reconstructions: Tensor) -> Tensor:
-    """Return squared errors averaged over channels, N × H × W."""
+def squared_error(images: Tensor, latents: Tensor, reconstructions: Tensor) -> Tensor:
+    """Return squared errors averaged over channels, N × H × W: the map of most methods."""
     return (images - reconstructions).square().mean(dim=1)
 
 
-@torch.inference_mode()
 def score_batches(
-    model: nn.Module, images: np.ndarray, *, batch_size: int, device: torch.device
+    model: nn.Module,
+    images: np.ndarray,
+    *,
+    batch_size: int,
+    device: torch.device,
+    anomaly_map: AnomalyMap | None = None,
 ) -> Iterator[Scores]:
     """Yield the scores of uint8 images N × C × H × W, batch by batch in their order.
+
+    The map is that of the method, the squared error where it has none of its own, or
+    `anomaly_map`: what another score makes of images and reconstructions.
 
     The model must be in evaluation mode, so that an image's score does not depend on its batch;
     raises ValueError otherwise. When memory runs out the batches go on half as large; InputError
@@ -44,11 +56,12 @@ def score_batches(
     """
     if model.training:
         raise ValueError("score_batches needs a model in evaluation mode")
+    chosen = anomaly_map or getattr(model, "anomaly_map", squared_error)
     start = 0
     while start < len(images):
         rows = slice(start, start + batch_size)
         try:
-            scores = _score(model, images, rows, device)
+            scores = _score(model, images, rows, device, chosen)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -60,15 +73,32 @@ def score_batches(
         start = rows.stop
 
 
-def _score(model: nn.Module, images: np.ndarray, rows: slice, device: torch.device) -> Scores:
-    batch = normalise(torch.from_numpy(images[rows]).to(device))
-    latents = model.encode(batch)
-    reconstructions = model.decode(latents)
-    maps = anomaly_map(batch, reconstructions)
+def _score(
+    model: nn.Module,
+    images: np.ndarray,
+    rows: slice,
+    device: torch.device,
+    anomaly_map: AnomalyMap,
+) -> Scores:
+    differentiable = getattr(model, "needs_gradient", False)
+    with torch.inference_mode(not differentiable), torch.set_grad_enabled(differentiable):
+        batch = normalise(torch.from_numpy(images[rows]).to(device)).requires_grad_(differentiable)
+        latents = model.encode(batch)
+        reconstructions = model.decode(latents)
+        maps = anomaly_map(batch, latents, reconstructions).detach()
+        errors = squared_error(batch, latents, reconstructions).detach()
+    scores = _means(maps)
+    if maps.shape[1:] != batch.shape[2:]:
+        maps = F.interpolate(maps[:, None], batch.shape[2:], mode="bilinear")[:, 0]
     return Scores(
         rows=rows,
-        latents=latents.cpu().numpy(),
-        reconstructions=reconstructions.cpu().contiguous().numpy(),
+        latents=latents.detach().cpu().numpy(),
+        reconstructions=reconstructions.detach().cpu().contiguous().numpy(),
+        errors=_means(errors),
         maps=maps.cpu().numpy(),
-        scores=maps.cpu().double().mean(dim=(1, 2)).numpy(),  # MPS has no float64
+        scores=scores,
     )
+
+
+def _means(maps: Tensor) -> np.ndarray:
+    return maps.cpu().double().mean(dim=(1, 2)).numpy()  # MPS has no float64

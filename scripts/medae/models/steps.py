@@ -9,13 +9,16 @@ from torch import Tensor, nn
 from medae.base.errors import InputError
 from medae.models.networks import normalise
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 WARM_UP = 3  # steps before a recording, in which libraries allocate what they keep
 
+Step = Callable[[Tensor, Tensor | None], Tensor]
+"""Takes a step on the images at rows B with noise B × …; returns the losses, L."""
+
 
 class Stepper:
-    """Takes training steps of a group of K models.
+    """Takes training steps of a model.
 
     On CUDA a step is recorded as a CUDA graph: the networks are so small that launching their
     kernels takes longer than running them, and a graph is launched at once. The recording is used
@@ -25,37 +28,37 @@ class Stepper:
 
     def __init__(
         self,
-        group: nn.Module,
+        model: nn.Module,
         optimizer: torch.optim.Optimizer,
         images: Tensor,
         *,
         cuda_graphs: bool = True,
     ) -> None:
-        """Train on `images`, uint8 N × C × H × W, on the device of `group`."""
-        self.group, self.optimizer, self.images = group, optimizer, images
+        """Train on `images`, uint8 N × C × H × W, on the device of `model`."""
+        self.model, self.optimizer, self.images = model, optimizer, images
         self.names: list[str] = []  # of the losses
         self._may_record = cuda_graphs and images.device.type == "cuda"
         self._shape: torch.Size | None = None  # of the batches to record, those of the first step
-        self._replay: Callable | None = None
+        self._replay: Step | None = None
 
-    def __call__(self, batch: Tensor, noise: Tensor | None) -> Tensor:
-        """Take a step on the images at `batch`, K × B; return the losses `names`, L × K.
+    def __call__(self, rows: Tensor, noise: Tensor | None) -> Tensor:
+        """Take a step on the images at `rows`; return the losses `names`.
 
         Raises InputError when a step cannot be recorded.
         """
         if self._shape is None:
-            self._shape = batch.shape
-        elif batch.shape == self._shape and self._may_record:  # the optimiser has its state by now
+            self._shape = rows.shape
+        elif rows.shape == self._shape and self._may_record:  # the optimiser has its state by now
             self._may_record = False
-            self._replay = self._checked_recording(batch, noise)
-        if self._replay and batch.shape == self._shape:
-            return self._replay(batch, noise)
-        return self._step(batch, noise)
+            self._replay = self._checked_recording(rows, noise)
+        if self._replay and rows.shape == self._shape:
+            return self._replay(rows, noise)
+        return self._step(rows, noise)
 
-    def _step(self, batch: Tensor, noise: Tensor | None) -> Tensor:
-        losses = self.group.loss(normalise(self.images[batch]), noise)
+    def _step(self, rows: Tensor, noise: Tensor | None) -> Tensor:
+        losses = self.model.loss(normalise(self.images[rows]), noise)
         self.optimizer.zero_grad(set_to_none=True)
-        losses["loss"].sum().backward()
+        losses["loss"].backward()
         self.optimizer.step()
         self.names = list(losses)
         return torch.stack([value.detach() for value in losses.values()])
@@ -64,7 +67,7 @@ class Stepper:
         """Return all tensors that a step changes in place."""
         of_parameters = self.optimizer.state.values()
         moments = [tensor for state in of_parameters for tensor in state.values()]
-        return [*self.group.parameters(), *self.group.buffers(), *moments]
+        return [*self.model.parameters(), *self.model.buffers(), *moments]
 
     @torch.no_grad()
     def _put(self, values: list[Tensor]) -> None:
@@ -74,15 +77,15 @@ class Stepper:
     def _copies(self) -> list[Tensor]:
         return [tensor.detach().clone() for tensor in self._state()]
 
-    def _checked_recording(self, batch: Tensor, noise: Tensor | None) -> Callable | None:
+    def _checked_recording(self, rows: Tensor, noise: Tensor | None) -> Step | None:
         """Return the recording of a step on such a batch, or None; weights stay as they are.
 
         A recording that failed leaves CUDA's allocator in the middle of it, so the job has to end.
         """
-        other = batch.flip(-1), None if noise is None else noise.flip(1)  # what it has not seen
+        other = rows.flip(0), None if noise is None else noise.flip(0)  # what it has not seen
         try:
             before = self._copies()
-            replay = record(self._step, batch, noise)
+            replay = record(self._step, rows, noise)
             self._put(before)
             expected = [self._step(*other), *self._copies()]
             self._put(before)
@@ -98,7 +101,7 @@ class Stepper:
             ) from error
         if all(map(_same, expected, found)):
             return replay
-        log.warning(
+        logger.warning(
             "Training goes on without a CUDA graph, which is slower: a recorded step gives other "
             "weights than one that is not recorded."
         )
@@ -110,28 +113,26 @@ def _same(first: Tensor, second: Tensor) -> bool:
     return torch.equal(first.nan_to_num(), second.nan_to_num())
 
 
-def record(
-    step: Callable[[Tensor, Tensor | None], Tensor], batch: Tensor, noise: Tensor | None
-) -> Callable[[Tensor, Tensor | None], Tensor]:
+def record(step: Step, rows: Tensor, noise: Tensor | None) -> Step:
     """Record `step` as a CUDA graph; return a function that does the same on other values.
 
-    Arguments of that function must have the shapes of `batch` and `noise`. Whatever `step` changes
+    Arguments of that function must have the shapes of `rows` and `noise`. Whatever `step` changes
     is changed by the recording, too. Raises RuntimeError when something in it cannot be recorded.
     """
-    batch = batch.clone()
+    rows = rows.clone()
     noise = None if noise is None else noise.clone()
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(WARM_UP):
-            step(batch, noise)
+            step(rows, noise)
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        result = step(batch, noise)
+        result = step(rows, noise)
 
-    def replay(new_batch: Tensor, new_noise: Tensor | None) -> Tensor:
-        batch.copy_(new_batch)
+    def replay(new_rows: Tensor, new_noise: Tensor | None) -> Tensor:
+        rows.copy_(new_rows)
         if noise is not None:
             noise.copy_(new_noise)
         graph.replay()

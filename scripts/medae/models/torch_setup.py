@@ -11,7 +11,7 @@ import torch
 
 from medae.base.errors import InputError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 KEPT_BYTES = 2**30
@@ -71,7 +71,9 @@ def smaller_batch(batch_size: int, *, least: int, what: str) -> int:
             "the device, set training.device to 'cpu', or lower image_size or the method's width."
         )
     smaller = max(batch_size // 2, least)
-    log.warning("%s: out of memory with batches of %d images; now %d.", what, batch_size, smaller)
+    logger.warning(
+        "%s: out of memory with batches of %d images; now %d.", what, batch_size, smaller
+    )
     torch.cuda.empty_cache()
     return smaller
 

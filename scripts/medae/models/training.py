@@ -1,8 +1,8 @@
-"""Training of a group of models: the loop, its history, and a state from which it can go on."""
+"""Training of one model: the loop, its history, and a state from which it can go on."""
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +15,7 @@ from medae.models.checkpoints import load_tensors, save_tensors
 from medae.models.steps import Stepper
 from medae.models.torch_setup import epoch_generators, is_out_of_memory, smaller_batch
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 CHECK_SUMS = {  # settings that a message names instead of showing them
     "code_sha256": "the code",
@@ -24,77 +24,70 @@ CHECK_SUMS = {  # settings that a message names instead of showing them
 }
 
 
-def batches(orders: Tensor, batch_size: int) -> list[Tensor]:
-    """Split orders of N images, … × N, into batches; a last one of one image joins that before it.
+def batches(order: Tensor, batch_size: int) -> list[Tensor]:
+    """Split an order of N images into batches; a last one of one image joins that before it.
 
     BatchNorm cannot be trained on a single image. Raises InputError for fewer than two images.
     """
-    count = orders.shape[-1]
-    if count < 2:
+    if len(order) < 2:
         raise InputError(
-            f"The training set has {count} image(s); at least 2 are needed. Add normal "
+            f"The training set has {len(order)} image(s); at least 2 are needed. Add normal "
             "training images to the dataset."
         )
-    parts = list(orders.split(batch_size, dim=-1))
-    if parts[-1].shape[-1] == 1:
-        parts[-2:] = [torch.cat(parts[-2:], dim=-1)]
+    parts = list(order.split(batch_size))
+    if len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
     return parts
 
 
 def train_epoch(
-    stepper: Stepper, rows: Tensor, *, batch_size: int, seeds: Sequence[int], epoch: int
-) -> list[dict[str, float]]:
-    """Train one epoch in place; return each model's loss and its parts, averaged over images.
+    stepper: Stepper, rows: Tensor, *, batch_size: int, seed: int, epoch: int
+) -> dict[str, float]:
+    """Train one epoch in place; return the loss and its parts, averaged over images.
 
-    The group of `stepper` has a model for each of the K `seeds`, which trains on the images at its
-    `rows`, K × N, on the CPU. Losses stay on the device until the epoch's end, so that no batch
-    waits for the host. Raises FloatingPointError when a loss is not finite.
+    The model of `stepper` trains on the images at `rows`, N, on the CPU. Losses stay on the device
+    until the epoch's end, so that no batch waits for the host. Raises FloatingPointError when a
+    loss is not finite.
     """
-    images, group = stepper.images, stepper.group
-    generators = [epoch_generators(seed, epoch, images.device) for seed in seeds]
-    orders = [
-        row[torch.randperm(len(row), generator=order)]
-        for row, (order, _) in zip(rows, generators, strict=True)
+    images, model = stepper.images, stepper.model
+    order, noise = epoch_generators(seed, epoch, images.device)
+    shuffled = rows[torch.randperm(len(rows), generator=order)]
+    parts = batches(shuffled.to(images.device), batch_size)
+    model.train()
+    history = [
+        stepper(part, model.noise(torch.Size([len(part), *images.shape[1:]]), noise))
+        for part in parts
     ]
-    parts = batches(torch.stack(orders).to(images.device), batch_size)
-    history = []
-    group.train()
-    for batch in parts:
-        shape = torch.Size([batch.shape[1], *images.shape[1:]])
-        noise = group.noise(shape, [generator for _, generator in generators])
-        history.append(stepper(batch, noise))
-    table = torch.stack(history).cpu().double()  # batches × losses × K; MPS has no float64
+    table = torch.stack(history).cpu().double()  # batches × losses; MPS has no float64
     bad = (~table.isfinite().all(dim=1)).nonzero()
     if len(bad):
-        batch, member = bad[0].tolist()
         raise FloatingPointError(
-            f"The loss is not finite at epoch {epoch + 1}, batch {batch + 1} of {len(parts)}, "
-            f"seed {seeds[member]}"
+            f"The loss is not finite at epoch {epoch + 1}, batch {bad[0].item() + 1} of "
+            f"{len(parts)}, seed {seed}"
         )
-    sizes = torch.tensor([batch.shape[1] for batch in parts], dtype=torch.float64)
-    means = (table * sizes[:, None, None]).sum(dim=0) / sizes.sum()
-    return [dict(zip(stepper.names, values, strict=True)) for values in means.T.tolist()]
+    sizes = torch.tensor([len(part) for part in parts], dtype=torch.float64)
+    means = (table * sizes[:, None]).sum(dim=0) / sizes.sum()
+    return dict(zip(stepper.names, means.tolist(), strict=True))
 
 
 def new_optimizer(
-    group: nn.Module, *, learning_rate: float, device: torch.device
+    model: nn.Module, *, learning_rate: float, device: torch.device
 ) -> torch.optim.Optimizer:
-    """Return Adam for the weights of `group` on `device`; its steps can be recorded on CUDA."""
-    parameters, recordable = group.parameters(), device.type == "cuda"
-    return torch.optim.Adam(parameters, lr=learning_rate, fused=True, capturable=recordable)
+    """Return Adam for the weights of `model` on `device`; its steps can be recorded on CUDA."""
+    recordable = device.type == "cuda"
+    return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True, capturable=recordable)
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    return {
+def _save_state(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, description: dict
+) -> None:
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {
         f"optimizer.{index}.{name}": value
         for index, state in optimizer.state_dict()["state"].items()
         for name, value in state.items()
     }
-
-
-def _save_state(path, model, optimizer, description) -> None:
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    save_tensors(path, tensors | _optimizer_tensors(optimizer), description)
+    save_tensors(path, tensors, description)
 
 
 def _read_state(path: Path, settings: dict, unusable_state: str) -> tuple[dict, dict] | None:
@@ -116,9 +109,9 @@ def _read_state(path: Path, settings: dict, unusable_state: str) -> tuple[dict, 
     if unusable_state == "stop":
         raise InputError(
             f"{fault} This training stops there, as training.unusable_state is 'stop'; with "
-            "'restart', or without that file, it starts afresh."
+            "'restart', or without that file, it starts from scratch."
         )
-    log.warning("Starting afresh: %s", fault)
+    logger.warning("Starting from scratch: %s", fault)
     return None
 
 
@@ -129,8 +122,6 @@ def _differences(there: dict, now: dict, prefix: str = "") -> list[str]:
         old, new = there.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             found += _differences(old, new, f"{prefix}{key}.")
-        elif isinstance(old, dict) or isinstance(new, dict):
-            found.append(f"{prefix}{key}: {'only now' if old is None else 'only there'}")
         elif old != new:
             found.append(CHECK_SUMS.get(key, f"{prefix}{key}: {old} there, {new} now"))
     return found
@@ -153,17 +144,12 @@ def _restore(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict) 
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 
-def _progress(epochs: range, total: int, label: str) -> Iterable[int]:
-    """Yield epochs with a bar on a terminal; a log gets plain lines from `train` instead."""
-    return tqdm(epochs, initial=epochs.start, total=total, desc=label, unit="epoch", disable=None)
-
-
 def train(
-    group: nn.Module,
+    model: nn.Module,
     images: Tensor,
     rows: Tensor,
     *,
-    seeds: Sequence[int],
+    seed: int,
     epochs: int,
     batch_size: int,
     learning_rate: float,
@@ -174,77 +160,75 @@ def train(
     label: str = "training",
     save_seconds: float = 60,
     stop: Callable[[], str | None] = lambda: None,
-) -> tuple[list[pd.DataFrame], int]:
-    """Train a group of K models in place with Adam, a model for each of the `seeds`.
+) -> tuple[pd.DataFrame, int]:
+    """Train a model in place with Adam; return its history, a row per epoch, and the batch size.
 
-    Returns a history for each, with a row per epoch, and the batch size.
-
-    `images` is uint8, N × C × H × W, on the group's device; a model trains on those at its `rows`,
-    K × n. Every `save_seconds` the weights and the optimiser go to the file `state`; a `state` with
-    equal `settings` is where the training starts, with the batch size of the state, and with the
-    same end, bit for bit on the CPU, as one that was never interrupted. Another state is named, and
-    training starts afresh or, where `unusable_state` is `stop`, raises InputError.
+    `images` is uint8, N × C × H × W, on the model's device; it trains on those at `rows`, which are
+    on the CPU. Every `save_seconds` the weights and the optimiser go to the file `state`; a `state`
+    with equal `settings` is where the training starts, with the batch size of the state, and with
+    the same end, bit for bit on the CPU, as one that was never interrupted. Another state is named,
+    and training starts from scratch or, where `unusable_state` is `stop`, raises InputError.
 
     `stop` is asked before every epoch; when it names a signal, the state is saved and InputError
     raised. InputError also when a loss stops being finite, and when a step on CUDA cannot be
     recorded as a graph, which `cuda_graphs` asks for.
     """
-    optimizer = new_optimizer(group, learning_rate=learning_rate, device=images.device)
-    history: list[list[dict]] = []
+    optimizer = new_optimizer(model, learning_rate=learning_rate, device=images.device)
+    history: list[dict] = []
     if found := _read_state(state, settings, unusable_state):
         tensors, description = found
-        _restore(group, optimizer, tensors)
+        _restore(model, optimizer, tensors)
         history, batch_size = description["history"], description["batch_size"]
-        log.info("Resuming %s after epoch %d.", state, len(history))
-    stepper = Stepper(group, optimizer, images, cuda_graphs=cuda_graphs)
+        logger.info("Resuming %s after epoch %d.", state, len(history))
+    stepper = Stepper(model, optimizer, images, cuda_graphs=cuda_graphs)
     description = {"settings": settings, "batch_size": batch_size, "history": history}
     saved = shown = time.monotonic()
-    for epoch in _progress(range(len(history), epochs), epochs, label):
+    bar = {"desc": label, "unit": "epoch", "disable": None}  # on a terminal only; logs get lines
+    for epoch in tqdm(range(len(history), epochs), initial=len(history), total=epochs, **bar):
         if name := stop():
-            _save_state(state, group, optimizer, description)
+            _save_state(state, model, optimizer, description)
             raise InputError(
                 f"{label}: stopped by {name} after epoch {epoch} of {epochs}; {state} holds its "
                 "state. Run the same command again: it goes on from there, to the same weights."
             )
         try:
-            losses = train_epoch(stepper, rows, batch_size=batch_size, seeds=seeds, epoch=epoch)
+            losses = train_epoch(stepper, rows, batch_size=batch_size, seed=seed, epoch=epoch)
         except FloatingPointError as error:
             raise InputError(
                 f"{error} ({label}). The training stopped and wrote no checkpoint. Lower "
                 "training.learning_rate, or look for corrupt images in the dataset."
             ) from error
-        history.append([{"epoch": epoch + 1, **values} for values in losses])
+        history.append({"epoch": epoch + 1, **losses})
         now = time.monotonic()
         if now - shown > 30 or epoch + 1 == epochs:
-            shown_losses = ", ".join(f"{values['loss']:.6f}" for values in losses)
-            log.info("%s: epoch %d of %d, loss %s", label, epoch + 1, epochs, shown_losses)
+            logger.info("%s: epoch %d of %d, loss %.6f", label, epoch + 1, epochs, losses["loss"])
             shown = now
         if now - saved > save_seconds or epoch + 1 == epochs:
-            _save_state(state, group, optimizer, description)
+            _save_state(state, model, optimizer, description)
             saved = now
-    return [pd.DataFrame(values) for values in zip(*history, strict=True)], batch_size
+    return pd.DataFrame(history), batch_size
 
 
 def train_within_memory(
     build: Callable[[], nn.Module],
-    *data: Tensor,
+    images: Tensor,
+    rows: Tensor,
+    *,
     batch_size: int,
     state: Path,
     label: str,
     **options,
-) -> tuple[nn.Module, list[pd.DataFrame], int]:
-    """Return the group of `build`, trained, and what `train` returns, whose arguments these are.
+) -> tuple[nn.Module, pd.DataFrame, int]:
+    """Return the model of `build`, trained, and what `train` returns, whose arguments these are.
 
-    Whenever the device's memory doesn't suffice, training starts afresh with half the batch size.
-    Raises InputError when it doesn't suffice for two images, and as `train` does.
+    Whenever the device's memory doesn't suffice, training starts from scratch with half the batch
+    size. Raises InputError when it doesn't suffice for two images, and as `train` does.
     """
+    options |= {"state": state, "label": label}
     while True:
         try:
-            group = build()
-            histories, used = train(
-                group, *data, batch_size=batch_size, state=state, label=label, **options
-            )
-            return group, histories, used
+            model = build()
+            return model, *train(model, images, rows, batch_size=batch_size, **options)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

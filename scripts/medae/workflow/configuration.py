@@ -1,5 +1,6 @@
 """Checks of the configuration before any rule runs, with messages that name the wrong key."""
 
+import copy
 import difflib
 import math
 import re
@@ -9,11 +10,18 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from medae.base.errors import InputError
+from medae.data.layouts import LAYOUTS
+from medae.duplicates.training_sets import TRAINING_SETS
 from medae.models.baselines import BASELINES
-from medae.theory.held_out import SUFFIX
-from medae.theory.score_names import parse_variant
+from medae.models.methods import METHODS
 
 LAYOUTS_WITH_MASKS = ["brats", "folder"]
+NAMES_OF_THE_CODE = {  # the enumerations that a schema takes from the code
+    "layouts": list(LAYOUTS),
+    "training_sets": list(TRAINING_SETS),
+    "baselines": list(BASELINES),
+    "methods": list(METHODS),
+}
 
 
 def _is_number(checker: object, value: object) -> bool:
@@ -29,17 +37,70 @@ Validator = extend(
 )
 
 
+def complete_schema(schema: dict) -> dict:
+    """Return the schema with what the code knows: names, and the options of every method.
+
+    In the file `enum: baselines` stands for the names of the baselines, and so on.
+    """
+
+    def fill(node):
+        if isinstance(node, list):
+            return [fill(value) for value in node]
+        if not isinstance(node, dict):
+            return node
+        return {
+            key: NAMES_OF_THE_CODE[value]
+            if key == "enum" and isinstance(value, str)
+            else fill(value)
+            for key, value in node.items()
+        }
+
+    found = fill(copy.deepcopy(schema))
+    if "methods" not in found["properties"]:
+        return found
+    found["properties"]["methods"]["properties"] = {
+        key: {
+            "description": f"Options of {method.display_name}.",
+            "type": "object",
+            "additionalProperties": False,
+            "properties": method.options,
+        }
+        for key, method in METHODS.items()
+    }
+    return found
+
+
+def with_defaults(config: dict) -> dict:
+    """Return a valid configuration with all options of all methods."""
+    stated = config["methods"]
+    methods = {key: method.defaults | stated.get(key, {}) for key, method in METHODS.items()}
+    return config | {"methods": methods}
+
+
 def check_configuration(config: dict, schema: dict) -> None:
-    """Raise InputError with one line per fault of `config`: the key, the fault, what is allowed."""
-    faults = [_explain(error) for error in Validator(schema).iter_errors(config)]
-    if not faults:
-        faults = _variant_faults(config, schema) or _inconsistencies(config)
+    """Raise InputError with one line per fault of `config`: the key, the fault, what is allowed.
+
+    `schema` is a complete one.
+    """
+    check_schema(config, schema)
+    faults = _variant_faults(config, schema) or _inconsistencies(with_defaults(config))
+    raise_faults(faults)
+
+
+def check_schema(value: dict, schema: dict, where: str = "") -> None:
+    """Raise InputError unless `value`, the configuration's part `where`, fits the schema."""
+    raise_faults([_explain(error, where) for error in Validator(schema).iter_errors(value)])
+
+
+def raise_faults(faults: list[str]) -> None:
+    """Raise InputError that names all faults, if there are any."""
     if faults:
         raise InputError("The configuration is not valid: " + "; ".join(sorted(faults)) + ".")
 
 
-def _explain(error: ValidationError) -> str:
-    where = ".".join(str(part) for part in error.absolute_path) or "the top level"
+def _explain(error: ValidationError, part: str = "") -> str:
+    path = [part] * bool(part) + [str(key) for key in error.absolute_path]
+    where = ".".join(path) or "the top level"
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
         wrong = [str(key) for key in error.instance if key not in known]
@@ -76,7 +137,7 @@ def _variant_faults(config: dict, schema: dict) -> list[str]:
     faults = []
     for key, variant in config["variants"].items():
         errors = Validator(known[variant["method"]]).iter_errors(variant["options"])
-        faults += [f"variants.{key}.options: {_explain(error)}" for error in errors]
+        faults += [_explain(error, f"variants.{key}.options") for error in errors]
         if key in known or key in BASELINES:
             faults.append(f"variants.{key} has the name of a method; give it another one")
     names = [*known, *config["variants"]]
@@ -99,24 +160,10 @@ def _inconsistencies(config: dict) -> list[str]:
         for key in unknown
     ]
     faults += [
-        f"datasets names '{key}', but keys that end in {SUFFIX} are those of held-out parts; give "
-        "it another key"
-        for key in config["datasets"]
-        if key.endswith(SUFFIX)
-    ]
-    for name in config["scores"]:
-        try:
-            parse_variant(name)
-        except InputError as error:
-            faults.append(f"scores: {str(error).rstrip('.')}")
-    if config["selection"]["datasets"] and "mse" not in config["scores"]:
-        faults.append("selection needs the score mse among `scores`")
-    lists = [("selection.datasets", config["selection"]["datasets"])]
-    lists += [("datasets of a block of the grid", b.get("datasets", [])) for b in config["grid"]]
-    faults += [
-        f"{where} names '{key}', which `datasets` does not; it has {', '.join(config['datasets'])}"
-        for where, keys in lists
-        for key in keys
+        f"datasets of a block of the grid names '{key}', which `datasets` does not; it has "
+        f"{', '.join(config['datasets'])}"
+        for block in config["grid"]
+        for key in block.get("datasets", [])
         if key not in config["datasets"]
     ]
     reference = config["figures"]["reference"]
@@ -130,25 +177,16 @@ def _inconsistencies(config: dict) -> list[str]:
             f"figures.reference is {reference['method']} with latent_dim {reference['latent_dim']},"
             " which the grid does not train on all images; name one of its settings"
         )
-    sides = {"methods.ceae": config["methods"]["ceae"]}
-    sides |= {f"variants.{key}.options": one["options"] for key, one in config["variants"].items()}
-    faults += [
-        f"{where}.mask_side is larger than the image (image_size)"
-        for where, options in sides.items()
-        if options.get("mask_side", 0) > config["image_size"]
+    chosen = [(f"methods.{key}", key, options) for key, options in config["methods"].items()]
+    chosen += [
+        (f"variants.{key}.options", variant["method"], variant["options"])
+        for key, variant in config["variants"].items()
     ]
-    chosen = {key for key, one in config["variants"].items() if one["method"] == "entropy_ae"}
-    chosen |= {"ae", "entropy_ae"}
     faults += [
-        f"selection.datasets names '{key}', for which the grid has nothing to choose among: no ae "
-        "or entropy_ae on all training images"
-        for key in config["selection"]["datasets"]
-        if not any(
-            chosen & set(block["methods"])
-            and key in block.get("datasets", [key])
-            and "all" in block.get("training_sets", ["all"])
-            for block in config["grid"]
-        )
+        f"{where}.{name} is larger than the image (image_size)"
+        for where, method, options in chosen
+        for name, value in options.items()
+        if METHODS[method].options[name].get("unit") == "pixels" and value > config["image_size"]
     ]
     for key in sorted(set(config["datasets"]) & set(config["registry"])):
         faults += [f"registry.{key}.{fault}" for fault in _entry_faults(config["registry"][key])]

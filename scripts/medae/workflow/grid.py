@@ -1,32 +1,21 @@
-"""What the Snakefile knows about files and settings, as functions that tests can call."""
+"""The grid of a run: every model and baseline that a configuration asks for, as one table."""
 
-import ast
-import hashlib
-import os
-from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
+from itertools import product
 from typing import NamedTuple
 
-from medae.base.errors import InputError
-from medae.models.baselines import BASELINES
-from medae.models.methods import REGISTRY
-from medae.theory.held_out import SUFFIX
+import pandas as pd
 
-SCRIPTS = Path(__file__).parents[2]
+from medae.models.baselines import BASELINES, can
+from medae.models.methods import METHODS
 
+ABILITIES = {"scores_images": "scores_images", "reconstructs": "learns", "has_maps": "has_maps"}
+"""By column of the table of runs, the field of medae.models.baselines.Baseline."""
 
-@dataclass(frozen=True, order=True)
-class Setting:
-    """One point of the grid; a job makes it for all seeds."""
-
-    dataset: str
-    training_set: str
-    method: str
-    latent_dim: int
+SETTING = ["dataset", "training_set", "method", "latent_dim"]
+"""What a job of training or scoring is about; it makes all seeds."""
 
 
-class Method(NamedTuple):
+class GridMethod(NamedTuple):
     """What a name of a method in the grid stands for."""
 
     module: str
@@ -36,78 +25,45 @@ class Method(NamedTuple):
     """Keyword arguments of its class."""
 
 
-def grid_methods(config: dict) -> dict[str, Method]:
-    """Return what a grid may name: the methods of the registry, then the variants of them."""
+def grid_methods(config: dict) -> dict[str, GridMethod]:
+    """Return what a grid may name: the methods, then the variants of the configuration."""
     found = {
-        key: Method(key, entry.display_name, config["methods"][key])
-        for key, entry in REGISTRY.items()
+        key: GridMethod(key, method.display_name, config["methods"][key])
+        for key, method in METHODS.items()
     }
     for key, variant in config["variants"].items():
         module = variant["method"]
         options = config["methods"][module] | variant["options"]
-        found[key] = Method(module, variant["name"], options)
+        found[key] = GridMethod(module, variant["name"], options)
     return found
 
 
-def validation_settings(config: dict) -> list[Setting]:
-    """Return the settings that choose among those of the grid: the same on held-out images.
+def network_runs(config: dict) -> pd.DataFrame:
+    """Return a row per network of the grid and seed, each once, in the configuration's order.
 
-    Only models of all training images are chosen among.
+    Columns: SETTING and seed.
     """
-    return [
-        replace(setting, dataset=setting.dataset + SUFFIX)
-        for setting in settings(config)
-        if setting.dataset in config["selection"]["datasets"]
-        and setting.training_set == "all"
-        and family(config, setting) is not None
-    ]
-
-
-def family(config: dict, setting: Setting) -> str | None:
-    """Return the method whose one free number a choice is about: d of `ae`, λ of `entropy_ae`."""
-    module = grid_methods(config)[setting.method].module
-    return module if setting.method == "ae" or module == "entropy_ae" else None
-
-
-def candidates(config: dict, dataset: str) -> list[dict]:
-    """Return what is chosen among on a dataset, each family by rising capacity.
-
-    The autoencoder by d, the entropy autoencoder by falling weight of the rate.
-    """
-    methods = grid_methods(config)
-    found = [
-        {"family": family(config, setting), **vars(setting)}
-        for setting in settings(config)
-        if (setting.dataset, setting.training_set) == (dataset, "all")
-    ]
-
-    def capacity(candidate: dict) -> tuple:
-        weight = methods[candidate["method"]].options.get("rate_weight", 0.0)
-        return candidate["family"], -weight, candidate["latent_dim"]
-
-    return sorted((c for c in found if c["family"] is not None), key=capacity)
-
-
-def settings(config: dict) -> list[Setting]:
-    """Return the settings of the grid, each once, in the order of the configuration."""
-    found = (
-        Setting(dataset, training_set, method, latent_dim)
+    rows = [
+        (*setting, seed)
         for dataset in config["datasets"]
         for block in config["grid"]
         if dataset in block.get("datasets", [dataset])
-        for training_set in block.get("training_sets", ["all"])
-        for method in block["methods"]
-        for latent_dim in block["latent_dims"]
-    )
-    return list(dict.fromkeys(found))
+        for setting in product(
+            [dataset],
+            block.get("training_sets", ["all"]),
+            block["methods"],
+            block["latent_dims"],
+        )
+        for seed in config["seeds"]
+    ]
+    return pd.DataFrame(rows, columns=[*SETTING, "seed"]).drop_duplicates(ignore_index=True)
 
 
 def baseline_runs(config: dict) -> list[dict]:
     """Return what the baselines score on every dataset: training_set, method, latent_dim and seed.
 
     latent_dim is 0 for those that have none, and that of `figures.reference` is always among the
-    others. Only a random training set depends on the seed; the
-    others have the first one.
+    others. Only a random training set depends on the seed; the others have the first one.
     """
     chosen = config["baselines"]
     sizes = sorted({*chosen["latent_dims"], config["figures"]["reference"]["latent_dim"]})
@@ -122,45 +78,85 @@ def baseline_runs(config: dict) -> list[dict]:
     return runs
 
 
-@cache
-def imported_modules(source: Path) -> frozenset[Path]:
-    """Return the files of the package that `source` imports, directly or through one of them.
+def all_runs(config: dict) -> pd.DataFrame:
+    """Return the table of all runs: networks, then baselines.
 
-    Snakemake does not see an imported module change, so rules name these files as inputs. The
-    registry `methods/__init__.py` is left out: it only maps names, and listing it would retrain
-    every model whenever a method is added; a rule that runs a method names that method's module.
+    Beside SETTING and seed it has columns of bool: network; first, it has the first seed;
+    scores_images, reconstructs and has_maps, what it gives; compared, it is trained on all images
+    and, of a baseline, at the reference's latent dimension; shown, tables and figures of methods
+    have it: compared, with something to rank on its dataset. Methods stand as in the grid,
+    latent dimensions of networks ascend.
     """
-    found: set[Path] = set()
-    pending = [Path(source)]
-    while pending:
-        for module in _imports(pending.pop()) - found:
-            found.add(module)
-            pending.append(module)
-    return frozenset(found)
+    networks = network_runs(config).assign(network=True)
+    places = {method: place for place, method in enumerate(networks["method"].unique())}
+    networks = networks.sort_values(
+        ["method", "latent_dim"], kind="stable", key=lambda column: column.replace(places)
+    )
+    baselines = [
+        {"dataset": dataset, **run, "network": False}
+        for dataset in config["datasets"]
+        for run in baseline_runs(config)
+    ]
+    table = pd.concat([networks, pd.DataFrame(baselines, columns=networks.columns)])
+    table = table.reset_index(drop=True).astype({"network": bool})
+    table["first"] = table["seed"] == config["seeds"][0]
+    for column, ability in ABILITIES.items():
+        table[column] = [can(method, ability) for method in table["method"]]
+    size = config["figures"]["reference"]["latent_dim"]
+    at_size = table["network"] | table["latent_dim"].isin([0, size])
+    table["compared"] = (table["training_set"] == "all") & at_size
+    masks = table["dataset"].map(
+        {key: config["registry"][key]["masks"] for key in config["datasets"]}
+    )
+    table["shown"] = table["compared"] & (table["scores_images"] | masks)
+    return table
 
 
-@cache
-def _imports(source: Path) -> frozenset[Path]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    paths = {SCRIPTS.joinpath(*name.split(".")) for name in names if name.startswith("medae.")}
-    files = {path.with_suffix(".py") for path in paths}
-    return frozenset(path for path in files if path.is_file())
+def example_views(runs: pd.DataFrame) -> list[str]:
+    """Return what the figures of examples compare: latent dimensions, and methods if several."""
+    several = runs["method"].nunique() > 1
+    return ["latent_dimension", "methods"] if several else ["latent_dimension"]
 
 
-def dataset_folder(config: dict, dataset: str) -> Path:
-    """Return the folder in which the images of a registered dataset lie or will lie."""
-    entry = config["registry"][dataset]
-    return Path(entry.get("path") or Path(config["data_dir"], entry["folder"])).expanduser()
+def example_settings(runs: list[dict], *, view: str, reference: dict) -> list[dict]:
+    """Return the up to eight of `runs` that a view of the examples shows, in their order.
+
+    The reference method's latent dimensions, or the methods at the reference's latent dimension.
+    Eight fit a page: of the paper's d = 1 … 1024 those of Table 1; the reference is always kept.
+    """
+    fixed = {"latent_dimension": "method", "methods": "latent_dim"}[view]
+    found = [run for run in runs if run[fixed] == reference[fixed] or not run["latent_dim"]]
+    kept = [run for i, run in enumerate(found) if i < 7 or reference.items() <= run.items()]
+    return kept if len(kept) == 8 else found[:8]
+
+
+def method_notes(config: dict, names: dict[str, str]) -> list[str]:
+    """Return what the table of methods says of the trained methods and the settings it lacks.
+
+    An option can have `notes`, a sentence by its value; `names` are display names.
+    """
+    networks = network_runs(config)
+    methods = grid_methods(config)
+    notes = []
+    for key in networks["method"].unique():
+        module, _, options = methods[key]
+        for option, value in options.items():
+            sentence = METHODS[module].options[option].get("notes", {}).get(value)
+            notes += [sentence] if sentence else []
+    size = config["figures"]["reference"]["latent_dim"]
+    others = networks[(networks["method"] != "ae") & (networks["latent_dim"] != size)]
+    left_out = {
+        f"{names[method]} d = {latent_dim}"
+        for method, latent_dim in zip(others["method"], others["latent_dim"], strict=True)
+    }
+    if left_out:
+        notes.append(f"Trained but not in this table: {', '.join(sorted(left_out))}.")
+    return list(dict.fromkeys(notes))
 
 
 def used_configuration(config: dict) -> dict:
     """Return the configuration without the datasets and methods that the run doesn't use."""
-    names = sorted({setting.method for setting in settings(config)})
+    names = sorted({method for block in config["grid"] for method in block["methods"]})
     modules = sorted({grid_methods(config)[name].module for name in names})
     variants = config["variants"]
     return config | {
@@ -168,52 +164,3 @@ def used_configuration(config: dict) -> dict:
         "methods": {key: config["methods"][key] for key in modules},
         "variants": {key: variants[key] for key in names if key in variants},
     }
-
-
-def fingerprint(folder: Path) -> str:
-    """Return a digest of the names, sizes and times of the visible files below `folder`.
-
-    Cheap enough for every start of the workflow; a dataset that changed is packed anew. Links are
-    followed, and the folder's own name is not part of it. A file that cannot be looked at counts by
-    its name: packing says what is wrong with it.
-    """
-    digest = hashlib.sha256()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders.sort()
-        for name in sorted(name for name in files if not name.startswith(".")):
-            path = os.path.join(place, name)  # noqa: PTH118 - names need not be valid text
-            digest.update(os.fsencode(os.path.relpath(path, folder)))
-            try:
-                status = os.stat(path)  # noqa: PTH116
-                digest.update(f" {status.st_size} {status.st_mtime_ns}\n".encode())
-            except OSError:
-                digest.update(b" unreadable\n")
-    return digest.hexdigest()
-
-
-def sort_keys(value):
-    """Return a configuration whose mappings are sorted by key, at every level.
-
-    Merging files leaves an order that depends on which of them states a key; Snakemake would take
-    another order for a changed parameter and run jobs again.
-    """
-    if isinstance(value, dict):
-        return {key: sort_keys(value[key]) for key in sorted(value)}
-    return [sort_keys(item) for item in value] if isinstance(value, list) else value
-
-
-def check_owner(run: str, configfiles: list[Path], record: Path) -> str:
-    """Return the configuration files that make this run; refuse the results of other ones.
-
-    `configfiles` are those of the command line; without one it is config/config.yaml. `record`
-    holds the names that the run's folder belongs to, if it exists. Raises InputError when those
-    are others, since their results would be replaced.
-    """
-    owner = " ".join(os.path.relpath(file) for file in configfiles or ["config/config.yaml"])
-    if record.exists() and record.read_text(encoding="utf-8") != owner:
-        raise InputError(
-            f"results/{run}/ belongs to the configuration {record.read_text(encoding='utf-8')}, "
-            f"not to {owner}: two configurations must not share a folder. Give this one another "
-            "`run:` name, or remove that folder."
-        )
-    return owner

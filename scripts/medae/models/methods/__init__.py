@@ -1,45 +1,144 @@
-"""The registry of methods: the name in the configuration → the class in the module of that name.
+"""The methods, one file each: `methods/<name>.py` is what the configuration calls `<name>`.
 
-A method is a `torch.nn.Module` in `methods/<name>.py` with
+Such a file has one class with a `display_name`, a `torch.nn.Module` with
 
-- keyword-only arguments `image_size`, `channels`, `latent_dim` and its own options, which are the
-  keys of `methods.<name>` in the configuration;
+- `display_name = "AE"`, its name in tables and figures, and `options = {…}`, a JSON schema with
+  `description` and `default` for each option of its own. Both are literals, for they are read
+  without running the file. A class inherits the options of another method's class. An option with
+  `"unit": "pixels"` may not exceed the image's side; `"notes": {value: sentence}` says below the
+  table of methods what a value means;
+- keyword-only arguments `image_size`, `channels`, `latent_dim` and all options, without defaults;
 - `noise(shape, generator)` → what the loss of a batch of `shape` N × C × H × W takes at random, one
   tensor on the generator's device, or None; the only source of randomness;
 - `loss(images, noise)` → dict of scalars, `loss` being the one that is minimised and the others its
-  parts. It is also called under `torch.func.vmap`, for the models of several seeds at once, and
-  recorded as a CUDA graph, so all that it does is operations on tensors of its own device: no
-  branches on values, no `.item()`, no random draws, no counters that it keeps;
+  parts. It is recorded as a CUDA graph, so all that it does is operations on tensors of its own
+  device: no branches on values, no `.item()`, no random draws, no counters that it keeps;
 - `encode(images)` → latents N × d and `decode(latents)` → reconstructions N × C × H × W, both
   without randomness in evaluation mode;
+- optionally `anomaly_map(images, latents, reconstructions)` → N × h × w, where the squared error
+  averaged over channels is not what shows anomalies. An image's score is the mean of its map; a map
+  of another size than the image is then resized to it. No image may depend on others of its batch;
+- optionally `needs_gradient = True`: scoring then lets `images` require a gradient, so that
+  `anomaly_map` can differentiate `reconstructions` and `latents` with respect to them;
 - optionally `rate(images)` → bits per image, N: what a code of the latent would need under a prior
   that the method has, without randomness in evaluation mode.
 
-Images are N × C × H × W in [-1, 1]. Only the name is imported here, so that an edit to one method
-leaves the others' trained models valid.
+Images are N × C × H × W in [-1, 1].
 """
 
+import ast
 from importlib import import_module
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from medae.base.errors import InputError
+
+SIZES = {
+    "width": {
+        "type": "integer",
+        "minimum": 1,
+        "default": 16,
+        "description": "Channels after the first convolution.",
+    },
+    "hidden_dim": {
+        "type": "integer",
+        "minimum": 1,
+        "default": 1024,
+        "description": "Units of the layer on either side of the latent vector.",
+    },
+}
+"""The options of every method; defaults of the reference code."""
 
 
-class Entry(NamedTuple):
-    """What the registry knows of a method: its class, and its name in tables and figures."""
+class Method(NamedTuple):
+    """What the file of a method says about it."""
 
+    name: str
+    """The file's name without `.py`."""
     class_name: str
     display_name: str
+    options: dict[str, dict]
+    """Option -> JSON schema, which has its description and default."""
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Option -> default."""
+        return {option: schema["default"] for option, schema in self.options.items()}
 
 
-REGISTRY = {
-    "ae": Entry("AutoEncoder", "AE"),
-    "vae": Entry("VariationalAutoEncoder", "VAE"),
-    "memae": Entry("MemoryAutoEncoder", "MemAE"),
-    "ceae": Entry("ContextAutoEncoder", "CeAE"),
-    "entropy_ae": Entry("EntropyAutoEncoder", "Entropy AE"),
-}
+def read_methods(folder: Path) -> dict[str, Method]:
+    """Return the methods in `folder` by name; nothing is imported, since that would load torch.
+
+    Raises InputError for a file that is not a method as this module describes it.
+    """
+    found = {}
+    for path in sorted(folder.glob("[!_]*.py")):
+        try:
+            found[path.stem] = _read_class(path)
+        except (SyntaxError, ValueError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{path} is not a method: {error}. See the top of {folder / '__init__.py'}."
+            ) from error
+
+    def options(name: str | None) -> dict[str, dict]:
+        if name not in found:
+            return SIZES
+        method, parent = found[name]
+        return options(parent) | method.options
+
+    return {name: method._replace(options=options(name)) for name, (method, _) in found.items()}
 
 
-def build(method: str, **arguments):
-    """Return a new model of `method`, initialised from torch's current random state."""
-    module = import_module(f"medae.models.methods.{method}")
-    return getattr(module, REGISTRY[method].class_name)(**arguments)
+def _read_class(path: Path) -> tuple[Method, str | None]:
+    """Return a method with its own options only, and the method that its class inherits from."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    classes = [
+        (node, literals)
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and "display_name" in (literals := _attributes(node))
+    ]
+    if len(classes) != 1:
+        raise ValueError(f"{len(classes)} of its classes have a display_name instead of one")
+    ((node, literals),) = classes
+    options = literals.get("options", {})
+    for option, schema in options.items():
+        if not {"default", "description"} <= set(schema):
+            raise ValueError(f"its option {option} needs a default and a description")
+    methods = {
+        alias.asname or alias.name: statement.module.rpartition(".")[2]
+        for statement in tree.body
+        if isinstance(statement, ast.ImportFrom)
+        and (statement.module or "").startswith(f"{__name__}.")
+        for alias in statement.names
+    }
+    parents = (methods[base.id] for base in node.bases if getattr(base, "id", None) in methods)
+    return Method(path.stem, node.name, literals["display_name"], options), next(parents, None)
+
+
+def _attributes(node: ast.ClassDef) -> dict[str, Any]:
+    """Return the values of `display_name` and `options` in a class."""
+    found = {}
+    for statement in node.body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            if (key := statement.targets[0].id) in ("display_name", "options"):
+                try:
+                    found[key] = ast.literal_eval(statement.value)
+                except ValueError:
+                    raise ValueError(f"the {key} of its class is not a literal") from None
+    return found
+
+
+METHODS = read_methods(Path(__file__).parent)
+
+REGISTRY = METHODS  # the former name
+
+
+def build(method: str, *, image_size: int, channels: int, latent_dim: int, **options):
+    """Return a new model of `method`, initialised from torch's current random state.
+
+    `options` are those that differ from the defaults.
+    """
+    known = METHODS[method]
+    class_ = getattr(import_module(f"{__name__}.{method}"), known.class_name)
+    sizes = {"image_size": image_size, "channels": channels, "latent_dim": latent_dim}
+    return class_(**sizes, **known.defaults | options)

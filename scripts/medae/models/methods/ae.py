@@ -10,18 +10,10 @@ from medae.models.networks import Decoder, Encoder
 class AutoEncoder(nn.Module):
     """Encoder to `latent_dim` numbers, decoder back; trained to the least squared error."""
 
-    def __init__(
-        self,
-        *,
-        image_size: int,
-        channels: int,
-        latent_dim: int,
-        width: int = 16,
-        hidden_dim: int = 1024,
-    ):
+    display_name = "AE"
+
+    def __init__(self, *, latent_dim: int, **sizes: int):
         super().__init__()
-        sizes = {"image_size": image_size, "channels": channels}
-        sizes |= {"width": width, "hidden_dim": hidden_dim}
         self.encoder = Encoder(outputs=latent_dim, **sizes)
         self.decoder = Decoder(latent_dim=latent_dim, **sizes)
 

@@ -38,7 +38,18 @@ class ContextAutoEncoder(AutoEncoder):
     10 × 10.
     """
 
-    def __init__(self, *, mask_side: int = 10, **sizes):
+    display_name = "CeAE"
+    options = {
+        "mask_side": {
+            "type": "integer",
+            "minimum": 1,
+            "default": 10,
+            "unit": "pixels",
+            "description": "Side of the square that is masked in training.",
+        },
+    }
+
+    def __init__(self, *, mask_side: int, **sizes: int):
         super().__init__(**sizes)
         self.mask_side = mask_side
 

@@ -70,20 +70,24 @@ class EntropyAutoEncoder(nn.Module):
     noise, uniform over a bin.
     """
 
-    def __init__(
-        self,
-        *,
-        image_size: int,
-        channels: int,
-        latent_dim: int,
-        width: int = 16,
-        hidden_dim: int = 1024,
-        rate_weight: float = 3e-5,
-        mixtures: int = 3,
-    ):
+    display_name = "Entropy AE"
+    options = {
+        "rate_weight": {
+            "type": "number",
+            "minimum": 0,
+            "default": 0.00003,
+            "description": "λ, weight of the rate in bits per image.",
+        },
+        "mixtures": {
+            "type": "integer",
+            "minimum": 1,
+            "default": 3,
+            "description": "Logistic distributions in the prior of each latent dimension.",
+        },
+    }
+
+    def __init__(self, *, latent_dim: int, rate_weight: float, mixtures: int, **sizes: int):
         super().__init__()
-        sizes = {"image_size": image_size, "channels": channels}
-        sizes |= {"width": width, "hidden_dim": hidden_dim}
         self.encoder = Encoder(outputs=latent_dim, **sizes)
         self.decoder = Decoder(latent_dim=latent_dim, **sizes)
         self.prior = FactorisedPrior(latent_dim=latent_dim, mixtures=mixtures)

@@ -31,21 +31,39 @@ class MemoryAutoEncoder(nn.Module):
     Loss MSE + `entropy_weight` · mean entropy of the attention.
     """
 
+    display_name = "MemAE"
+    options = {  # defaults of the reference code
+        "memory_slots": {
+            "type": "integer",
+            "minimum": 1,
+            "default": 25,
+            "description": "Number of memory items.",
+        },
+        "shrink_threshold": {
+            "type": "number",
+            "minimum": 0,
+            "exclusiveMaximum": 1,
+            "default": 0.0025,
+            "description": "Attention weights up to this are set to zero.",
+        },
+        "entropy_weight": {
+            "type": "number",
+            "minimum": 0,
+            "default": 0.0002,
+            "description": "Weight of the attention entropy in nats.",
+        },
+    }
+
     def __init__(
         self,
         *,
-        image_size: int,
-        channels: int,
         latent_dim: int,
-        width: int = 16,
-        hidden_dim: int = 1024,
-        memory_slots: int = 25,
-        shrink_threshold: float = 0.0025,
-        entropy_weight: float = 0.0002,
+        memory_slots: int,
+        shrink_threshold: float,
+        entropy_weight: float,
+        **sizes: int,
     ):
         super().__init__()
-        sizes = {"image_size": image_size, "channels": channels}
-        sizes |= {"width": width, "hidden_dim": hidden_dim}
         self.encoder = Encoder(outputs=latent_dim, **sizes)
         self.decoder = Decoder(latent_dim=latent_dim, **sizes)
         bound = 1 / math.sqrt(latent_dim)

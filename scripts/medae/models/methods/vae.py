@@ -26,7 +26,7 @@ def _divergences(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 def _noise_of(images: Tensor, latent_dim: int) -> Tensor:
     """Return standard normal noise N × d, each row drawn from its image's checksum."""
-    seeds = [zlib.crc32(image.tobytes()) for image in images.cpu().contiguous().numpy()]
+    seeds = [zlib.crc32(image.tobytes()) for image in images.detach().cpu().contiguous().numpy()]
     rows = [torch.randn(latent_dim, generator=torch.Generator().manual_seed(s)) for s in seeds]
     return torch.stack(rows).to(images)
 
@@ -39,20 +39,28 @@ class VariationalAutoEncoder(nn.Module):
     image's own pixels, so that even sampled scores repeat and don't depend on batch or order.
     """
 
-    def __init__(
-        self,
-        *,
-        image_size: int,
-        channels: int,
-        latent_dim: int,
-        width: int = 16,
-        hidden_dim: int = 1024,
-        kl_weight: float = 0.005,
-        score_at: str = "mean",
-    ):
+    display_name = "VAE"
+    options = {
+        "kl_weight": {
+            "type": "number",
+            "minimum": 0,
+            "default": 0.005,  # reference code
+            "description": "Weight of the KL divergence, which is averaged over latent dimensions.",
+        },
+        "score_at": {
+            "enum": ["mean", "sample"],
+            "default": "mean",
+            "description": "Latent of a scored image; mean is z = μ, sample is the reference's "
+            "random draw.",
+            "notes": {
+                "mean": "VAE is scored at z = μ (the reference samples z).",
+                "sample": "VAE is scored at a draw of z, as the reference does.",
+            },
+        },
+    }
+
+    def __init__(self, *, latent_dim: int, kl_weight: float, score_at: str, **sizes: int):
         super().__init__()
-        sizes = {"image_size": image_size, "channels": channels}
-        sizes |= {"width": width, "hidden_dim": hidden_dim}
         self.encoder = Encoder(outputs=2 * latent_dim, **sizes)
         self.decoder = Decoder(latent_dim=latent_dim, **sizes)
         self.latent_dim = latent_dim

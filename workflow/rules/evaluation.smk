@@ -1,0 +1,87 @@
+# From scores to metrics and their intervals.
+
+ALL_METRICS = RUNS.query("network")["metrics"].drop_duplicates().to_list()
+if config["baselines"]["methods"]:
+    ALL_METRICS += expand(BASELINE_METRICS, dataset=config["datasets"])
+
+MASKS = of_dataset("masks")
+
+
+rule compute_metrics:
+    input:
+        packed=PACKED,
+        audit=f"{AUDIT}/images.tsv",
+        training_rows=training_rows,
+        scores=of_seeds(f"{SCORES}/scores.tsv"),
+        maps=branch(MASKS, then=of_seeds(f"{SCORES}/maps.h5"), otherwise=[]),
+        modules=modules("evaluation/compute_metrics"),
+    output:
+        metrics=SETTING_METRICS,
+    log:
+        f"{LOGS}/compute_metrics/{SETTING}.log",
+    benchmark:
+        f"{BENCHMARKS}/compute_metrics/{SETTING}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        seeds=config["seeds"],
+    message:
+        "Measuring {wildcards.method}, d = {wildcards.latent_dim}, {wildcards.training_set}, on {wildcards.dataset}"
+    script:
+        "../../scripts/evaluation/compute_metrics.py"
+
+
+rule collect_metrics:
+    input:
+        metrics=ALL_METRICS,
+        modules=modules("evaluation/collect_metrics"),
+    output:
+        metrics=report(
+            METRICS,
+            caption="../report/metrics.rst",
+            category="Tables",
+            labels={"table": "all metrics", "format": "tsv"},
+        ),
+    log:
+        f"{LOGS}/collect_metrics.log",
+    benchmark:
+        f"{BENCHMARKS}/collect_metrics.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    message:
+        "Collecting the metrics of all settings"
+    script:
+        "../../scripts/evaluation/collect_metrics.py"
+
+
+rule bootstrap_metrics:
+    input:
+        packed=PACKED,
+        scores=lookup("dataset == '{dataset}' & shown", within=RUNS, cols="scores"),
+        maps=branch(
+            MASKS,
+            then=lookup(
+                "dataset == '{dataset}' & shown & has_maps", within=RUNS, cols="maps"
+            ),
+            otherwise=[],
+        ),
+        audit=f"{AUDIT}/images.tsv",
+        modules=modules("evaluation/bootstrap_metrics"),
+    output:
+        intervals=INTERVALS,
+    log:
+        f"{LOGS}/bootstrap_metrics/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/bootstrap_metrics/{{dataset}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=runs("dataset == '{dataset}' & shown"),
+        reference=REFERENCE,
+        group_pattern=of_dataset("group_pattern"),
+        replicates=config["bootstrap"]["replicates"],
+        seed=config["bootstrap"]["seed"],
+    message:
+        "Bootstrapping the metrics of {wildcards.dataset}"
+    script:
+        "../../scripts/evaluation/bootstrap_metrics.py"

@@ -1,0 +1,321 @@
+# From metrics, scores and maps to what a reader sees, and the record of how it was made.
+
+RECONSTRUCTING = "dataset == '{dataset}' & shown & first & reconstructs"
+RANKED = "dataset == '{dataset}' & shown & first & scores_images"
+NAMED = {"names": NAMES, "methods": METHOD_NAMES}
+
+
+def table(name, caption, label, *ends, category="Tables"):
+    """The forms of a table; the page is in the report."""
+    forms = {"markdown": "md", "table": "tsv", **{end: "tex" for end in ends}}
+    page = report(
+        f"{TABLES}/{name}.html",
+        caption=f"../report/{caption}.rst",
+        category=category,
+        labels={"table": label},
+    )
+    return {key: f"{TABLES}/{name}.{end}" for key, end in forms.items()} | {
+        "html": page
+    }
+
+
+def figure(name, caption, label, category="Figures", **labels):
+    """A figure for print and one for the report."""
+    picture = report(
+        f"{FIGURES}/{name}.png",
+        caption=f"../report/{caption}.rst",
+        category=category,
+        labels={"figure": label, **labels},
+    )
+    return {"pdf": f"{FIGURES}/{name}.pdf", "png": picture}
+
+
+def examples_shown(wildcards):
+    """The settings that a view of the examples shows, in its order."""
+    found = runs(RECONSTRUCTING)(wildcards)
+    return example_settings(found, view=wildcards.view, reference=REFERENCE)
+
+
+ONE = {"dataset": "{dataset}"}  # figures of one dataset
+DATASET = {"name": of_dataset("name"), **NAMED}
+
+# Tables and figures that are made from others' files: each has a script of its name in
+# scripts/report/.
+DRAWN = {
+    "tabulate_methods": {
+        "input": {
+            "metrics": METRICS,
+            "intervals": expand(INTERVALS, dataset=config["datasets"]),
+            "selections": SELECTIONS,
+        },
+        "output": table("methods", "methods_table", "methods (Table 2)", "latex"),
+        "params": NAMED
+        | {
+            "latent_dim": REFERENCE["latent_dim"],
+            "selector": lookup(
+                "theory/selection/recommended", within=config, default=None
+            ),
+            "notes": method_notes(config, METHOD_NAMES),
+        },
+        "message": "Tabulating the methods",
+    },
+    "compare_with_paper": {
+        "input": {"metrics": METRICS, "paper": PAPER_VALUES},
+        "output": table(
+            "paper_comparison", "paper_comparison", "comparison with the paper"
+        ),
+        "params": NAMED,
+        "message": "Comparing with the paper's tables",
+    },
+    "plot_methods": {
+        "input": {
+            "metrics": METRICS,
+            "intervals": expand(INTERVALS, dataset=config["datasets"]),
+            "paper": PAPER_VALUES,
+        },
+        "output": figure("methods", "methods_figure", "methods with intervals"),
+        "params": NAMED | {"latent_dim": REFERENCE["latent_dim"]},
+        "message": "Plotting the methods",
+    },
+    "plot_latent_dimension": {
+        "input": {"metrics": METRICS, "paper": PAPER_VALUES},
+        "output": figure(
+            "latent_dimension", "latent_dimension_figure", "metrics against d"
+        ),
+        "params": NAMED,
+        "message": "Plotting the metrics against the latent dimension",
+    },
+    "plot_reconstruction_error": {
+        "input": {"metrics": METRICS},
+        "output": figure(
+            "reconstruction_error",
+            "reconstruction_error",
+            "reconstruction error against d",
+        ),
+        "params": NAMED,
+        "message": "Plotting the reconstruction error against the latent dimension",
+    },
+    "plot_score_histograms": {
+        "input": {
+            "scores": lookup(RANKED, within=RUNS, cols="scores"),
+            "metrics": METRICS,
+            "audit": f"{AUDIT}/images.tsv",
+        },
+        "output": figure(
+            "score_histograms_{dataset}", "score_histograms", "score histograms", **ONE
+        ),
+        "params": DATASET | {"settings": runs(RANKED)},
+        "message": "Plotting the scores of {wildcards.dataset}",
+    },
+    "plot_examples": {
+        "input": {"examples": EXAMPLES},
+        "output": figure(
+            "examples_{view}_{dataset}", "examples", "examples by {view}", **ONE
+        ),
+        "params": DATASET | {"settings": examples_shown},
+        "message": "Plotting example images of {wildcards.dataset}",
+    },
+    "tabulate_audit": {
+        "input": {
+            "images": expand(f"{AUDIT}/images.tsv", dataset=config["datasets"]),
+            "thresholds": expand(f"{AUDIT}/thresholds.tsv", dataset=config["datasets"]),
+        },
+        "output": table(
+            "audit", "audit_table", "audit of the datasets", category="Audit"
+        ),
+        "params": {
+            "names": NAMES,
+            "group_patterns": [
+                config["registry"][key].get("group_pattern") for key in NAMES
+            ],
+            "moved": config["audit"]["moved"],
+        },
+        "message": "Tabulating the audits",
+    },
+    "plot_audit": {
+        "input": {
+            "images": f"{AUDIT}/images.tsv",
+            "thresholds": f"{AUDIT}/thresholds.tsv",
+        },
+        "output": figure(
+            "audit_{dataset}",
+            "audit_figure",
+            "similarity to training",
+            "Audit",
+            **ONE,
+        ),
+        "params": DATASET | {"moved": config["audit"]["moved"]},
+        "message": "Plotting the audit of {wildcards.dataset}",
+    },
+    "plot_duplicates": {
+        "input": {
+            "packed": PACKED,
+            "images": f"{AUDIT}/images.tsv",
+            "thresholds": f"{AUDIT}/thresholds.tsv",
+        },
+        "output": figure(
+            "copies_{dataset}",
+            "copies",
+            "duplicates of test images",
+            "Audit",
+            **ONE,
+        ),
+        "params": DATASET,
+        "message": "Plotting duplicates in {wildcards.dataset}",
+    },
+    "tabulate_training_sets": {
+        "input": {"metrics": METRICS},
+        "output": table(
+            "training_sets",
+            "training_sets_table",
+            "retraining control",
+            category="Audit",
+        ),
+        "params": NAMED,
+        "message": "Tabulating the training sets",
+    },
+    "plot_training_sets": {
+        "input": {"metrics": METRICS},
+        "output": figure(
+            "training_sets", "training_sets_figure", "retraining control", "Audit"
+        ),
+        "params": NAMED,
+        "message": "Plotting the training sets",
+    },
+}
+if "ae" in set(RUNS["method"]):  # Table 1 is the autoencoder's
+    DRAWN["tabulate_latent_dimension"] = {
+        "input": {"metrics": METRICS},
+        "output": table(
+            "latent_dimension",
+            "latent_dimension_table",
+            "latent dimension (Table 1)",
+            "latex",
+        ),
+        "params": NAMED,
+        "message": "Tabulating the latent dimensions",
+    }
+
+GALLERIES = expand(GALLERY, dataset=config["datasets"] if config["gallery"] else [])
+RESULTS = [
+    *expand(
+        [str(file) for item in DRAWN.values() for file in item["output"].values()],
+        dataset=config["datasets"],
+        view=EXAMPLE_VIEWS,
+    ),
+    *GALLERIES,
+    *ADDITIONS,
+]
+
+for rule_name, item in DRAWN.items():
+    of = "".join(
+        f"/{{{key}}}"
+        for key in ("view", "dataset")
+        if f"{{{key}}}" in item["output"].get("png", "")
+    )
+
+    rule:
+        name:
+            rule_name
+        input:
+            **item["input"],
+            modules=modules(f"report/{rule_name}"),
+        output:
+            **item["output"],
+        log:
+            f"{LOGS}/{rule_name}{of}.log",
+        benchmark:
+            f"{BENCHMARKS}/{rule_name}{of}.tsv"
+        conda:
+            "../../envs/environment.yaml"
+        params:
+            **item["params"],
+            script=rule_name,  # an f-string in `script:` would be read after the loop
+        message:
+            item["message"]
+        script:
+            "../../scripts/report/{params.script}.py"
+
+
+rule select_examples:
+    input:
+        packed=PACKED,
+        scores=lookup(RECONSTRUCTING, within=RUNS, cols="scores"),
+        maps=lookup(RECONSTRUCTING, within=RUNS, cols="maps"),
+        modules=modules("report/select_examples"),
+    output:
+        examples=EXAMPLES,
+    log:
+        f"{LOGS}/select_examples/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/select_examples/{{dataset}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=runs(RECONSTRUCTING),
+        reference=REFERENCE,
+    message:
+        "Selecting example images of {wildcards.dataset}"
+    script:
+        "../../scripts/report/select_examples.py"
+
+
+GALLERY_TEMPLATE = os.path.relpath(Path(workflow.basedir, "resources/gallery.html"))
+
+
+rule write_gallery:
+    input:
+        packed=PACKED,
+        scores=lookup(RECONSTRUCTING, within=RUNS, cols="scores"),
+        maps=lookup(RECONSTRUCTING, within=RUNS, cols="maps"),
+        audit=f"{AUDIT}/images.tsv",
+        template=GALLERY_TEMPLATE,
+        modules=modules("report/write_gallery"),
+    output:
+        page=report(
+            GALLERY,
+            caption="../report/gallery.rst",
+            category="Gallery",
+            labels={"page": "images, maps and d", "dataset": "{dataset}"},
+        ),
+    log:
+        f"{LOGS}/write_gallery/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/write_gallery/{{dataset}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        **DATASET,
+        settings=runs(RECONSTRUCTING),
+        reference=REFERENCE,
+    message:
+        "Writing the gallery of {wildcards.dataset}"
+    script:
+        "../../scripts/report/write_gallery.py"
+
+
+rule record_provenance:
+    input:
+        results=RESULTS,
+        metrics=METRICS,
+        checkpoints=RUNS.query("network")["checkpoint"].to_list(),
+        modules=modules("report/record_provenance"),
+    output:
+        provenance=report(
+            f"{RUN}/provenance.json",
+            caption="../report/provenance.rst",
+            category="Provenance",
+            labels={"table": "provenance", "format": "json"},
+        ),
+    log:
+        f"{LOGS}/record_provenance.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        benchmarks=BENCHMARKS,
+        configuration=used_configuration(config),
+        configfiles=OWNER,
+    message:
+        "Recording how the results were made"
+    script:
+        "../../scripts/report/record_provenance.py"
