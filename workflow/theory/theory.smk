@@ -1,0 +1,241 @@
+# Beyond the paper: entropy of the latent vector, scores in information, d without labels, and
+# datasets with a known number of factors. See docs/theory.md.
+from medae.theory.plan import (
+    SUFFIX,
+    anomaly_kinds,
+    candidates,
+    check_theory,
+    held_out_entries,
+)
+from medae.theory.scores import CONTROL
+from medae.workflow.configuration import check_schema, raise_faults
+
+THEORY = config["theory"]
+with_paragraph(check_schema, THEORY, read_yaml("theory/schema.yaml"), "theory")
+with_paragraph(lambda: raise_faults(check_theory(config)))
+
+ENTROPY = f"{RUN}/entropy/{SETTING}.tsv"
+SCORE_METRICS = f"{RUN}/score_metrics/{SETTING}.tsv"
+SELECTION = f"{RUN}/selection/{{dataset}}.tsv"
+SELECTION_CURVES = f"{RUN}/selection/{{dataset}}_curves.tsv"
+
+# A held-out dataset is one of the registry; the core's rules audit it, train and score on it.
+HELD_OUT = held_out_entries(config)
+config["registry"].update(HELD_OUT)
+
+SELECTED = THEORY["selection"]["datasets"]
+SELECTIONS += expand(SELECTION, dataset=SELECTED)
+MODELS_OF_ALL = RUNS.query("network & training_set == 'all'")
+MODELS_OF_ALL = MODELS_OF_ALL.drop_duplicates(["dataset", "method", "latent_dim"])
+ALL_SCORE_METRICS = expand(SCORE_METRICS, zip, **MODELS_OF_ALL)
+
+# By what is compared: the inputs and parameters of the script that does it.
+COMPARED = {
+    "entropy": {
+        "input": {"entropy": expand(ENTROPY, zip, **MODELS_OF_ALL), "metrics": METRICS},
+        "params": {"names": NAMES, "methods": METHOD_NAMES},
+    },
+    "scores": {
+        "input": {
+            "scores": ALL_SCORE_METRICS,
+            "metrics": METRICS,
+            "selections": SELECTIONS,
+        },
+        "params": {
+            "names": NAMES,
+            "methods": METHOD_NAMES,
+            "latent_dim": config["figures"]["reference"]["latent_dim"],
+        },
+    },
+    "selection": {
+        "input": {
+            "selections": SELECTIONS,
+            "curves": expand(SELECTION_CURVES, dataset=SELECTED),
+            "scores": ALL_SCORE_METRICS,
+        },
+        "params": {"names": NAMES, "recommended": THEORY["selection"]["recommended"]},
+    },
+    "factors": {
+        "input": {
+            "entropy": f"{TABLES}/entropy.tsv",
+            "metrics": METRICS,
+            "intervals": expand(INTERVALS, dataset=THEORY["factors"]),
+        },
+        "params": {"factors": THEORY["factors"]},
+    },
+}
+if not SELECTED:
+    del COMPARED["selection"]
+if not THEORY["factors"]:
+    del COMPARED["factors"]
+
+
+rule measure_entropy:
+    input:
+        packed=PACKED,
+        audit=f"{AUDIT}/images.tsv",
+        checkpoints=of_seeds(f"{MODEL}/checkpoint.safetensors"),
+        modules=method_modules("theory/measure_entropy"),
+    output:
+        table=ENTROPY,
+    log:
+        f"{LOGS}/measure_entropy/{SETTING}.log",
+    benchmark:
+        f"{BENCHMARKS}/measure_entropy/{SETTING}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: config["training"]["torch_threads"]
+    params:
+        seeds=config["seeds"],
+        device=config["training"]["device"],
+        torch_threads=config["training"]["torch_threads"],
+        batch_size=config["scoring"]["batch_size"],
+        metric_images=THEORY["entropy"]["metric_images"],
+        rise=THEORY["entropy"]["rise"],
+    message:
+        "Measuring the entropy of {wildcards.method}, d = {wildcards.latent_dim}, on {wildcards.dataset}"
+    script:
+        "../../scripts/theory/measure_entropy.py"
+
+
+rule measure_scores:
+    input:
+        packed=PACKED,
+        audit=f"{AUDIT}/images.tsv",
+        scores=of_seeds(f"{SCORES}/scores.tsv"),
+        maps=of_seeds(f"{SCORES}/maps.h5"),
+        modules=modules("theory/measure_scores"),
+    output:
+        variants=of_seeds(f"{SCORES}/variants.tsv"),
+        metrics=SCORE_METRICS,
+    log:
+        f"{LOGS}/measure_scores/{SETTING}.log",
+    benchmark:
+        f"{BENCHMARKS}/measure_scores/{SETTING}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        seeds=config["seeds"],
+        names=THEORY["scores"],
+        pixels=lambda wildcards: wildcards.dataset not in HELD_OUT
+        and config["registry"][wildcards.dataset]["masks"],
+    message:
+        "Comparing scores of {wildcards.method}, d = {wildcards.latent_dim}, on {wildcards.dataset}"
+    script:
+        "../../scripts/theory/measure_scores.py"
+
+
+rule make_validation_set:
+    input:
+        packed=PACKED,
+        audit=f"{AUDIT}/images.tsv",
+        modules=modules("theory/make_validation_set"),
+    output:
+        packed=PACKED.replace("{dataset}", f"{{dataset}}{SUFFIX}"),
+    log:
+        f"{LOGS}/make_validation_set/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/make_validation_set/{{dataset}}.tsv"
+    wildcard_constraints:
+        dataset="|".join(config["datasets"]),
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        group_pattern=lookup(
+            "registry/{dataset}/group_pattern", within=config, default=None
+        ),
+        share=THEORY["selection"]["share"],
+        seed=THEORY["selection"]["seed"],
+        kinds=lambda wildcards: anomaly_kinds(config, wildcards.dataset),
+    message:
+        "Holding out a part of the training images of {wildcards.dataset}"
+    script:
+        "../../scripts/theory/make_validation_set.py"
+
+
+def of_candidates(pattern):
+    """The files of each d to choose among, trained on the held-out dataset, at the first seed."""
+    model = {"training_set": "all", "method": "ae", "seed": config["seeds"][0]}
+    return lambda wildcards: expand(
+        pattern,
+        dataset=f"{wildcards.dataset}{SUFFIX}",
+        latent_dim=candidates(RUNS, wildcards.dataset),
+        **model,
+    )
+
+
+rule select_latent_dim:
+    input:
+        scores=of_candidates(f"{SCORES}/scores.tsv"),
+        variants=of_candidates(f"{SCORES}/variants.tsv"),
+        packed=PACKED.replace("{dataset}", f"{{dataset}}{SUFFIX}"),
+        audit=f"{AUDIT}/images.tsv".replace("{dataset}", f"{{dataset}}{SUFFIX}"),
+        source_packed=PACKED,
+        source_audit=f"{AUDIT}/images.tsv",
+        modules=modules("theory/select_latent_dim"),
+    output:
+        selection=SELECTION,
+        curves=SELECTION_CURVES,
+    log:
+        f"{LOGS}/select_latent_dim/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/select_latent_dim/{{dataset}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        latent_dims=lambda wildcards: candidates(RUNS, wildcards.dataset),
+        scores=[name for name in THEORY["scores"] if not name.startswith(CONTROL)],
+        group_pattern=lookup(
+            "registry/{dataset}/group_pattern", within=config, default=None
+        ),
+        replicates=config["bootstrap"]["replicates"],
+        seed=config["bootstrap"]["seed"],
+    message:
+        "Choosing among the models of {wildcards.dataset} without labels"
+    script:
+        "../../scripts/theory/select_latent_dim.py"
+
+
+for compared, parts in COMPARED.items():
+    page = report(
+        f"{TABLES}/{compared}.html",
+        caption=f"report/{compared}.rst",
+        category="Theory",
+        labels={"result": f"{compared} (table)"},
+    )
+    output = {
+        "markdown": f"{TABLES}/{compared}.md",
+        "table": f"{TABLES}/{compared}.tsv",
+    }
+    output["html"] = page
+    if compared != "factors":
+        output["pdf"] = f"{FIGURES}/{compared}.pdf"
+        output["png"] = report(
+            f"{FIGURES}/{compared}.png",
+            caption=f"report/{compared}.rst",
+            category="Theory",
+            labels={"result": compared},
+        )
+    ADDITIONS += output.values()
+
+    rule:
+        name:
+            f"compare_{compared}"
+        input:
+            **parts["input"],
+            modules=modules(f"theory/compare_{compared}"),
+        output:
+            **output,
+        log:
+            f"{LOGS}/compare_{compared}.log",
+        benchmark:
+            f"{BENCHMARKS}/compare_{compared}.tsv"
+        conda:
+            "../../envs/environment.yaml"
+        params:
+            **parts["params"],
+            script=f"compare_{compared}",
+        message:
+            f"Comparing {compared}"
+        script:
+            "../../scripts/theory/{params.script}.py"
