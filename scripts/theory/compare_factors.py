@@ -18,14 +18,11 @@ from medae.base.files import read_table
 from medae.evaluation.bootstrap import CONFIDENCE
 from medae.evaluation.splits import PUBLISHED_SPLIT
 from medae.report.comparison import read_intervals
-from medae.report.tables import Section
 from medae.theory.plan import AUTOENCODER
 from medae.theory.results import write_comparison
 
 TITLE = "Known numbers of factors"
 BITS = {"gaussian_bits": "Gaussian", "knn_bits": "nearest neighbours"}
-HEADER = ["Factors k", "Best d", "Its AUC", "Highest AUC, at d", "H(Z) Gaussian", "H(Z) kNN"]
-HEADER += ["Participation ratio"]
 FACTOR = 2  # how far d may be from k, either way
 SHARE = 0.75  # of the numbers of factors, for which it must not be further
 CRITERION = (
@@ -46,15 +43,14 @@ def compare_factors(
     factors: Mapping[str, int],
     output: Mapping[str, Path],
 ) -> None:
-    """Compare, and write the table."""
+    """Write the table, and the answers as Markdown and as a page."""
     rows = compare(
         autoencoders(read_table(entropy)),
         aucs=autoencoders(read_table(metrics)),
         intervals=autoencoders(read_intervals(intervals)),
         factors=factors,
     )
-    section = Section(TITLE, header=HEADER, rows=printed_rows(rows), align="r" * len(HEADER))
-    write_comparison([section], title=TITLE, text=describe(rows), rows=rows, output=output)
+    write_comparison([], title=TITLE, text=describe(rows), rows=rows, output=output)
 
 
 def autoencoders(table: pd.DataFrame) -> pd.DataFrame:
@@ -136,18 +132,6 @@ def describe(table: pd.DataFrame) -> str:
         f"{len(table)}. Does the entropy of the latent vector follow it? {answers[1]}: at d = "
         f"{largest} it is, in bits per image, {bits}."
     )
-
-
-def printed_rows(table: pd.DataFrame) -> list[list[str]]:
-    """Return the cells of the table, in the order of HEADER."""
-    lines = []
-    for row in table.itertuples():
-        highest = f"{100 * row.highest_auc:.1f} ± {100 * row.standard_error:.1f}"
-        bits = [row.gaussian_bits, row.knn_bits, row.participation_ratio]
-        line = [str(row.factors), str(row.best_d), f"{100 * row.auc:.1f}"]
-        line += [f"{highest}, d = {row.highest_auc_d}", *(f"{value:.1f}" for value in bits)]
-        lines.append(line)
-    return lines
 
 
 if __name__ == "__main__":

@@ -1,17 +1,14 @@
 """Measure the entropy of the latent vectors of one setting, all seeds in one job.
 
-Per seed and quantity a row of ENTROPY_COLUMNS: `gaussian_bits` and `knn_bits`, H(Z) in bits per
-image by two estimates (medae.theory.entropy), empty with too few images for d; `rate_bits` and
-`rate_test_bits`, mean bits per training and test image by the method's own prior, if it has one;
-`stream_bits`, the length of a lossless code of the test images' latents, header included, and
-`symbols_outside`, how many numbers the prior's table lacked, for a method whose latents are whole
-numbers with a prior (`bits`); `participation_ratio` and `dims_in_use`, numbers of directions;
+Quantities: `gaussian_bits` and `knn_bits`, H(Z) in bits per image (medae.theory.entropy), empty
+with too few images for d; `rate_bits` and `rate_test_bits`, mean bits per training and test image by the
+method's own prior, if it has one; `stream_bits`, the length of a lossless code of the test images'
+latents, header included, and `symbols_outside`, how many numbers the prior's table lacked, for
+latents that are whole numbers; `participation_ratio` and `dims_in_use`, numbers of directions;
 `level`, the noise (inf where the mean latent would do), and `reconstruction_error`, that without
-noise, in squared [-1, 1] intensity units; `n_images`.
-
-The models were trained on all images, of which one of each copy group counts here. When memory
-doesn't suffice, batches get smaller, which changes nothing beyond rounding. Fails when a checkpoint
-is damaged or does not fit the dataset, or when a decoded stream is not what was coded.
+noise, in squared [-1, 1] intensity units; `n_images`. The models were trained on all images, of
+which one of each copy group counts here. Fails when a checkpoint is damaged or does not fit the
+dataset, or when a decoded stream is not what was coded.
 """
 
 import logging
@@ -37,13 +34,7 @@ from medae.models.torch_setup import (
     select_device,
     smaller_batch,
 )
-from medae.theory.coding import (
-    SymbolTable,
-    decode_latents,
-    encode_latents,
-    symbol_numbers,
-    symbol_tables,
-)
+from medae.theory.coding import decode_latents, encode_latents, symbol_numbers, symbol_tables
 from medae.theory.columns import ENTROPY_COLUMNS
 from medae.theory.entropy import (
     IN_USE_BITS,
@@ -236,23 +227,17 @@ def code_latents(network: Network, data: PackedDataset, *, what: Path) -> dict[s
     checkpoint in errors.
     """
     latents = network.encode(data.test_images).astype(np.int64)
-    stream, outside = encode_latents(latents, prior_tables(network, latents.shape[1]))
-    decoded = decode_latents(stream, prior_tables(network, latents.shape[1]))
-    if not np.array_equal(decoded, latents):
+    numbers = torch.from_numpy(symbol_numbers()).to(network.device, torch.float32)
+    with torch.inference_mode():
+        bits = network.model.bits(numbers[:, None].expand(-1, latents.shape[1])).cpu().numpy()
+    tables = symbol_tables(np.exp2(-bits.astype(np.float64)))
+    stream, outside = encode_latents(latents, tables)
+    if not np.array_equal(decode_latents(stream, tables), latents):
         raise InputError(
             f"The latents that {what} gives for the test images are not those that come back from "
             "their code, so its length means nothing. Run the workflow again on the CPU."
         )
-    bits = 8 * len(stream) / len(latents)
-    return {"stream_bits": bits, "symbols_outside": float(outside)}
-
-
-def prior_tables(network: Network, latent_dim: int) -> list[SymbolTable]:
-    """Return the coder's tables of the model's prior, one per latent dimension."""
-    numbers = torch.from_numpy(symbol_numbers()).to(network.device, torch.float32)
-    with torch.inference_mode():
-        bits = network.model.bits(numbers[:, None].expand(-1, latent_dim))
-    return symbol_tables(np.exp2(-bits.cpu().numpy().astype(np.float64)))
+    return {"stream_bits": 8 * len(stream) / len(latents), "symbols_outside": float(outside)}
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 """Choose the latent dimension of a dataset's autoencoder without labels, by held-out images.
 
-Inputs: `scores` and `variants`, the tables of score_images.py and measure_scores.py of each
-candidate on the held-out dataset, by rising d; `packed` and `audit` of that dataset;
-`source_packed` and `source_audit` of the dataset that is chosen for, of which the training images
-alone are used, for their intrinsic dimension.
-Outputs: `selection`, a row per score and selector: the chosen d, whose AUC is to be read with
-`score`, and why; where a selector chooses nothing, `method` is empty and latent_dim is 0. The first
-score is the squared error, the second the one with the highest mean AUC against synthetic anomalies
-over the candidates, where it is another. `curves`, what was compared: validation_error(_se)
-(squared [-1, 1] intensity units, over held-out normal images), synthetic_auc:<score>, and for the
-two scores synthetic_auc_se:<score> (fractions).
+Inputs: the tables of score_images.py and measure_scores.py of each candidate on the held-out
+dataset, that dataset and its audit, and those of its source, whose training images alone are used.
+`selection` has a row per score and selector: the chosen d, whose AUC is to be read with `score`,
+and why; where nothing is chosen, `method` is empty and latent_dim is 0. The first score is the
+squared error, the second the one with the highest mean AUC against synthetic anomalies over all d,
+where it is another. `curves` has what was compared: validation_error(_se), over held-out normal images in
+squared [-1, 1] intensity units, synthetic_auc:<score>, and for the two scores
+synthetic_auc_se:<score>, fractions.
 Fails when a file is about other images or has no such score, or when a score is not finite.
 """
 
@@ -67,21 +65,14 @@ class HeldOutSet:
     def auc(self, scores: np.ndarray, *, what: str) -> float:
         """Return the AUC of anomalies against normal images, mean over kinds."""
         aucs = [
-            image_metrics(
-                labels=self.labels[rows], scores=scores[rows], what=f"{kind} images in {what}"
-            )["auc"]
+            image_metrics(labels=self.labels[rows], scores=scores[rows], what=f"{kind}, {what}")
             for kind, rows in self.kinds.items()
         ]
-        return float(np.mean(aucs))
+        return float(np.mean([found["auc"] for found in aucs]))
 
-    def replicate_auc(self, scores: np.ndarray, *, replicates: int, seed: int) -> np.ndarray:
-        """Return the mean AUC over kinds in each replicate, which draws groups; (replicates,).
-
-        Equal arguments but the scores draw the same groups, also from kind to kind.
-        """
-        cases = {"labels": self.labels, "groups": self.groups}
-        weights = draw_weights(**cases, replicates=replicates, seed=seed)
-        cases["scores"] = scores
+    def replicate_auc(self, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return the same in each replicate; `weights` of groups, (replicates, groups)."""
+        cases = {"labels": self.labels, "scores": scores, "groups": self.groups}
         drawn = [
             replicate_images(**{key: of[rows] for key, of in cases.items()}, weights=weights)["auc"]
             for rows in self.kinds.values()
@@ -115,25 +106,27 @@ def select_latent_dim(
     images = HeldOutSet(data, read_audit(audit, data), pattern=group_pattern)
     errors = np.stack([held_out_errors(path, data) for path in scores], axis=1)
     tables = [read_variants(path, data, score_names=score_names) for path in variants]
+    values = {name: np.stack([table[name] for table in tables]) for name in score_names}
     aucs = {
-        name: np.array(
-            [
-                images.auc(table[name].to_numpy(), what=str(path))
-                for path, table in zip(variants, tables, strict=True)
-            ]
-        )
-        for name in score_names
+        name: np.array([images.auc(one, what=name) for one in each])
+        for name, each in values.items()
     }
     best = max(aucs, key=lambda name: aucs[name].mean())  # the first of equals
+    # The same groups are drawn for all candidates and kinds.
+    groups = {"labels": images.labels, "groups": images.groups}
+    weights = draw_weights(**groups, replicates=replicates, seed=seed)
     estimates = {}
     for name in dict.fromkeys([PLAIN_SCORE, best]):
-        drawn = [
-            images.replicate_auc(table[name].to_numpy(), replicates=replicates, seed=seed)
-            for table in tables
-        ]
+        drawn = [images.replicate_auc(one, weights) for one in values[name]]
         estimates[name] = AucEstimate(aucs[name], np.stack(drawn, axis=1))
     groups = images.groups[images.normal]
-    estimate = image_dimension(source_packed, source_audit)
+    by_error = {
+        "one_standard_error": selectors.one_standard_error(errors, groups),
+        "knee": selectors.knee(errors.mean(axis=0), latent_dims),
+        "intrinsic_dimension": selectors.intrinsic_dimension(
+            latent_dims, image_dimension(source_packed, source_audit)
+        ),
+    }
     rows = [
         {
             "selector": selector,
@@ -143,7 +136,7 @@ def select_latent_dim(
             "criterion": choice.criterion,
         }
         for name, auc in estimates.items()
-        for selector, choice in choose(errors, groups, auc, latent_dims, estimate).items()
+        for selector, choice in {**by_error, "synthetic_auc": selectors.synthetic_auc(auc)}.items()
     ]
     chosen = pd.DataFrame(rows).assign(dataset=dataset, family=AUTOENCODER)[SELECTION_COLUMNS]
     logger.info("score %s; %s", best, chosen.to_dict("tight")["data"])
@@ -158,27 +151,6 @@ def select_latent_dim(
     points = points.sort_values("latent_dim", kind="stable")
     points = points.assign(dataset=dataset, family=AUTOENCODER, method=AUTOENCODER)
     write_table(points[CURVE_COLUMNS], curves)
-
-
-def choose(
-    errors: np.ndarray,
-    groups: np.ndarray,
-    auc: AucEstimate,
-    latent_dims: Sequence[int],
-    estimate: float,
-) -> dict[str, selectors.Choice]:
-    """Return the choice of each selector among the candidates.
-
-    `errors` has shape (images, candidates), `groups` (images,); `estimate` is the intrinsic
-    dimension of the images.
-    """
-    return {
-        "one_standard_error": selectors.one_standard_error(errors, groups),
-        "knee": selectors.knee(errors.mean(axis=0), np.log2(latent_dims)),
-        "intrinsic_dimension": selectors.intrinsic_dimension(latent_dims, estimate),
-        "synthetic_auc": selectors.synthetic_auc(auc),
-        "combined": selectors.combined(auc, latent_dims, estimate),
-    }
 
 
 def held_out_errors(path: Path, data: PackedDataset) -> np.ndarray:

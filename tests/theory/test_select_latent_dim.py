@@ -82,11 +82,11 @@ def test_choices(files):
     selection, _ = run(files)
     assert list(selection.columns) == SELECTION_COLUMNS
     chosen = selection.set_index(["score", "selector"])["latent_dim"]
-    assert len(chosen) == 2 * 5 and set(selection["score"]) == {"mse", "information"}
+    assert len(chosen) == 2 * 4 and set(selection["score"]) == {"mse", "information"}
     for score in ("mse", "information"):
         assert chosen[score, "one_standard_error"] == chosen[score, "intrinsic_dimension"] == 4
     assert chosen["mse", "synthetic_auc"] == 16
-    assert chosen["information", "synthetic_auc"] == chosen["information", "combined"] == 4
+    assert chosen["information", "synthetic_auc"] == 4
     assert selection["criterion"].notna().all()
     assert set(selection["method"].dropna()) == set(selection["family"]) == {"ae"}
 
@@ -135,7 +135,7 @@ def test_the_first_of_equal_scores_is_preferred(files):
 def test_one_candidate(files):
     selection, _ = run(files, sizes=[1], score_names=["mse"])
     expected = {"one_standard_error": 1, "knee": 0, "intrinsic_dimension": 0}
-    expected |= {"synthetic_auc": 1, "combined": 0}
+    expected |= {"synthetic_auc": 1}
     assert selection.set_index("selector")["latent_dim"].to_dict() == expected
 
 

@@ -118,6 +118,18 @@ def test_what_the_selectors_cost(page, results):
         assert cells[5] == f"{other['regret_leak_free'].mean():.1f}"
 
 
+def test_what_selectors_see(page, results):
+    curves = results("selection/pediatric_cxr_curves.tsv").query("quantity == 'validation_error'")
+    errors = curves.set_index("latent_dim")["value"]
+    text = ", ".join(f"{errors[size]:.3f}" for size in (4, 8, 16, 32))
+    assert f"({text} at d = 4, 8, 16, 32)" in page.replace("\n  ", " ")
+    for dataset in ("brain_tumor", "lgg"):
+        curves = results(f"selection/{dataset}_curves.tsv")
+        scores = results(f"selection/{dataset}.tsv")["score"].unique()
+        aucs = curves[curves["quantity"].isin([f"synthetic_auc:{score}" for score in scores])]
+        assert aucs["value"].between(0.505, 0.545).all()
+
+
 def test_factors(page, results):
     rows = results("tables/factors.tsv")
     assert f"it is {', '.join(map(str, rows['best_d']))}," in page.replace("\n  ", " ")

@@ -29,45 +29,34 @@ MODELS_OF_ALL = RUNS.query("network & training_set == 'all'")
 MODELS_OF_ALL = MODELS_OF_ALL.drop_duplicates(["dataset", "method", "latent_dim"])
 ALL_SCORE_METRICS = expand(SCORE_METRICS, zip, **MODELS_OF_ALL)
 
-# By what is compared: the inputs and parameters of the script that does it.
+NAMED = {"names": NAMES, "methods": METHOD_NAMES}
+
+# By what is compared: the inputs and parameters of scripts/theory/compare_<what>.py.
 COMPARED = {
-    "entropy": {
-        "input": {"entropy": expand(ENTROPY, zip, **MODELS_OF_ALL), "metrics": METRICS},
-        "params": {"names": NAMES, "methods": METHOD_NAMES},
-    },
-    "scores": {
-        "input": {
-            "scores": ALL_SCORE_METRICS,
-            "metrics": METRICS,
-            "selections": SELECTIONS,
-        },
-        "params": {
-            "names": NAMES,
-            "methods": METHOD_NAMES,
-            "latent_dim": config["figures"]["reference"]["latent_dim"],
-        },
-    },
-    "selection": {
-        "input": {
-            "selections": SELECTIONS,
-            "curves": expand(SELECTION_CURVES, dataset=SELECTED),
-            "scores": ALL_SCORE_METRICS,
-        },
-        "params": {"names": NAMES, "recommended": THEORY["selection"]["recommended"]},
-    },
-    "factors": {
-        "input": {
+    "entropy": (
+        {"entropy": expand(ENTROPY, zip, **MODELS_OF_ALL), "metrics": METRICS},
+        NAMED,
+    ),
+    "scores": (
+        {"scores": ALL_SCORE_METRICS, "metrics": METRICS, "selections": SELECTIONS},
+        NAMED | {"latent_dim": config["figures"]["reference"]["latent_dim"]},
+    ),
+}
+if SELECTED:
+    CURVES = expand(SELECTION_CURVES, dataset=SELECTED)
+    COMPARED["selection"] = (
+        {"selections": SELECTIONS, "curves": CURVES, "scores": ALL_SCORE_METRICS},
+        {"names": NAMES, "recommended": THEORY["selection"]["recommended"]},
+    )
+if FACTORS := THEORY["factors"]:
+    COMPARED["factors"] = (
+        {
             "entropy": f"{TABLES}/entropy.tsv",
             "metrics": METRICS,
-            "intervals": expand(INTERVALS, dataset=THEORY["factors"]),
+            "intervals": expand(INTERVALS, dataset=FACTORS),
         },
-        "params": {"factors": THEORY["factors"]},
-    },
-}
-if not SELECTED:
-    del COMPARED["selection"]
-if not THEORY["factors"]:
-    del COMPARED["factors"]
+        {"factors": FACTORS},
+    )
 
 
 rule measure_entropy:
@@ -141,9 +130,7 @@ rule make_validation_set:
     conda:
         "../../envs/environment.yaml"
     params:
-        group_pattern=lookup(
-            "registry/{dataset}/group_pattern", within=config, default=None
-        ),
+        group_pattern=of_dataset("group_pattern"),
         share=THEORY["selection"]["share"],
         seed=THEORY["selection"]["seed"],
         kinds=lambda wildcards: anomaly_kinds(config, wildcards.dataset),
@@ -185,9 +172,7 @@ rule select_latent_dim:
     params:
         latent_dims=lambda wildcards: candidates(RUNS, wildcards.dataset),
         scores=[name for name in THEORY["scores"] if not name.startswith(CONTROL)],
-        group_pattern=lookup(
-            "registry/{dataset}/group_pattern", within=config, default=None
-        ),
+        group_pattern=of_dataset("group_pattern"),
         replicates=config["bootstrap"]["replicates"],
         seed=config["bootstrap"]["seed"],
     message:
@@ -196,36 +181,28 @@ rule select_latent_dim:
         "../../scripts/theory/select_latent_dim.py"
 
 
-for compared, parts in COMPARED.items():
-    page = report(
-        f"{TABLES}/{compared}.html",
-        caption=f"report/{compared}.rst",
-        category="Theory",
-        labels={"result": f"{compared} (table)"},
-    )
-    output = {
-        "markdown": f"{TABLES}/{compared}.md",
-        "table": f"{TABLES}/{compared}.tsv",
-    }
-    output["html"] = page
-    if compared != "factors":
-        output["pdf"] = f"{FIGURES}/{compared}.pdf"
-        output["png"] = report(
-            f"{FIGURES}/{compared}.png",
-            caption=f"report/{compared}.rst",
-            category="Theory",
-            labels={"result": compared},
-        )
-    ADDITIONS += output.values()
+def comparison(name):
+    """The files of a comparison; the page and the figure are in the report."""
+    shown = {"caption": f"report/{name}.rst", "category": "Theory"}
+    files = {"markdown": f"{TABLES}/{name}.md", "table": f"{TABLES}/{name}.tsv"}
+    page = report(f"{TABLES}/{name}.html", labels={"table": name}, **shown)
+    if name in ("selection", "factors"):
+        return files | {"html": page}
+    picture = report(f"{FIGURES}/{name}.png", labels={"figure": name}, **shown)
+    return files | {"html": page, "pdf": f"{FIGURES}/{name}.pdf", "png": picture}
+
+
+for compared, (files, values) in COMPARED.items():
+    ADDITIONS += comparison(compared).values()
 
     rule:
         name:
             f"compare_{compared}"
         input:
-            **parts["input"],
+            **files,
             modules=modules(f"theory/compare_{compared}"),
         output:
-            **output,
+            **comparison(compared),
         log:
             f"{LOGS}/compare_{compared}.log",
         benchmark:
@@ -233,7 +210,7 @@ for compared, parts in COMPARED.items():
         conda:
             "../../envs/environment.yaml"
         params:
-            **parts["params"],
+            **values,
             script=f"compare_{compared}",
         message:
             f"Comparing {compared}"

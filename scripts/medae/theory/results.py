@@ -78,6 +78,6 @@ def write_comparison(
 
     `output` has the paths `markdown`, `html` and `table`.
     """
-    write_text(f"{text}\n\n{markdown_sections(sections)}", output["markdown"])
+    write_text("\n\n".join(filter(None, [text, markdown_sections(sections)])), output["markdown"])
     write_text(html_page(title, text, html_sections(sections)), output["html"])
     write_table(rows, output["table"])
