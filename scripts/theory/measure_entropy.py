@@ -1,10 +1,10 @@
 """Measure the entropy of the latent vectors of one setting, all seeds in one job.
 
 Quantities: `gaussian_bits` and `knn_bits`, H(Z) in bits per image (medae.theory.entropy), empty
-with too few images for d; `rate_bits` and `rate_test_bits`, mean bits per training and test image by the
-method's own prior, if it has one; `stream_bits`, the length of a lossless code of the test images'
-latents, header included, and `symbols_outside`, how many numbers the prior's table lacked, for
-latents that are whole numbers; `participation_ratio` and `dims_in_use`, numbers of directions;
+with too few images for d; `rate_bits` and `rate_test_bits`, mean bits per training and test image
+by the method's own prior, if it has one; `stream_bits`, the length of a lossless code of the test
+images' latents, header included, and `symbols_outside`, how many numbers the prior's table lacked,
+for latents that are whole numbers; `participation_ratio` and `dims_in_use`, numbers of directions;
 `level`, the noise (inf where the mean latent would do), and `reconstruction_error`, that without
 noise, in squared [-1, 1] intensity units; `n_images`. The models were trained on all images, of
 which one of each copy group counts here. Fails when a checkpoint is damaged or does not fit the

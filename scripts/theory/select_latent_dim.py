@@ -5,10 +5,10 @@ dataset, that dataset and its audit, and those of its source, whose training ima
 `selection` has a row per score and selector: the chosen d, whose AUC is to be read with `score`,
 and why; where nothing is chosen, `method` is empty and latent_dim is 0. The first score is the
 squared error, the second the one with the highest mean AUC against synthetic anomalies over all d,
-where it is another. `curves` has what was compared: validation_error(_se), over held-out normal images in
-squared [-1, 1] intensity units, synthetic_auc:<score>, and for the two scores
-synthetic_auc_se:<score>, fractions.
-Fails when a file is about other images or has no such score, or when a score is not finite.
+where it is another. `curves` has what was compared: validation_error(_se), over held-out normal
+images in squared [-1, 1] intensity units, synthetic_auc:<score>, and for the two scores
+synthetic_auc_se:<score>, fractions. Fails when a file is about other images or has no such score,
+or when a score is not finite.
 """
 
 import logging
