@@ -1,21 +1,19 @@
 """Time this project against the plain loop, side by side, and write the table of ratios.
 
-    python benchmarks/run.py --out results/bench [--repeats 5] [--images 1024] [--many 100000]
+    python benchmarks/run.py --out results/bench [--repeats 5] [--images 1024]
 
 Every repeat runs both, one after the other, in processes of their own and in alternating order;
-the ratio of a repeat is of these two, so that what else the machine does cancels out mostly.
-Outputs: bench.md, bench.tsv (a row per comparison and repeat), provenance.json. Works the same on a
-GPU, where the networks run if there is one.
+the ratio of a repeat is of these two, so that what else the machine does mostly cancels out.
+Outputs: bench.md, bench.tsv (a row per comparison and repeat), provenance.json. Networks run on a
+GPU if there is one.
 """
 
 import argparse
-import sys
+import json
+import subprocess
 import tempfile
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 import numpy as np
 import pandas as pd
@@ -25,51 +23,74 @@ import roofline
 import torch
 from generate_phantom import generate_phantom
 from PIL import Image
-from processes import CORES, device, provenance, rate, with_peak_memory
+from processes import CORES, rate
 
 from medae.base.files import write_table, write_text
+from medae.base.hardware import machine
 from medae.report.tables import markdown_table
 
-SIZE = project.CONFIG["image_size"]
-LATENT_DIM = 16
-SEEDS = len(project.CONFIG["seeds"])
 FILE_SIDES = [128, 512]  # of the images that are packed
+PRECISIONS = ["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
 class Comparison:
     """One line of the table: the same function of plain_loop and project, and how it is run.
 
-    The plain loop is one process with all cores; the project may be `jobs` processes with `threads`
-    each, whose rates add up.
+    The plain loop is one process with all cores; the project may be `jobs` processes that share
+    them.
     """
 
     name: str
-    unit: str
     function: str
     arguments: tuple
     options: dict
     own: dict = field(default_factory=dict)  # options of the project alone
     jobs: int = 1
-    threads: int = CORES
+    unit: str = "images/s"
+
+    def rate(self, side: str) -> float:
+        """Run one side; return its items per second."""
+        if side == "plain":
+            return rate(side, self.function, self.arguments, self.options)
+        return rate(side, self.function, self.arguments, self.options | self.own, self.jobs)
 
 
-build = partial(project.autoencoder, image_size=SIZE, latent_dim=LATENT_DIM)
+def comparisons(folder: Path, images: int, device: torch.device) -> list[Comparison]:
+    """Write the inputs to `folder`; return what is compared."""
+    for side in FILE_SIDES:
+        count = max(images * FILE_SIDES[0] // side, 2)
+        counts = {"train_normal": count, "test_normal": 2, "test_abnormal": 2}
+        generate_phantom(output=folder / f"{side}", image_size=side, parameters=counts)
+    pixels = training_images(folder)
+    rng = np.random.default_rng(0)
+    masks = (rng.random((images, project.SIZE, project.SIZE)) < 0.02).astype(np.uint8)
+    maps = (rng.gamma(1.0, 0.01, masks.shape) * (1 + masks)).astype(np.float32)
+    network = {"build": project.autoencoder, "device": device}
+    training = network | {"epochs": 2}
+    jobs = {"training, one job": 1}
+    if device.type == "cpu":
+        jobs[f"grid, {CORES} jobs of one thread side by side"] = CORES
+    found = [
+        Comparison(
+            f"{name}, {precision}", "train", (pixels,), training, {"precision": precision}, n
+        )
+        for name, n in jobs.items()
+        for precision in PRECISIONS
+    ]
+    found.append(Comparison("scoring", "score", (pixels,), network))
+    for side in FILE_SIDES:
+        name = f"packing files of {side} × {side} pixels"
+        found.append(Comparison(name, "pack", (folder / f"{side}",), {"image_size": project.SIZE}))
+    found.append(Comparison("pixel metrics", "rank_pixels", (masks, maps), {}, unit="pixels/s"))
+    return found
 
 
-def run_side(module: str, case: Comparison) -> float:
-    """Run one side of a comparison in fresh processes; return its rate."""
-    own = module == "project"
-    options = case.options | (case.own if own else {})
-    jobs, threads = (case.jobs, case.threads) if own else (1, CORES)
-    return rate(
-        module,
-        case.function,
-        arguments=case.arguments,
-        options=options,
-        jobs=jobs,
-        threads=threads,
-    )
+def training_images(folder: Path) -> np.ndarray:
+    """Return the training images among the inputs, uint8 N × 1 × S × S."""
+    files = sorted((folder / f"{FILE_SIDES[0]}/train/normal").glob("*.png"))
+    size = (project.SIZE, project.SIZE)
+    return np.stack([Image.open(path).resize(size, Image.BILINEAR) for path in files])[:, None]
 
 
 def compare(cases: list[Comparison], repeats: int) -> pd.DataFrame:
@@ -77,12 +98,12 @@ def compare(cases: list[Comparison], repeats: int) -> pd.DataFrame:
     rows = []
     for repeat in range(repeats):
         for case in cases:
-            order = ["plain", "project"] if repeat % 2 else ["project", "plain"]
-            rates = {module: run_side(module, case) for module in order}
-            ratio = rates["project"] / rates["plain"]
-            rows.append({"name": case.name, "unit": case.unit, "repeat": repeat, **rates})
-            rows[-1]["ratio"] = ratio
+            sides = ["plain", "project"] if repeat % 2 else ["project", "plain"]
+            found = {side: case.rate(side) for side in sides}
+            ratio = found["project"] / found["plain"]
             print(f"{repeat + 1}/{repeats}  {case.name}: {ratio:.2f}", flush=True)
+            rows.append({"name": case.name, "unit": case.unit, "repeat": repeat, **found})
+            rows[-1]["ratio"] = ratio
     return pd.DataFrame(rows)
 
 
@@ -101,104 +122,25 @@ def limits(flop: float, traffic: float, device: torch.device) -> list[list[str]]
     """Return the lines of the roofline: work per image, the machine's best, images/s at most."""
     lines = []
     torch.set_num_threads(CORES)
-    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        product, copy = roofline.machine_limits(device, dtype)
+    for precision in PRECISIONS:
+        product, copy = roofline.machine_limits(device, getattr(torch, precision))
+        moved = traffic if precision == "float32" else traffic / 2
         cells = [f"{flop / 1e6:.0f}", f"{product / 1e9:.0f}", f"{product / flop:,.0f}"]
-        moved = traffic if dtype == torch.float32 else traffic / 2
         cells += [f"{moved / 1e6:.1f}", f"{copy / 1e9:.1f}", f"{copy / moved:,.0f}"]
-        lines.append([name, *cells])
+        lines.append([precision, *cells])
     return lines
 
 
-def no_wait() -> None:
-    """Stand in for the barrier of processes that start together."""
-
-
-def packing_memory(folder: Path, counts: list[int]) -> list[list[str]]:
-    """Return the lines of packing by number of images: images/s and the process' peak memory."""
-    lines = []
-    rng = np.random.default_rng(0)
-    for count in counts:
-        root = folder / f"many{count}"
-        for name, share in (("train/normal", 0.8), ("test/normal", 0.1), ("test/abnormal", 0.1)):
-            (root / name).mkdir(parents=True)
-            for index in range(int(share * count)):
-                pixels = rng.integers(0, 256, (32, 32), np.uint8)
-                Image.fromarray(pixels).save(root / name / f"{index}.png", compress_level=0)
-        speed, peak = with_peak_memory(project.pack, root, image_size=32, wait=no_wait)
-        lines.append([f"{count:,}", f"{speed:,.0f}", f"{peak:.0f}"])
-    return lines
-
-
-def cases(folder: Path, images: int, device: torch.device) -> tuple[list[Comparison], np.ndarray]:
-    """Write the inputs to `folder`; return the comparisons, and the training images."""
-    for side in FILE_SIDES:
-        count = max(images * FILE_SIDES[0] // side, 2)
-        counts = {"train_normal": count, "test_normal": 2, "test_abnormal": 2}
-        generate_phantom(output=folder / f"{side}", image_size=side, parameters=counts)
-    files = sorted((folder / f"{FILE_SIDES[0]}/train/normal").glob("*.png"))
-    pixels = np.stack([Image.open(path).resize((SIZE, SIZE), Image.BILINEAR) for path in files])
-    pixels = np.ascontiguousarray(pixels[:, None])
-    rng = np.random.default_rng(0)
-    masks = (rng.random((images, SIZE, SIZE)) < 0.02).astype(np.uint8)
-    maps = (rng.gamma(1.0, 0.01, masks.shape) * (1 + masks)).astype(np.float32)
-    shared = {"build": build, "device": device}
-    training = {**shared, "epochs": 2}
-    side_by_side = {"jobs": CORES, "threads": 1} if device.type == "cpu" else {}
-    train = partial(Comparison, unit="images/s", function="train", arguments=(pixels,))
-    found = [
-        train(
-            name=f"training, one job, {precision}", options=training, own={"precision": precision}
-        )
-        for precision in ("float32", "bfloat16")
-    ]
-    found += [
-        train(
-            name=f"training, {SEEDS} seeds as one model, {precision}",
-            options=training,
-            own={"precision": precision, "members": SEEDS},
-        )
-        for precision in ("float32", "bfloat16")
-    ]
-    if side_by_side:
-        found += [
-            train(
-                name=f"grid, {CORES} jobs of one thread side by side, {precision}",
-                options=training,
-                own={"precision": precision},
-                **side_by_side,
-            )
-            for precision in ("float32", "bfloat16")
-        ]
-    return [
-        *found,
-        Comparison("scoring", "images/s", "score", (pixels,), shared),
-        *(
-            Comparison(
-                name=f"packing files of {side} × {side} pixels",
-                unit="images/s",
-                function="pack",
-                arguments=(folder / f"{side}",),
-                options={"image_size": SIZE},
-            )
-            for side in FILE_SIDES
-        ),
-        Comparison("pixel metrics", "pixels/s", "rank_pixels", (masks, maps), {}),
-    ], pixels
-
-
-def run(*, out: Path, repeats: int, images: int, many: int) -> None:
+def run(*, out: Path, repeats: int, images: int) -> None:
     """Measure, print and write everything."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        compared, pixels = cases(folder, images, device())
-        table = compare(compared, repeats)
-        flop, traffic = roofline.work(build, torch.from_numpy(pixels[: plain_loop.BATCH]))
-        roof = limits(flop, traffic, device())
-        memory = packing_memory(folder, [many // 10, many])
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        table = compare(comparisons(Path(folder), images, device), repeats)
+        batch = torch.from_numpy(training_images(Path(folder))[: plain_loop.BATCH])
     header = ["What", "Unit", "Plain loop", "This project", "Ratio", "Range"]
     work = ["Precision", "MFLOP per image", "Matrix product, GFLOP/s", "Images/s at most by FLOP"]
     work += ["MB moved per image", "Copy, GB/s", "Images/s at most by memory"]
+    roof = limits(*roofline.work(project.autoencoder, batch), device)
     parts = [
         "# Benchmark\n",
         f"Rates are medians of {repeats} repeats; a ratio is of two runs one after the other, the "
@@ -207,14 +149,20 @@ def run(*, out: Path, repeats: int, images: int, many: int) -> None:
         "\nWhat a training step has to do, counted, and what the machine does at best; memory as "
         "if no two operations shared a pass over it (bfloat16: half of it).\n",
         markdown_table(work, roof, "lrrrrrr"),
-        "\nPacking many images of 32 × 32 pixels.\n",
-        markdown_table(["Images", "Images/s", "Peak memory, MiB"], memory, "rrr"),
     ]
     out.mkdir(parents=True, exist_ok=True)
     write_text("\n".join(parts), out / "bench.md")
     write_table(table, out / "bench.tsv")
-    command = f"make bench BENCH='--repeats {repeats} --images {images} --many {many}'"
-    write_text(provenance(command), out / "provenance.json")
+    git = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    done = subprocess.run(git, cwd=project.ROOT, capture_output=True, text=True, check=False)
+    record = {
+        "command": f"make bench BENCH='--repeats {repeats} --images {images}'",
+        "commit": done.stdout.strip() or None,
+        "torch": torch.__version__,
+        "device": device.type,
+        "hardware": machine(),
+    }
+    write_text(json.dumps(record, indent=2) + "\n", out / "provenance.json")
     print("\n".join(parts))
 
 
@@ -223,5 +171,4 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=project.ROOT / "results/bench")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--images", type=int, default=1024)
-    parser.add_argument("--many", type=int, default=100_000)
     run(**vars(parser.parse_args()))

@@ -90,7 +90,7 @@ def read_images(
     options = {"channels": channels, "image_size": image_size, "intensity_range": intensity_range}
     for record in records:
         loaded = load_record(record, root=folder, **options)
-        found.add(folder, loaded)
+        found.add(loaded)
         if loaded.image is not None:
             pixels.append(loaded.image.pixels)
     reasons = {name: why for kind in found.failures.values() for name, why in kind.items()}

@@ -49,24 +49,24 @@ def read_source(folder: Path, *, entry: Mapping[str, Any]) -> dict[str, Any]:
         return {"archives": [], "files": files, "bytes": size}
     try:
         source = json.loads(note.read_text(encoding="utf-8"))
-        expected = source["files"], source["bytes"]
+        made = f"{source['files']:,} files of {source['bytes']:,} bytes"
         sums = {part["archive"]: part["checksum"] for part in source["archives"]}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{note} cannot be read. Delete the folder that it is in.") from error
-    if expected != (files, size):
-        raise InputError(
-            f"The folder {folder} has changed: {expected[0]:,} files of {expected[1]:,} bytes were "
-            f"unpacked, {files:,} of {size:,} are there. Delete the folder to have it made again, "
-            f"or delete {note} to have the images taken as they are; then run again."
-        )
+    changes = []
+    if made != (found := f"{files:,} files of {size:,} bytes"):
+        changes.append(f"has {found}, but was made with {made}")
     for archive in wanted_archives(entry):
         stated, noted = archive.checksum or "", sums.get(archive.name, "")
         if stated.partition(":")[0] == noted.partition(":")[0] and stated != noted:
-            raise InputError(
-                f"The folder {folder} was made from a {archive.name} with {noted}, but the "
-                f"registry states {stated}. Delete the folder to have it made again, then run "
-                "again."
+            changes.append(
+                f"was made from {archive.name} with {noted}, but the registry has {stated}"
             )
+    if changes:
+        raise InputError(
+            f"The folder {folder} {' and '.join(changes)}. Delete it to have it made again, or "
+            f"delete {note} to have the images taken as they are; then run again."
+        )
     return source
 
 

@@ -1,15 +1,11 @@
 """Generate the demonstration dataset: brain slices from a template, with and without lesions.
 
-Input: none but the template in the nilearn package. Output: a folder in the layout `folder`
-(train/normal, test/normal, test/abnormal, test/mask), the factors of every image in factors.tsv
-and the origin in SOURCE.md. The same parameters give the same bytes. Fails, and leaves nothing,
-when a parameter is unknown or out of range or when the folder exists with files in it.
+The folder has the layout `folder`, the factors of every image in factors.tsv, and the origin in
+SOURCE.md. The same parameters give the same bytes.
 """
 
 import logging
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import nilearn
@@ -18,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from medae.base.errors import InputError
-from medae.base.files import write_table, write_text
+from medae.base.files import atomic_folder, write_table, write_text
 from medae.data.phantom import FACTOR_TABLE, FACTORS, GROUPS, SOURCE, PhantomOptions, make_image
 
 logger = logging.getLogger(__name__)
@@ -32,13 +28,13 @@ def generate_phantom(*, output: Path, image_size: int, parameters: Mapping) -> N
     factors.tsv has one row per image: id (path relative to `output`), the values of all factors
     (units in SOURCE.md), `lesions` drawn (they may touch) and `lesion_pixels` of the mask.
     """
-    options = PhantomOptions.from_mapping(parameters)
-    if type(image_size) is not int or image_size < SMALLEST_SIZE:
+    options = PhantomOptions(**parameters)
+    if image_size < SMALLEST_SIZE:
         raise InputError(
-            f"The demonstration set cannot be made with image_size {image_size!r}: use a whole "
-            f"number of pixels from {SMALLEST_SIZE} upwards."
+            f"The demonstration set cannot be made with image_size {image_size}: use "
+            f"{SMALLEST_SIZE} or more pixels."
         )
-    with _whole_folder(Path(output)) as folder:
+    with atomic_folder(output) as folder:
         for name in (*GROUPS, "test/mask"):
             (folder / name).mkdir(parents=True)
         rows = []
@@ -70,20 +66,6 @@ def describe(*, options: PhantomOptions, image_size: int) -> str:
         active = f"{spread:g}" if name in options.factors else "0 (inactive)"
         lines.append(f"| {name} | {mean:g} | {active} | {unit} |")
     return SOURCE.format(version=nilearn.__version__) + "\n".join(lines) + "\n"
-
-
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that takes the place of `folder` when the block succeeds."""
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is not an empty folder. Remove it and run again.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Within a second folder, since the one that tempfile makes is private to the user.
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as private:
-        temporary = Path(private) / folder.name
-        temporary.mkdir()
-        yield temporary
-        temporary.replace(folder)
 
 
 if __name__ == "__main__":

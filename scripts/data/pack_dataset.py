@@ -1,19 +1,14 @@
 """Pack a dataset of image files into one HDF5 file of small 8-bit images.
 
-Input: the dataset's folder in one of the layouts of medae/data/layouts.py. Output: the packed file of
-medae/data/packed.py; the same images give the same bytes, whatever the number of workers. The attribute
-source_sha256 is the sum of what sha256sum prints for the image and mask files, sorted by name: in
-the dataset's folder, `sha256sum FILES | LC_ALL=C sort -k 2 | sha256sum`.
-
-Fails, and writes nothing, when listed files are missing, unreadable or listed twice, when masks and
-images do not fit, when the numbers are not the expected ones, or without an intensity range where
-one is needed. Images that occur in training and test under two names are counted and logged.
+The same images give the same bytes. The attribute source_sha256 is the sum of what sha256sum prints
+for the image and mask files, sorted by name: in the dataset's folder,
+`sha256sum FILES | LC_ALL=C sort -k 2 | sha256sum`. Without a usable image in every listed file
+nothing is written. Images that are in training and test under two names are counted and logged.
 """
 
 import hashlib
 import json
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -23,12 +18,10 @@ import numpy as np
 
 from medae.base.errors import InputError
 from medae.data.images import Findings, check_range, load_record
-from medae.data.layouts import Record, check_counts, read_layout
+from medae.data.layouts import check_counts, read_layout
 from medae.data.packed import packed_writer
 
-logger = logging.getLogger(__name__)
-
-BLOCK_IMAGES = 512  # decoded before they are written
+BLOCK_IMAGES = 512  # decoded before they are written; HDF5 lays the file out in their order
 BLOCK_BYTES = 32 * 2**20  # at most, unless one image has more
 
 
@@ -41,55 +34,59 @@ def pack_dataset(
     channels: int,
     image_size: int,
     masks: bool,
-    expected: Mapping[str, int] | None,
-    intensity_range: Sequence[float] | None,
     modality: str,
     source: str,
     workers: int,
+    expected: Mapping[str, int] | None = None,
+    intensity_range: Sequence[float] | None = None,
 ) -> None:
     """Write the packed file `output` of the images in `root`, decoded by `workers` threads."""
     value_range = check_range(intensity_range)
     records = read_layout(root, layout)
     check_counts(root, records, expected)
-    records = _check_masks(root, records, masks)
+    if masks and not any(record.mask for record in records):
+        raise InputError(
+            f"The registry says that the dataset in {root} has masks, but there are none. Add them "
+            "where the layout has them, or set `masks: false` in its registry entry."
+        )
+    if not masks:
+        records = [replace(record, mask=None) for record in records]
     splits = {name: [r for r in records if r.split == name] for name in ("train", "test")}
-    load = partial(
-        load_record,
-        root=root,
-        channels=channels,
-        image_size=image_size,
-        intensity_range=value_range,
-    )
-    found = Findings()
+    size = max(1, min(BLOCK_IMAGES, BLOCK_BYTES // ((channels + masks) * image_size**2)))
+    blocks = [
+        (split, of_split[start : start + size])
+        for split, of_split in splits.items()
+        for start in range(0, len(of_split), size)
+    ]
+    shape = {"channels": channels, "image_size": image_size}
+    load = partial(load_record, root=root, intensity_range=value_range, **shape)
+    found, no_mask = Findings(), np.zeros((image_size, image_size), np.uint8)
     with (
         ThreadPool(workers) as pool,
         packed_writer(
             output,
-            channels=channels,
-            image_size=image_size,
+            **shape,
             train_ids=[record.id for record in splits["train"]],
             test_ids=[record.id for record in splits["test"]],
             test_labels=[record.label for record in splits["test"]],
             masks=masks,
         ) as writer,
     ):
-        for split, block in _blocks(splits, (channels + masks) * image_size**2):
-            # In few tasks of many images: one for each, as concurrent.futures makes them, costs
-            # about as much as a small image does, and holds the interpreter's lock meanwhile.
+        for split, block in blocks:
             loaded = pool.map(load, block)
             for one in loaded:
-                found.add(root, one)
-            if not found.failures:  # else the others are read only to name all bad ones
-                nothing = np.zeros((image_size, image_size), np.uint8)
-                writer.append(
-                    split,
-                    np.stack([one.image.pixels for one in loaded]),
-                    np.stack([one.mask.pixels if one.mask else nothing for one in loaded])
-                    if masks and split == "test"
-                    else None,
-                )
+                found.add(one)
+            if found.failures:  # the others are read only to name all bad ones
+                continue
+            writer.append(
+                split,
+                np.stack([one.image.pixels for one in loaded]),
+                np.stack([one.mask.pixels if one.mask else no_mask for one in loaded])
+                if masks and split == "test"
+                else None,
+            )
         found.check(root)
-        lines = "".join(f"{line}\n" for _, line in sorted(found.sums))
+        lines = "".join(f"{line}\n" for _, line in sorted(found.sums.items()))
         writer.attributes |= {
             "dataset": dataset,
             "modality": modality,
@@ -103,46 +100,18 @@ def pack_dataset(
     found.log()
 
 
-def _check_masks(root: Path, records: list[Record], masks: bool) -> list[Record]:
-    """Return the records, without masks unless they are wanted."""
-    available = any(record.mask for record in records)
-    if masks and not available:
-        raise InputError(
-            f"The registry says that the dataset in {root} has masks, but there are none. Add them "
-            "where the layout has them, or set `masks: false` in its registry entry."
-        )
-    if available and not masks:
-        logger.info("the masks in %s are left out, as the registry says `masks: false`", root)
-    return records if masks else [replace(record, mask=None) for record in records]
-
-
-def _blocks(
-    splits: Mapping[str, list[Record]], image_bytes: int
-) -> Iterator[tuple[str, list[Record]]]:
-    """Yield the records in order, few enough at once to bound the memory."""
-    size = max(1, min(BLOCK_IMAGES, BLOCK_BYTES // image_bytes))
-    for split, records in splits.items():
-        for start in range(0, len(records), size):
-            yield split, records[start : start + size]
-
-
 if __name__ == "__main__":
     from medae.base.logs import script_logging
 
     with script_logging(snakemake.log[0]):
-        entry = snakemake.params.entry
+        entry = dict(snakemake.params.entry)
         folder = Path(snakemake.params.root)
         pack_dataset(
             root=folder,
             output=Path(snakemake.output.packed),
             dataset=snakemake.params.dataset,
-            layout=entry["layout"],
-            channels=entry["channels"],
             image_size=snakemake.params.image_size,
-            masks=entry["masks"],
-            expected=entry.get("expected"),
-            intensity_range=entry.get("intensity_range"),
-            modality=entry["modality"],
-            source=entry.get("url", folder.name),
+            source=entry.pop("url", folder.name),
             workers=snakemake.threads,
+            **entry,
         )

@@ -1,11 +1,8 @@
 """Audit a dataset: which test images were seen in training, and what the audit rests on.
 
-Input: the packed dataset. Parameters: `group_pattern`, a regular expression that finds an image's
-patient in its id, or None; `threshold` for datasets without patients; `thresholds`, a list of them
-at which copies are counted too; `moved`, whether mirrored and rotated copies count.
-Outputs: `images` (images.tsv, a row per image), `pairs` (pairs.tsv, the copies, at most the 100,000
-most alike) and `thresholds` (a row per threshold, the one that is used marked, with its origin).
-`medae.duplicates.audit` has the definitions and the columns.
+images.tsv has a row per image, pairs.tsv the near-duplicates, at most the 100,000 most alike, and
+thresholds.tsv a row per threshold, the one that is used marked, with its origin. Columns and
+definitions: `medae.duplicates.audit`.
 Fails on a damaged packed dataset, or when nearly all images are alike.
 """
 
@@ -48,7 +45,12 @@ def audit_dataset(
     pairs: Path,
     threshold_table: Path,
 ) -> None:
-    """Write the three tables of the audit."""
+    """Write the three tables of the audit.
+
+    `group_pattern` finds an image's patient in its id; `threshold` is for datasets without
+    patients; at all of `thresholds` copies are counted; `moved` says whether mirrored and rotated
+    copies count.
+    """
     data = read_packed(packed)
     n_train = len(data.train_ids)
     pixels = np.concatenate([data.train_images, data.test_images])
@@ -68,8 +70,7 @@ def audit_dataset(
     found, nearest, unmoved = find_pairs(compared, n_train=n_train, floor=floor, moved=moved)
     same = identical_groups(pixels)
     identical = in_other_split(same, n_train=n_train)
-    copies = found.at_least(used)
-    neighbours = nearest.position >= 0
+    copies = found[found["similarity"] >= used]
     table = pd.DataFrame(
         {
             "split": split,
@@ -78,7 +79,7 @@ def audit_dataset(
             "brightness": brightness(pixels),
             "contrast": contrast(pixels),
             "total_variation": total_variation(pixels),
-            "nearest": np.where(neighbours, ids[nearest.position], ""),
+            "nearest": np.where(nearest.position >= 0, ids[nearest.position], ""),
             "similarity": nearest.similarity,
             "symmetry": np.array(SYMMETRIES)[nearest.symmetry],
             "unmoved_similarity": unmoved,
@@ -88,33 +89,21 @@ def audit_dataset(
             "copy_group": copy_groups(copies, same=same),
         }
     )
-    levels = sorted({*thresholds, used})
-    counts = threshold_counts(table, found, thresholds=levels, same=same)
+    counts = threshold_counts(table, found, thresholds=sorted({*thresholds, used}), same=same)
     counts["used"] = (counts["threshold"] == used).astype(int)
     counts["origin"] = np.where(counts["used"] == 1, origin, "listed")
+    listed = copies.sort_values("similarity", ascending=False, kind="stable")[:LISTED_PAIRS]
+    ends = {"": listed["first"].to_numpy(), "other_": listed["second"].to_numpy()}
+    for prefix, places in ends.items():
+        listed = listed.assign(**{f"{prefix}split": split[places], f"{prefix}id": ids[places]})
+    listed["symmetry"] = np.array(SYMMETRIES)[listed["symmetry"]]
     write_table(table[IMAGE_COLUMNS], images)
-    order = np.argsort(-copies.similarity, kind="stable")[:LISTED_PAIRS]
-    first, second = copies.first[order], copies.second[order]
-    listed = pd.DataFrame(
-        {
-            "split": split[first],
-            "id": ids[first],
-            "other_split": split[second],
-            "other_id": ids[second],
-            "similarity": copies.similarity[order],
-            "symmetry": np.array(SYMMETRIES)[copies.symmetry[order]],
-        }
-    )
     write_table(listed[PAIR_COLUMNS], pairs)
     write_table(counts, threshold_table)
-    seen = table[(table["split"] == "test") & (table["twin"] == 1)]
-    logger.info(
-        "threshold %.6f (%s): %d of %d normal and %d of %d abnormal test images have a twin in "
-        "training; %d pairs of copies",
-        *(used, origin, np.count_nonzero(seen["label"] == 0)),
-        *(np.count_nonzero(data.test_labels == 0), np.count_nonzero(seen["label"])),
-        *(np.count_nonzero(data.test_labels), len(copies.first)),
-    )
+    logger.info("threshold %.6f (%s): %d pairs of copies", used, origin, len(copies))
+    for label, name in enumerate(("normal", "abnormal")):
+        twin = table.loc[(split == "test") & (labels == label), "twin"]
+        logger.info("%d of %d %s test images have a twin in training", twin.sum(), len(twin), name)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""Draw the training images of one training set, per seed.
+"""Draw the training images of one training set (without_twins or without_random), per seed.
 
-Input: images.tsv of the dataset's audit. Wildcard: `training_set`, without_twins or without_random.
-Output: a table with a row per training image: id, and per seed a column seed<seed>, 1 for the
-images that are used and 0 for the others. `medae.duplicates.training_sets` says how they are chosen.
+The output has a row per training image: id, and per seed a column seed<seed>, 1 for the images that
+are used and 0 for the others. `medae.duplicates.training_sets` says how they are chosen.
 """
 
 import logging
@@ -20,7 +19,7 @@ logger = logging.getLogger(__name__)
 def draw_training_set(
     *, images: Path, training_set: str, seeds: Sequence[int], output: Path
 ) -> None:
-    """Write the table of the training set."""
+    """Write the table of the training set; `images` is images.tsv of the dataset's audit."""
     audit = read_table(images)
     train = audit["split"] == "train"
     table = audit.loc[train, ["id"]]

@@ -1,10 +1,7 @@
-"""Compute all metrics of one setting (dataset, method, latent dimension), one block per seed.
+"""Compute all metrics of one setting (dataset, training set, method, latent dimension), per seed.
 
-Inputs: a table of scores per seed (`scores.tsv`), the anomaly maps per seed (`maps.h5`; none for a
-dataset without masks), the packed dataset, whose labels and masks are the truth, its audit, and the
-table of the training set, unless it is `all`.
-Output: a table with the columns METRIC_COLUMNS of medae.evaluation.metrics, on the published and on the
-leak-free test images; AUC, AP and Dice are fractions, errors squared [-1, 1] intensity units, and
+The output has the columns METRIC_COLUMNS of medae.evaluation.metrics, on the published and on the
+leak-free test images. AUC, AP and Dice are fractions, errors squared [-1, 1] intensity units, and
 those of training images are of the ones that were used.
 Fails when scores, maps and packed dataset are not about the same images, when a class is missing,
 or when a score is not finite.
@@ -14,17 +11,14 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from medae.base.errors import InputError
 from medae.base.files import write_table
-from medae.data.packed import PackedDataset, read_packed
+from medae.data.packed import read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.duplicates.training_sets import read_training_rows
-from medae.evaluation.measuring import measure
-from medae.evaluation.metrics import METRIC_COLUMNS
-from medae.models.score_files import read_maps, read_scores
+from medae.evaluation.metrics import METRIC_COLUMNS, measure
+from medae.models.score_files import read_maps_to_measure, read_scores
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +39,8 @@ def compute_metrics(
 ) -> None:
     """Write the metrics of all `seeds`; `scores` and `maps` are in the order of `seeds`.
 
-    `maps` is empty for a dataset without masks; the pixel metrics are then left out.
+    `maps` is empty for a dataset without masks, which has no pixel metrics, and `training_rows`,
+    the table of the training set, None for `all`.
     """
     truth = read_packed(packed)
     unseen = leak_free(read_audit(audit, truth))
@@ -58,7 +53,7 @@ def compute_metrics(
             leak_free=unseen,
             trained_on=rows,
             scores_images=True,
-            maps=None if map_file is None else checked_maps(map_file, truth),
+            maps=None if map_file is None else read_maps_to_measure(map_file, truth),
             what=str(path),
         )
         found.append(measured.assign(seed=seed))
@@ -67,18 +62,6 @@ def compute_metrics(
         dataset=dataset, training_set=training_set, method=method, latent_dim=latent_dim
     )
     write_table(frame[METRIC_COLUMNS], output)
-
-
-def checked_maps(path: Path, truth: PackedDataset) -> np.ndarray:
-    """Return the anomaly maps in `path`; InputError when they don't fit the dataset's masks."""
-    values = read_maps(path, truth)
-    if truth.test_masks is None or values.shape != truth.test_masks.shape:
-        masks = "no masks" if truth.test_masks is None else f"masks {truth.test_masks.shape}"
-        raise InputError(
-            f"{path} has anomaly maps of shape {values.shape}, but the packed dataset has {masks}. "
-            "Check `masks` in the dataset's entry and the image size, then prepare it again."
-        )
-    return values
 
 
 if __name__ == "__main__":

@@ -1,11 +1,6 @@
-"""Score and measure a dataset with all baselines of medae.models.baselines; seconds, and no torch.
+"""Score and measure a dataset with all baselines of medae.models.baselines, without torch.
 
-Inputs: the packed dataset; its audit (`images`); the tables of the training sets.
-Parameters: `runs`, {training_set, method, latent_dim, seed} of each table of scores; `mapped`,
-those of the files of anomaly maps, in which the training set is `all`.
-Outputs: `scores`, a scores.tsv per run; `maps`, the anomaly maps and, where there are any,
-reconstructions of the test images; `metrics`, the metrics of all runs as compute_metrics.py gives
-them. Runs differ by seed only where the training set is drawn by lot.
+Runs differ by seed only where the training set is drawn at random.
 Fails on a damaged packed dataset, or when a training set has fewer than two images.
 """
 
@@ -21,17 +16,11 @@ from medae.base.files import write_table
 from medae.data.packed import read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.duplicates.training_sets import read_training_rows
-from medae.evaluation.measuring import measure
-from medae.evaluation.metrics import METRIC_COLUMNS
-from medae.models.baselines import BASELINES, STATISTICS, fit, statistic_scores
+from medae.evaluation.metrics import METRIC_COLUMNS, measure
+from medae.models.baselines import BASELINES, NearestImage, PrincipalComponents, fit
 from medae.models.score_files import score_table, write_maps
 
 logger = logging.getLogger(__name__)
-
-
-def as_floats(images: np.ndarray) -> np.ndarray:
-    """Return uint8 images as float32 in [-1, 1]."""
-    return images.astype(np.float32) / np.float32(127.5) - 1
 
 
 def score_baselines(
@@ -46,12 +35,19 @@ def score_baselines(
     maps: Sequence[Path],
     metrics: Path,
 ) -> None:
-    """Write scores and maps, in the order of `runs` and `mapped`, and the metrics."""
+    """Write the scores of `runs`, the maps of `mapped` and the metrics of all runs.
+
+    A run is {training_set, method, latent_dim, seed}; `mapped` are those of the files `maps`, which
+    have reconstructions too where there are any. `training_sets` are the tables of all but `all`.
+    """
     truth = read_packed(packed)
-    train, test = as_floats(truth.train_images), as_floats(truth.test_images)
-    seen_free = leak_free(read_audit(audit, truth))
+    images = np.concatenate([truth.train_images, truth.test_images])
+    floats = images.astype(np.float32) / np.float32(127.5) - 1
+    n_train = len(truth.train_images)
+    train, test = floats[:n_train], floats[n_train:]
+    unseen = leak_free(read_audit(audit, truth))
     largest = max(run["latent_dim"] for run in runs)
-    map_files = {tuple(sorted(run.items())): path for run, path in zip(mapped, maps, strict=True)}
+    map_files = {tuple(run.values()): path for run, path in zip(mapped, maps, strict=True)}
 
     @cache
     def rows(training_set: str, seed: int) -> np.ndarray:
@@ -59,44 +55,42 @@ def score_baselines(
         return read_training_rows(path, truth, training_set=training_set, seed=seed)
 
     @cache
-    def model(method: str, training_set: str, seed: int):
+    def model(method: str, training_set: str, seed: int) -> NearestImage | PrincipalComponents:
         return fit(method, train[rows(training_set, seed)], latent_dim=largest)
 
     measured = []
     for run, path in zip(runs, scores, strict=True):
         method, source = run["method"], (run["training_set"], run["seed"])
+        baseline = BASELINES[method]
         errors = reconstructions = test_maps = None
-        if method in STATISTICS:
-            images = np.concatenate([truth.train_images, truth.test_images])
-            values = statistic_scores(method, images)
+        if baseline.statistic is not None:
+            values = -baseline.statistic(images)
         elif method == "intensity":
             test_maps = test.mean(axis=1)
-            values = np.concatenate([train, test]).mean(axis=(1, 2, 3), dtype=np.float64)
+            values = floats.mean(axis=(1, 2, 3), dtype=np.float64)
         else:
             fitted = model(method, *source)
             again, reconstructions = (
                 fitted.reconstruct(part, latent_dim=run["latent_dim"]) for part in (train, test)
             )
-            test_maps = np.square(test - reconstructions).mean(axis=1)
-            train_maps = np.square(train - again).mean(axis=1)
-            errors = np.concatenate([train_maps, test_maps]).mean(axis=(1, 2), dtype=np.float64)
-            values = errors
+            error_maps = np.square(floats - np.concatenate([again, reconstructions])).mean(axis=1)
+            test_maps = error_maps[n_train:]
+            values = errors = error_maps.mean(axis=(1, 2), dtype=np.float64)
         table = score_table(truth, scores=values, errors=errors)
         write_table(table, path)
-        map_file = map_files.get(tuple(sorted(run.items())))
-        if map_file is not None:
+        if map_file := map_files.get(tuple(run.values())):
             write_maps(map_file, truth, maps=test_maps, reconstructions=reconstructions)
-        with_masks = truth.test_masks is not None and BASELINES[method].has_maps
-        if not BASELINES[method].scores_images and not with_masks:
+        with_masks = truth.test_masks is not None and baseline.has_maps
+        if not baseline.scores_images and not with_masks:
             continue
         found = measure(
             table,
             truth=truth,
-            leak_free=seen_free,
+            leak_free=unseen,
             trained_on=rows(*source),
-            scores_images=BASELINES[method].scores_images,
+            scores_images=baseline.scores_images,
             maps=test_maps if with_masks else None,
-            what=f"{path}",
+            what=str(path),
         )
         measured.append(found.assign(dataset=dataset, **run))
         logger.info("%s: %s", run, dict(zip(found["metric"], found["value"], strict=True)))

@@ -12,7 +12,14 @@ import pandas as pd
 import pytest
 
 from medae.base.errors import InputError
-from medae.base.files import atomic_path, check_writable, read_table, write_table, write_text
+from medae.base.files import (
+    atomic_folder,
+    atomic_path,
+    check_writable,
+    read_table,
+    write_table,
+    write_text,
+)
 from medae.base.hdf5 import new_hdf5
 
 
@@ -58,6 +65,23 @@ def test_another_failure_keeps_its_own_words(tmp_path):
     assert caught.value.filename == "other"
 
 
+def test_a_folder_appears_whole_and_replaces_an_empty_one_only(tmp_path):
+    path = tmp_path / "new" / "set"
+    with pytest.raises(KeyboardInterrupt), atomic_folder(path) as folder:
+        (folder / "a").touch()
+        raise KeyboardInterrupt
+    assert list(path.parent.iterdir()) == []
+    path.mkdir()
+    with atomic_folder(path) as folder:
+        (folder / "a").touch()
+        assert list(path.iterdir()) == []
+    assert [item.name for item in path.iterdir()] == ["a"]
+    assert path.stat().st_mode == path.parent.stat().st_mode
+    with pytest.raises(InputError, match="not an empty folder"), atomic_folder(path):
+        raise AssertionError("the block must not run")
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_files_are_as_readable_as_others(tmp_path):
     write_text("x", tmp_path / "a")
     (tmp_path / "b").write_text("x")
@@ -90,6 +114,10 @@ def test_a_damaged_table_is_named(tmp_path):
     (tmp_path / "a.tsv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="a.tsv"):
         read_table(tmp_path / "a.tsv")
+    write_table(pd.DataFrame({"id": ["a"]}), tmp_path / "a.tsv")
+    assert list(read_table(tmp_path / "a.tsv", ["id"])["id"]) == ["a"]
+    with pytest.raises(InputError, match=r"a.tsv has the columns \['id'\] instead of \['x'\]"):
+        read_table(tmp_path / "a.tsv", ["x"])
 
 
 def test_a_folder_that_cannot_be_written_is_found(tmp_path, monkeypatch):

@@ -39,7 +39,7 @@ def run(log, error, capsys):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (InputError("Bad input in x. Mend it."), ["Bad input in x. Mend it."]),
+        (InputError("Bad input in x. Fix it."), ["Bad input in x. Fix it."]),
         (OSError(errno.ENOSPC, "?", "a/b"), ["Cannot use a/b: No space left on device", "Free"]),
         (OSError(errno.EDQUOT, "?", "a/b"), ["Cannot use a/b: Disk quota exceeded", "quota"]),
         (OSError(errno.EFBIG, "?", "a/b"), ["Cannot use a/b: File too large", "quota"]),
@@ -51,7 +51,7 @@ def run(log, error, capsys):
         (KeyboardInterrupt(), ["Interrupted by Ctrl-C", "same command again"]),
     ],
 )
-def test_what_the_user_can_mend_is_one_paragraph(error, words, tmp_path, capsys):
+def test_what_the_user_can_fix_is_one_paragraph(error, words, tmp_path, capsys):
     code, text, screen = run(tmp_path / "logs/deep/rule.log", error, capsys)
     assert code == 1
     for place in (text, screen):

@@ -4,7 +4,6 @@ import ast
 import json
 import pickle
 import re
-import zipfile
 from pathlib import Path
 
 import h5py
@@ -23,7 +22,7 @@ from medae.models.score_files import read_maps, read_scores, score_table, write_
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "scripts").rglob("*.py"))
-RULES = [ROOT / "workflow/Snakefile", *sorted((ROOT / "workflow/rules").glob("*.smk"))]
+RULES = [ROOT / "workflow/Snakefile", *sorted((ROOT / "workflow").rglob("*.smk"))]
 LOADERS_OF_PICKLES = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 RUNNERS_OF_TEXT = {"eval", "exec", "os.system", "os.popen", "subprocess.getoutput"}
 
@@ -90,19 +89,6 @@ def test_objects_in_an_hdf5_file_are_not_unpickled(tmp_path, packed_dataset):
     with pytest.raises(InputError, match="Cannot read the anomaly maps"):
         read_maps(path, packed_dataset)
     assert not trace.exists()
-
-
-def test_an_archive_cannot_write_outside_its_folder(tmp_path):
-    inside = tmp_path / "data/inside"
-    archive = tmp_path / "a.zip"
-    for name in ("../outside", "/outside", "a/../../outside", "..\\outside"):
-        with zipfile.ZipFile(archive, "w") as file:
-            file.writestr("first.png", b"1")
-            file.writestr(name, b"evil")
-        with pytest.raises(InputError):
-            unpack_archive(archive, inside)
-        assert not inside.exists()
-    assert {path.name for path in tmp_path.rglob("*")} == {"data", "a.zip"}
 
 
 # --- names of images -----------------------------------------------------------------------------
@@ -185,13 +171,15 @@ def test_odd_names_come_through_packing_scores_and_maps(packed_dataset, tmp_path
     assert {path.name for path in tmp_path.rglob("*")} - before == {"scores.tsv", "maps.h5"}
 
 
-@pytest.mark.parametrize("name", ["../up.png", "/etc/x.png", "a/../../up.png", ".."])
+@pytest.mark.parametrize("name", ["../up.png", "/etc/passwd", "", ".", "a/../../b.png"])
 def test_a_list_of_images_cannot_name_files_outside_the_dataset(name, tmp_path):
     root = tmp_path / "set"
     (root / "images").mkdir(parents=True)
+    for path in ("up.png", "images/n.png", "images/a.png"):
+        (root / path).touch()
     lists = {"train": {"0": [name]}, "test": {"0": ["n.png"], "1": ["a.png"]}}
     (root / "data.json").write_text(json.dumps(lists))
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="lists 1 names .* do not leave it"):
         read_layout(root, "split_json")
 
 

@@ -43,12 +43,12 @@ def member(name, **attributes):
     return found
 
 
-def tarred(files, *others, mode="w:gz"):
+def tarred(files, *others):
     """A tar file of `files`, contents by name, and other members without content."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as tar:
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name, content in files.items():
-            tar.addfile(member(name, size=len(content)), io.BytesIO(content))
+            tar.addfile(member(name, size=len(content), mode=0o6777), io.BytesIO(content))
         for other in others:
             tar.addfile(other)
     return buffer.getvalue()
@@ -69,8 +69,8 @@ GOOD_SUM = f"md5:{hashlib.md5(GOOD).hexdigest()}"
 class Server(ThreadingHTTPServer):
     """A server of `files` by path; `faults[path]` lists what the next requests get instead.
 
-    A fault is an HTTP state, "cut" (half of the file, then the connection closes), "stall" (half
-    of the file, then nothing) or "damage" (one wrong byte).
+    A fault is an HTTP state, "cut" (after half of the file), "stall" (the same, without closing)
+    or "damage" (one wrong byte).
     """
 
     daemon_threads = True
@@ -191,6 +191,7 @@ def case(server, tmp_path):
 
 
 def test_a_good_download(case):
+    (case.data_dir / "RSNA").mkdir(parents=True)  # an empty folder is no obstacle
     marker = case.run()
     case.assert_data()
     (archive,) = marker.pop("archives")
@@ -205,21 +206,13 @@ def test_a_good_download(case):
     }
     licence = (case.data_dir / "RSNA.LICENSE_AND_CITATION.txt").read_text(encoding="utf-8")
     assert all(part in licence for part in ("CC BY 4.0", "“BMAD”", DOI, "https://x.org/rsna"))
+    assert (case.data_dir / "RSNA/data.json").stat().st_mode & 0o7022 == 0  # no set-id
     case.server.asked.clear()
     first = case.marker.read_bytes()
     case.marker.unlink()  # as Snakemake does before it runs a rule again
     case.run()
     assert case.marker.read_bytes() == first
     assert case.server.asked == []
-
-
-@pytest.mark.parametrize("name", ["RSNA.tar", "RSNA.tgz", "RSNA.zip"])
-def test_other_kinds_of_archives(case, name):
-    case.offer(
-        {"RSNA.tar": tarred(IMAGES, mode="w"), "RSNA.tgz": GOOD}.get(name, zipped(IMAGES)), name
-    )
-    case.run()
-    case.assert_data()
 
 
 def test_several_zip_files_become_one_folder(case):
@@ -278,48 +271,34 @@ def test_a_folder_put_there_is_taken_as_it_is(case, linked, tmp_path):
     assert case.server.asked == []
 
 
-def test_an_empty_folder_is_filled(case):
-    (case.data_dir / "RSNA").mkdir(parents=True)
-    case.run()
-    case.assert_data()
-
-
 # --- the network ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", [RECORD, FILE])
-@pytest.mark.parametrize("fault", [500, 429, "cut", "damage"])
-def test_a_fault_that_passes(case, path, fault):
-    if (path, fault) == (RECORD, "damage"):
-        pytest.skip("a record has no checksum")
-    case.server.faults[path] = [fault]
-    case.run()
-    case.assert_data()
-    assert case.server.asked.count(path) == 2
-
-
-def test_waits_double(case, monkeypatch):
+@pytest.mark.parametrize("fault", [500, 429, "cut"])
+def test_a_fault_that_passes(case, path, fault, monkeypatch):
     waits = []
     monkeypatch.setattr(downloads.time, "sleep", waits.append)
-    case.server.faults[FILE] = [500, "cut", 503]
-    case.run(retries=3, wait=2.0)
-    assert waits == [2.0, 4.0, 8.0]
+    case.server.faults[path] = [fault, fault]
+    case.run(wait=2.0)
+    case.assert_data()
+    assert case.server.asked.count(path) == 3
+    assert waits == [2.0, 4.0]
 
 
 @pytest.mark.parametrize("path", [RECORD, FILE])
-@pytest.mark.parametrize(("fault", "match", "times"), [(404, "404", 1), (500, "500", 3)])
-def test_a_server_that_stays_broken(case, path, fault, match, times):
+@pytest.mark.parametrize(("fault", "times"), [(404, 1), (500, 3)])
+def test_a_server_that_stays_broken(case, path, fault, times):
     case.server.faults[path] = [fault] * 9
-    case.fails(match)
+    case.fails(str(fault))
     assert case.server.asked.count(path) == times
 
 
 @pytest.mark.parametrize(("fault", "match"), [("cut", "IncompleteRead"), ("stall", "timed out")])
 def test_a_connection_that_breaks_every_time(case, fault, match):
     case.server.faults[FILE] = [fault] * 9
-    message = case.fails(match, timeout=0.1)
-    assert "3 attempts" in message
-    for fact in (f"{len(GOOD):,} bytes", GOOD_SUM, f"https://doi.org/{DOI}"):
+    message = case.fails(match, timeout=0.5 if fault == "stall" else 5)
+    for fact in ("3 attempts", f"{len(GOOD):,} bytes", GOOD_SUM, f"https://doi.org/{DOI}"):
         assert fact in message
 
 
@@ -330,18 +309,23 @@ def test_a_server_out_of_reach(case, mirror):
     assert GOOD_SUM in message
 
 
-@pytest.mark.parametrize("answer", [b"<html>", b"[]", b'{"files": null}', b'{"files": [{}]}'])
-def test_a_record_that_is_none(case, answer):
+OTHER = b'{"files": [{"key": "Other.tar.gz"}]}'
+
+
+@pytest.mark.parametrize(
+    "answer", [b"<html>", b"[]", b'{"files": null}', b'{"files": [{}]}', OTHER]
+)
+def test_a_record_that_is_none_or_another(case, answer):
     case.server.files[RECORD] = answer
-    case.fails("does not answer with a record")
-
-
-def test_a_record_without_the_file(case):
-    case.entry["archive"] = "Other.tar.gz"
-    assert "RSNA.tar.gz" in case.fails("has no file Other.tar.gz")
+    other = "has no file RSNA.tar.gz, but Other.tar.gz"
+    case.fails(other if answer == OTHER else "does not answer with a record")
 
 
 def test_a_wrong_checksum(case):
+    case.server.faults[FILE] = ["damage"]
+    case.run()  # damage on the way heals
+    shutil.rmtree(case.data_dir)
+    case.server.asked.clear()
     case.offer(GOOD, checksum=f"md5:{'0' * 32}")
     assert f"md5:{'0' * 32}" in case.fails("does not match")
     assert case.server.asked.count(FILE) == 2  # once more, not for ever
@@ -365,25 +349,26 @@ def test_a_dataset_without_a_download(case):
 
 LINK = {"type": tarfile.SYMTYPE}
 HOSTILE = {
-    "name up": member("../evil"),
-    "name up inside": member("RSNA/../../evil"),
-    "name absolute": member("/evil"),
-    "backslash": member("RSNA\\..\\evil"),
-    "link inside": member("RSNA/x", linkname="data.json", **LINK),
-    "link to a sibling": member("RSNA/x", linkname="../evil", **LINK),
-    "link absolute": member("RSNA/x", linkname="/etc/passwd", **LINK),
-    "hard link": member("RSNA/x", linkname="../evil", type=tarfile.LNKTYPE),
-    "device": member("RSNA/x", type=tarfile.CHRTYPE),
-    "pipe": member("RSNA/x", type=tarfile.FIFOTYPE),
-    "sparse": member("RSNA/x", type=tarfile.GNUTYPE_SPARSE),
-    "file below a file": member("RSNA/data.json/x"),
+    "name up": [member("../evil")],
+    "name up inside": [member("RSNA/../../evil")],
+    "name absolute": [member("/evil")],
+    "backslash": [member("RSNA\\..\\evil")],
+    "link inside": [member("RSNA/x", linkname="data.json", **LINK)],
+    "link to a sibling": [member("RSNA/x", linkname="../evil", **LINK)],
+    "link absolute": [member("RSNA/x", linkname="/etc/passwd", **LINK)],
+    "through a link": [member("RSNA/x", linkname="..", **LINK), member("RSNA/x/evil")],
+    "hard link": [member("RSNA/x", linkname="../evil", type=tarfile.LNKTYPE)],
+    "device": [member("RSNA/x", type=tarfile.CHRTYPE)],
+    "pipe": [member("RSNA/x", type=tarfile.FIFOTYPE)],
+    "sparse": [member("RSNA/x", type=tarfile.GNUTYPE_SPARSE)],
+    "file below a file": [member("RSNA/data.json/x")],
 }
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
 @pytest.mark.parametrize("ours", [True, False])
-def test_a_hostile_archive(case, kind, ours):
-    archive = tarred(IMAGES, HOSTILE[kind])
+def test_an_archive_cannot_write_outside_its_folder(case, kind, ours):
+    archive = tarred(IMAGES, *HOSTILE[kind])
     case.offer(archive)
     if not ours:
         case.put(archive)
@@ -393,15 +378,8 @@ def test_a_hostile_archive(case, kind, ours):
     assert not (case.data_dir / ".rsna.partial/RSNA.tar.gz").exists()
 
 
-def test_a_file_written_through_a_link(case, tmp_path):
-    link = member("RSNA/x", linkname=str(tmp_path), **LINK)
-    case.offer(tarred({}, link, member("RSNA/x/evil")))
-    case.fails("not safe")
-    assert not (tmp_path / "evil").exists()
-
-
 @pytest.mark.parametrize("name", ["../evil", "RSNA/../../evil", "/evil", "RSNA\\..\\evil"])
-def test_a_hostile_zip(case, name):
+def test_a_zip_cannot_write_outside_its_folder(case, name):
     case.offer(zipped(IMAGES | {name: b"evil"}), "RSNA.zip")
     case.fails("leads out of the folder")
     assert not list(case.data_dir.parent.rglob("*evil*"))
@@ -420,67 +398,51 @@ def test_a_link_or_a_password_in_a_zip(case):
     case.fails("encrypted")
 
 
-BOMB = {"RSNA/a": bytes(3 << 20)}
+MB = bytes(1 << 20)
+BOMBS = {
+    "file": tarred({"RSNA/a": 3 * MB}),
+    "small files": tarred({f"RSNA/{i}": MB for i in range(3)}),
+    "behind the end": gzip.compress(gzip.decompress(tarred({"RSNA/a": b""})) + 3 * MB),
+    "header": gzip.compress(member("x", type=tarfile.XHDTYPE, size=3 << 20).tobuf() + 3 * MB),
+    "zip": zipped({"RSNA/a": 3 * MB}),
+}
 
 
-@pytest.mark.parametrize("kind", ["tar.gz", "zip", "tar", "small files", "behind the end"])
+@pytest.mark.parametrize("kind", BOMBS)
 @pytest.mark.parametrize("limit", ["MOST_BYTES", "RATIO_FLOOR"])
 def test_a_bomb(case, kind, limit, monkeypatch):
-    if kind == "tar" and limit == "RATIO_FLOOR":
-        pytest.skip("a tar file is as large as what is in it")
-    archive = {
-        "tar.gz": tarred(BOMB),
-        "zip": zipped(BOMB),
-        "tar": tarred(BOMB, mode="w"),
-        "small files": tarred({f"RSNA/{i}": bytes(1 << 20) for i in range(3)}),
-        "behind the end": gzip.compress(tarred({"RSNA/a": b""}, mode="w") + bytes(3 << 20)),
-    }[kind]
-    name = f"RSNA.{kind}" if kind in ("zip", "tar") else "RSNA.tar.gz"
-    case.offer(archive, name)
+    case.offer(BOMBS[kind], "RSNA.zip" if kind == "zip" else "RSNA.tar.gz")
     monkeypatch.setattr(downloads, limit, 2 << 20)
     monkeypatch.setattr(downloads, "MOST_RATIO", 100)
     case.fails("too many bytes")
     monkeypatch.setattr(downloads, limit, 4 << 20)
-    case.run()
+    if kind != "header":
+        case.run()
 
 
-def test_a_header_that_would_fill_the_memory(case, monkeypatch):
-    header = member("x", type=tarfile.XHDTYPE, size=8 << 20)
-    case.offer(gzip.compress(header.tobuf() + bytes(8 << 20)))
-    monkeypatch.setattr(downloads, "RATIO_FLOOR", 1 << 20)
-    case.fails("too many bytes")
-
-
-@pytest.mark.parametrize("name", ["RSNA.tar.gz", "RSNA.zip"])
-def test_too_many_members(case, name, monkeypatch):
-    files = {f"RSNA/{i}": b"" for i in range(11)}
-    case.offer(tarred(files) if name.endswith("gz") else zipped(files), name)
+@pytest.mark.parametrize("pack", [tarred, zipped])
+def test_too_many_members(case, pack, monkeypatch):
+    name = "RSNA.tgz" if pack is tarred else "RSNA.zip"
+    case.offer(pack({f"RSNA/{i}": b"" for i in range(11)}), name)
     monkeypatch.setattr(downloads, "MOST_MEMBERS", 10)
     case.fails("more than 10 members")
     monkeypatch.setattr(downloads, "MOST_MEMBERS", 11)
     case.run()
 
 
-@pytest.mark.parametrize("name", ["RSNA.tar.gz", "RSNA.tar", "RSNA.zip", "RSNA.rar"])
+@pytest.mark.parametrize("name", ["RSNA.tar.gz", "RSNA.zip", "RSNA.rar"])
 @pytest.mark.parametrize("damage", [0, 0.3, 0.6, 0.9, "page", "flipped"])
 def test_an_archive_that_is_damaged_though_its_checksum_fits(case, name, damage):
-    whole = {"RSNA.tar": tarred(IMAGES, mode="w"), "RSNA.zip": zipped(IMAGES)}.get(name, GOOD)
+    whole = zipped(IMAGES) if name == "RSNA.zip" else GOOD
     if damage == "page":
         whole = b"<html>please log in</html>" * 100
-    elif damage == "flipped":
-        if name == "RSNA.tar":
-            pytest.skip("a tar file has no checksum of its contents")
-        at = whole.index(b"PK\x01\x02") + 16 if name == "RSNA.zip" else -8  # a checksum
-        whole = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+    elif damage == "flipped":  # in the checksum of the format; in gzip behind the last file
+        at = whole.index(b"PK\x01\x02") + 16 if name == "RSNA.zip" else -8
+        whole = whole[:at] + bytes([whole[at] ^ 1]) + whole[at:][1:]
     else:
         whole = whole[: int(len(whole) * damage)]
     case.offer(whole, name)
     case.fails("damaged or not safe")
-
-
-def test_a_tar_cut_between_two_members(case):
-    case.offer(tarred(IMAGES, mode="w")[:1024], "RSNA.tar")  # Python takes it for a whole one
-    case.fails("end mark")
 
 
 @pytest.mark.parametrize("files", [{}, {"Other/a.png": b"a"}, {"RSNA": b"a"}])
@@ -509,11 +471,11 @@ def test_a_folder_that_has_changed(case):
     case.entry["sha256"] = "2" * 64  # cannot be compared with the md5 of the record
     case.run()
     case.entry |= {"sha256": None, "md5": "3" * 32}
-    with pytest.raises(InputError, match=f"md5:{'3' * 32}. Delete the folder"):
+    with pytest.raises(InputError, match=f"md5:{'3' * 32}. Delete it"):
         case.run()
     case.entry["md5"] = None
     (case.data_dir / "RSNA/images/b.png").unlink()
-    with pytest.raises(InputError, match=r"3 files .* 2 of .* Delete the folder"):
+    with pytest.raises(InputError, match=r"has 2 files .* made with 3 files .* Delete it"):
         case.run()
     (case.data_dir / "RSNA" / SOURCE).write_bytes(b"{")
     with pytest.raises(InputError, match="cannot be read"):
@@ -623,16 +585,3 @@ def test_killed_in_the_middle_of_unpacking_while_a_second_run_waits(case):
     case.server.files.pop(FILE)  # the checked archive is still there
     case.run()
     case.assert_data()
-
-
-def test_stopped_between_the_folder_and_the_marker(case, monkeypatch):
-    def stop(_entry):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(script, "licence_text", stop)
-        case.run()
-    assert not case.marker.exists()
-    case.server.asked.clear()
-    assert case.run()["archives"][0]["checksum_from"] == f"record {DOI}"
-    assert case.server.asked == []

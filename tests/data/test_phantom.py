@@ -1,5 +1,6 @@
 """The generated demonstration set: anatomy, factors, lesions and files."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -8,15 +9,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from generate_phantom import generate_phantom
+from generate_phantom import describe, generate_phantom
 from nilearn import datasets
 from PIL import Image
 
-from medae.data import phantom
 from medae.base.errors import InputError
 from medae.base.files import read_table
+from medae.data import phantom
 from medae.data.layouts import check_counts, read_layout
-from medae.data.phantom import FACTOR_MEAN, FACTOR_SPREAD, FACTORS, GROUPS, PhantomOptions, draw_factors, draw_lesions, make_image, render_normal, render_tissues
+from medae.data.phantom import (
+    FACTOR_MEAN,
+    FACTOR_SPREAD,
+    FACTORS,
+    GROUPS,
+    PhantomOptions,
+    draw_factors,
+    draw_lesions,
+    make_image,
+    render_normal,
+    render_tissues,
+)
 
 SIZE = 64
 SMALL = {"train_normal": 3, "test_normal": 2, "test_abnormal": 3}
@@ -166,9 +178,10 @@ def test_shift_moves_by_its_millimetres_to_the_right_and_upwards():
     assert up == pytest.approx([0, 2], abs=0.02)
 
 
-@pytest.mark.parametrize("name", ["scale_x", "scale_y"])
-def test_scale_changes_the_area_by_its_ratio(name):
-    assert brain(at(name, 1)).sum() / brain(FACTOR_MEAN).sum() == pytest.approx(1.03, abs=0.002)
+def test_scale_changes_the_area_by_its_ratio():
+    for name in ("scale_x", "scale_y"):
+        ratio = brain(at(name, 1)).sum() / brain(FACTOR_MEAN).sum()
+        assert ratio == pytest.approx(1.03, abs=0.002)
 
 
 def test_rotation_is_anticlockwise():
@@ -203,12 +216,6 @@ def test_contrast_brightens_grey_but_not_white_matter():
     factors = at("contrast", 1)
     image = render_normal(factors=factors, tissues=np.repeat(tissues, 2, axis=1))
     assert image[:, 0] / image[:, 1] == pytest.approx(1.47, abs=0.01)
-
-
-def test_warp_widens_the_brain_at_mid_length():
-    wide = (brain(at("warp_1", 1)) > 0.5).sum(axis=1)
-    narrow = (brain(at("warp_1", -1)) > 0.5).sum(axis=1)
-    assert wide[32] > narrow[32]
 
 
 def test_inactive_factors_stay_at_their_mean_and_leave_the_others():
@@ -336,6 +343,8 @@ def test_source_states_origin_licence_and_parameters(small):
         assert phrase in text
     assert "{" not in text
     assert "| rotation | 0 | 4 | degrees" in text
+    text = describe(options=PhantomOptions(factors=["shift_x"]), image_size=SIZE)
+    assert "| rotation | 0 | 0 (inactive) | degrees" in text
 
 
 def test_same_parameters_give_the_same_bytes_in_another_process(small, tmp_path):
@@ -343,82 +352,23 @@ def test_same_parameters_give_the_same_bytes_in_another_process(small, tmp_path)
         "from pathlib import Path; import sys; from generate_phantom import generate_phantom; "
         f"generate_phantom(output=Path(sys.argv[1]), image_size={SIZE}, parameters={SMALL})"
     )
-    scripts = Path(phantom.__file__).parents[1]
     command = [sys.executable, "-c", code, str(tmp_path / "again")]
-    subprocess.run(command, check=True, cwd=scripts)
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
     assert all_files(tmp_path / "again") == all_files(small)
 
 
-def test_images_do_not_depend_on_the_numbers_of_images(small, tmp_path):
+def test_images_depend_on_the_seed_and_not_on_the_numbers_of_images(small, tmp_path):
     parameters = {"train_normal": 5, "test_normal": 1, "test_abnormal": 4}
-    generate_phantom(output=tmp_path / "other", image_size=SIZE, parameters=parameters)
-    first, second = all_files(small), all_files(tmp_path / "other")
-    common = {name for name in first if name in second and name.endswith(".png")}
+    generate_phantom(output=tmp_path / "more", image_size=SIZE, parameters=parameters)
+    generate_phantom(output=tmp_path / "seed", image_size=SIZE, parameters=SMALL | {"seed": 1})
+    first, more, seed = map(all_files, (small, tmp_path / "more", tmp_path / "seed"))
+    common = {name for name in first if name in more and name.endswith(".png")}
     assert len(common) == 3 + 1 + 2 * 3
-    assert all(first[name] == second[name] for name in common)
+    assert all(first[name] == more[name] for name in common)
+    assert all(first[name] != seed[name] for name in first if name.endswith(".png"))
 
 
-def test_seed_changes_every_image(small, tmp_path):
-    generate_phantom(output=tmp_path / "other", image_size=SIZE, parameters={**SMALL, "seed": 1})
-    first, second = all_files(small), all_files(tmp_path / "other")
-    assert all(first[name] != second[name] for name in first if name.endswith(".png"))
-
-
-def test_table_shows_inactive_factors_at_their_mean(tmp_path):
-    parameters = {**SMALL, "factors": ["shift_x"]}
-    generate_phantom(output=tmp_path / "one", image_size=32, parameters=parameters)
-    table = read_table(tmp_path / "one" / "factors.tsv")
-    values = table[list(FACTORS)]
-    assert values["shift_x"].nunique() == len(table)
-    rest = values.drop(columns="shift_x")
-    assert (rest == FACTOR_MEAN[np.array(FACTORS) != "shift_x"]).all(axis=None)
-    assert "| rotation | 0 | 0 (inactive)" in (tmp_path / "one" / "SOURCE.md").read_text("utf-8")
-
-
-@pytest.mark.parametrize(
-    ("parameters", "phrase"),
-    [
-        ({"factors": ["rotation", "tilt"]}, "tilt"),
-        ({"factors": "rotation"}, "list of names"),
-        ({"factors": None}, "list of names"),
-        ({"train_images": 3}, "train_images"),
-        ({"seed": -1}, "`seed`"),
-        ({"seed": True}, "`seed`"),
-        ({"test_abnormal": 0}, "`test_abnormal`"),
-        ({"train_normal": 2.5}, "`train_normal`"),
-        ({"noise_sigma": -0.1}, "`noise_sigma`"),
-        ({"noise_sigma": float("nan")}, "`noise_sigma`"),
-        ({"noise_sigma": "0.1"}, "`noise_sigma`"),
-    ],
-)
-def test_wrong_parameters_are_named_and_nothing_is_written(tmp_path, parameters, phrase):
-    with pytest.raises(InputError, match=phrase):
-        generate_phantom(output=tmp_path / "set", image_size=SIZE, parameters=parameters)
+def test_images_are_not_too_small_for_white_matter(tmp_path):
+    with pytest.raises(InputError, match="image_size 31: use 32 or more"):
+        generate_phantom(output=tmp_path / "set", image_size=31, parameters=SMALL)
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("size", [31, 64.0, True])
-def test_wrong_image_size(tmp_path, size):
-    with pytest.raises(InputError, match="image_size"):
-        generate_phantom(output=tmp_path / "set", image_size=size, parameters=SMALL)
-
-
-def test_failure_leaves_nothing(tmp_path, monkeypatch):
-    def fail(*_args, **_kwargs):
-        raise OSError("disk full")
-
-    monkeypatch.setattr("generate_phantom.write_text", fail)
-    with pytest.raises(OSError, match="disk full"):
-        generate_phantom(output=tmp_path / "set", image_size=32, parameters=SMALL)
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_empty_folder_is_filled_and_a_full_one_left_alone(tmp_path):
-    (tmp_path / "empty").mkdir()
-    generate_phantom(output=tmp_path / "empty", image_size=32, parameters=SMALL)
-    before = all_files(tmp_path / "empty")
-    assert before
-    with pytest.raises(InputError, match="not an empty folder"):
-        generate_phantom(output=tmp_path / "empty", image_size=64, parameters=SMALL)
-    assert all_files(tmp_path / "empty") == before
-    assert [path.name for path in tmp_path.iterdir()] == ["empty"]

@@ -3,17 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from packed_files import write_audit, write_packed
 
 from medae.base.errors import InputError
-from medae.base.files import write_table
-from medae.data.packed import PackedDataset
+from medae.base.files import read_table, write_table
+from medae.data.packed import read_packed
 from medae.duplicates import audit, similarity
 from medae.duplicates.audit import (
-    IMAGE_COLUMNS,
-    Nearest,
-    Pairs,
     calibrate,
     copy_groups,
     find_pairs,
@@ -22,7 +20,7 @@ from medae.duplicates.audit import (
     read_audit,
     threshold_counts,
 )
-from medae.duplicates.similarity import comparable, move, similarities
+from medae.duplicates.similarity import comparable, move
 
 
 def noise(count, side=16, seed=0):
@@ -32,8 +30,8 @@ def noise(count, side=16, seed=0):
 
 def pairs_of(*edges, similarity=1.0):
     first, second = np.array(edges, dtype=int).reshape(-1, 2).T
-    values = np.broadcast_to(np.asarray(similarity, dtype=np.float32), first.shape)
-    return Pairs(first, second, values, np.zeros(len(first), dtype=np.uint8))
+    pairs = pd.DataFrame({"first": first, "second": second, "symmetry": 0})
+    return pairs.assign(similarity=np.float32(similarity))
 
 
 def square(images, *, moved=True):
@@ -48,35 +46,7 @@ def square(images, *, moved=True):
     return best, symmetry
 
 
-# --- nearest ---
-
-
-@pytest.mark.parametrize("block", [1, 4, 9, 100])
-def test_nearest_equals_brute_force(block, monkeypatch):
-    monkeypatch.setattr(similarity, "BLOCK", block)
-    images = noise(13)
-    for source, target, number in ((0, 9, 5), (3, 11, 6), (12, 1, 1)):
-        images[target] = move(images[source], number) // 2 + 20
-    compared = comparable(images)
-    allowed = np.random.default_rng(1).random((13, 13)) < 0.5
-    allowed |= allowed.T
-    allowed &= ~np.eye(13, dtype=bool)
-    allowed[[9, 0], [0, 9]] = allowed[[3, 11], [11, 3]] = allowed[[12, 1], [1, 12]] = True
-    allowed[5] = allowed[:, 5] = False
-    nearest = Nearest.of(13)
-    for found in similarities(compared):
-        nearest.update(found, found.best, allowed[found.rows, found.rows.start :])
-    best, symmetry = square(compared)
-    best = np.where(allowed, best, -1)
-    expected = best.argmax(axis=1)
-    expected[5] = -1
-    assert nearest.position.tolist() == expected.tolist()
-    np.testing.assert_allclose(nearest.similarity, best.max(axis=1), atol=1e-6)
-    known = np.flatnonzero(expected >= 0)
-    assert nearest.symmetry[known].tolist() == symmetry[known, expected[known]].tolist()
-    assert nearest.position[[0, 9, 3, 11, 12, 1]].tolist() == [9, 0, 11, 3, 1, 12]
-    # The copy is the source rotated by 90°; what leads back to the source is 270°.
-    assert nearest.symmetry[[0, 9, 3, 11]].tolist() == [5, 6, 6, 5]
+# --- pairs ---
 
 
 @pytest.mark.parametrize("moved", [True, False])
@@ -84,7 +54,7 @@ def test_nearest_equals_brute_force(block, monkeypatch):
 def test_find_pairs_equals_brute_force(block, moved, monkeypatch):
     monkeypatch.setattr(similarity, "BLOCK", block)
     images, n_train = noise(14), 6
-    images[8] = move(images[2], 7)
+    images[8] = move(images[2], 5) // 2 + 20
     images[9] = images[3]
     images[12] = move(images[11], 2)
     compared = comparable(images)
@@ -93,16 +63,22 @@ def test_find_pairs_equals_brute_force(block, moved, monkeypatch):
     widest = np.diff(values).argmax()
     floor = float(values[widest : widest + 2].mean())  # in a gap, where rounding decides nothing
     pairs, nearest, unmoved = find_pairs(compared, n_train=n_train, floor=floor, moved=moved)
-    expected = {(i, j) for i in range(14) for j in range(i + 1, 14) if best[i, j] >= floor}
-    assert set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)) == expected
-    assert len(pairs.first) == len(expected)
-    np.testing.assert_allclose(pairs.similarity, best[pairs.first, pairs.second], atol=1e-6)
-    assert pairs.symmetry.tolist() == symmetry[pairs.first, pairs.second].tolist()
+    expected = [(i, j) for i in range(14) for j in range(i + 1, 14) if best[i, j] >= floor]
+    assert sorted(pairs[["first", "second"]].itertuples(index=False, name=None)) == expected
+    first, second = pairs["first"], pairs["second"]
+    np.testing.assert_allclose(pairs["similarity"], best[first, second], atol=1e-6)
+    assert pairs["symmetry"].tolist() == symmetry[first, second].tolist()
     test = np.arange(14) >= n_train
     across = test[:, None] != test[None]
-    assert nearest.position.tolist() == np.where(across, best, -1).argmax(axis=1).tolist()
+    position = np.where(across, best, -1).argmax(axis=1)
+    assert nearest.position.tolist() == position.tolist()
+    assert nearest.symmetry.tolist() == symmetry[np.arange(14), position].tolist()
+    np.testing.assert_allclose(nearest.similarity, best[np.arange(14), position], atol=1e-6)
     still, _ = square(compared, moved=False)
     np.testing.assert_allclose(unmoved, np.where(across, still, -1).max(axis=1), atol=1e-6)
+    if moved:  # the copy is the source rotated by 90°; what leads back is 270°
+        assert (nearest.position[[2, 8]] == [8, 2]).all()
+        assert nearest.symmetry[[2, 8]].tolist() == [5, 6]
 
 
 def test_too_many_pairs_are_refused(monkeypatch):
@@ -112,50 +88,7 @@ def test_too_many_pairs_are_refused(monkeypatch):
         find_pairs(comparable(images), n_train=3, floor=0.9, moved=True)
 
 
-def test_pairs_at_least():
-    pairs = pairs_of((0, 1), (1, 2), (2, 3), similarity=[0.99, 0.98, 1.0])
-    kept = pairs.at_least(np.float32(0.99))
-    assert (kept.first.tolist(), kept.second.tolist()) == ([0, 2], [1, 3])
-    assert kept.similarity.tolist() == pytest.approx([0.99, 1.0])
-
-
 # --- calibration ---
-
-
-def with_similarity(images, source, target, wanted, seed):
-    """Replace a comparable image by one with the similarity `wanted` to another one."""
-    other = noise(1, seed=seed)[0, 0].astype(np.float64)
-    other -= other.mean()
-    base = images[source].astype(np.float64)
-    other -= (other * base).sum() * base
-    other /= np.linalg.norm(other)
-    images[target] = wanted * base + np.sqrt(1 - wanted**2) * other
-
-
-def hand_made():
-    """Images 0-5 of patients A A B B C C, normal but for the last; 6 and 7 of D, abnormal."""
-    images = comparable(noise(8))
-    with_similarity(images, 0, 1, 0.97, seed=1)  # same patient: does not count
-    with_similarity(images, 2, 4, 0.90, seed=2)  # B and C: the highest of other patients
-    with_similarity(images, 0, 3, 0.9995, seed=3)  # A and B: a copy whatever the ids say
-    with_similarity(images, 2, 6, 0.98, seed=4)  # abnormal: does not count
-    patients = np.array([0, 0, 1, 1, 2, 2, 3, 3])
-    labels = np.array([0, 0, 0, 0, 0, 0, 1, 1])
-    return images, labels, patients
-
-
-def test_calibration_by_hand():
-    images, labels, patients = hand_made()
-    highest, threshold = calibrate(
-        images, labels=labels, patients=patients, configured=0.999, moved=True
-    )
-    assert highest[2] == highest[4] == pytest.approx(0.90, abs=1e-5)
-    assert np.isnan(highest[6:]).all()
-    # 1 has 0.97 with 0 of its patient, and 0.97 * 0.9995 with 0's copy, of another one.
-    assert highest[1] == highest[3] == pytest.approx(0.97 * 0.9995, abs=0.02)
-    assert highest[0] < 0.97
-    assert threshold > highest[:6].max()  # fewer than 1 in 1000 of six images is none
-    assert threshold == pytest.approx(highest[:6].max(), abs=1e-6)
 
 
 def test_calibration_equals_brute_force():
@@ -224,10 +157,6 @@ def test_copy_groups_are_connected_components(data):
     assert copy_groups(pairs_of(*edges), same=same).tolist() == components(count, every)
 
 
-def test_groups_without_pairs():
-    assert copy_groups(pairs_of(), same=np.arange(3)).tolist() == [0, 1, 2]
-
-
 def test_identical_groups():
     images = noise(5)
     images[3] = images[1]
@@ -239,99 +168,83 @@ def test_identical_groups():
 # --- counts ---
 
 
-def brute_counts(table, edges, same, threshold):
-    """The counts at one threshold, image by image; `edges` are (i, j, similarity)."""
-    count = len(table)
-    train = [split == "train" for split in table["split"]]
-    equal = [{j for j in range(count) if same[j] == same[i] and j != i} for i in range(count)]
-    copies = [set(others) for others in equal]
-    for one, other, value in edges:
-        if value >= threshold:
-            copies[one].add(other)
-            copies[other].add(one)
-    pairs = [(i, j) for i in range(count) for j in copies[i]]
-    groups = components(count, pairs)
-    members = [[i for i in range(count) if groups[i] == name] for name in set(groups)]
-    kinds = {
-        "test_normal": [i for i in range(count) if not train[i] and table["label"][i] == 0],
-        "test_abnormal": [i for i in range(count) if table["label"][i] == 1],
-        "train": [i for i in range(count) if train[i]],
-    }
+def brute_counts(audit, similar, same, threshold):
+    """The counts at one threshold, image by image; `similar` are the similarities of all pairs."""
+    images = range(len(audit))
+    test = audit["split"] == "test"
+    copies = [
+        {j for j in images if j != i and (similar[i, j] >= threshold or same[i] == same[j])}
+        for i in images
+    ]
+    groups = components(len(audit), [(i, j) for i in images for j in copies[i]])
     row = {"threshold": threshold}
+    kinds = (test & (audit["label"] == 0), test & (audit["label"] == 1), ~test)
     for ending, column in (("", "similarity"), ("_unmoved", "unmoved_similarity")):
-        for kind, members_of in kinds.items():
-            row[f"{kind}{ending}"] = sum(
-                bool(table[column][i] >= threshold or table["identical"][i]) for i in members_of
-            )
-    for name, part in (("train", True), ("test", False)):
-        row[f"{name}_copies"] = sum(
-            train[i] == part and any(train[j] == part for j in copies[i]) for i in range(count)
-        )
-    row["copy_groups"] = sum(len(group) > 1 for group in members)
-    row["train_in_groups"] = sum(
-        train[i] and any(not train[j] for j in group) for group in members for i in group
-    )
+        found = (audit[column] >= threshold) | (audit["identical"] == 1)
+        for kind, part in zip(("test_normal", "test_abnormal", "train"), kinds, strict=True):
+            row[f"{kind}{ending}"] = sum(found[i] and part[i] for i in images)
+    for name, part in (("train", ~test), ("test", test)):
+        row[f"{name}_copies"] = sum(part[i] and any(part[j] for j in copies[i]) for i in images)
+    row["copy_groups"] = sum(groups.count(group) > 1 for group in set(groups))
+    tested = {groups[i] for i in images if test[i]}
+    row["train_in_groups"] = sum(not test[i] and groups[i] in tested for i in images)
     return row
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_threshold_counts_equal_brute_force(seed):
     random = np.random.default_rng(seed)
-    count, n_train = int(random.integers(2, 12)), int(random.integers(1, 9))
-    n_train = min(n_train, count - 1)
-    chosen = [(i, j) for i in range(count) for j in range(i + 1, count) if random.random() < 0.2]
-    values = random.choice([0.985, 0.992, 0.9995], len(chosen)).astype(np.float32)
-    still = np.where(random.random(len(chosen)) < 0.5, values, np.float32(0.5))
+    count = int(random.integers(2, 12))
+    n_train = int(random.integers(1, count))
+    test = np.arange(count) >= n_train
     same = identical_groups(random.integers(0, 2 * count, count))
-    table = pd.DataFrame(
-        {"split": ["train"] * n_train + ["test"] * (count - n_train), "similarity": 0.1}
-    ).assign(unmoved_similarity=0.1, identical=0, label=0)
-    table.loc[n_train:, "label"] = random.integers(0, 2, count - n_train)
-    for (i, j), value, unmoved in zip(chosen, values, still, strict=True):
-        if i < n_train <= j:
-            for at in (i, j):
-                table.loc[at, "similarity"] = max(value, table.loc[at, "similarity"])
-                table.loc[at, "unmoved_similarity"] = max(
-                    unmoved, table.loc[at, "unmoved_similarity"]
-                )
-    for i in range(count):
-        across = [j for j in range(count) if (i < n_train) != (j < n_train)]
-        table.loc[i, "identical"] = int(any(same[j] == same[i] for j in across))
-    thresholds = [0.98, 0.99, 0.999]
-    edges = [(i, j, v) for (i, j), v in zip(chosen, values, strict=True)]
-    counts = threshold_counts(
-        table, pairs_of(*chosen, similarity=values), thresholds=thresholds, same=same
+    similar, still = random.choice([0.1, 0.1, 0.985, 0.9995], (2, count, count)).astype("f4")
+    similar, still = np.maximum(similar, similar.T), np.minimum(similar, still)
+    across = test[:, None] != test
+    audit = pd.DataFrame(
+        {
+            "split": np.where(test, "test", "train"),
+            "label": test * random.integers(0, 2, count),
+            "similarity": np.where(across, similar, -1).max(axis=1),
+            "unmoved_similarity": np.where(across, still, -1).max(axis=1),
+            "identical": (across & (same[:, None] == same)).any(axis=1).astype(int),
+        }
     )
-    expected = [brute_counts(table, edges, same, threshold) for threshold in thresholds]
+    first, second = np.triu_indices(count, k=1)
+    pairs = pairs_of(*zip(first, second, strict=True), similarity=similar[first, second])
+    thresholds = [0.98, 0.99, 0.999]
+    counts = threshold_counts(audit, pairs, thresholds=thresholds, same=same)
+    expected = [brute_counts(audit, similar, same, threshold) for threshold in thresholds]
     assert counts.to_dict("records") == expected
 
 
 # --- reading ---
 
 
-def toy(folder, **changes):
-    table = pd.DataFrame(dict.fromkeys(IMAGE_COLUMNS, 0), index=range(5))
-    table = table.assign(split=["train"] * 2 + ["test"] * 3, id=["a", "1", "b", "c", "d"])
-    write_table(table.assign(twin=[1, 0, 0, 1, 0]).assign(**changes), folder / "images.tsv")
-    truth = PackedDataset(
-        train_images=np.zeros((2, 1, 16, 16), np.uint8),
-        train_ids=["a", "1"],
-        test_images=np.zeros((3, 1, 16, 16), np.uint8),
-        test_ids=["b", "c", "d"],
-        test_labels=np.array([0, 0, 1], np.uint8),
-        test_masks=None,
-        attributes={"dataset": "toy"},
-    )
-    return folder / "images.tsv", truth
+@pytest.fixture
+def audited(tmp_path):
+    """The audit of a packed dataset, with a twin of its second test image."""
+    images, ids = noise(3), {"train_ids": ["a", "1"], "test_ids": ["b", "c", "d"]}
+    packed = write_packed(tmp_path / "p.h5", images[:2], images, [0, 0, 1], **ids)
+    write_audit(tmp_path / "images.tsv", *ids.values(), twin=[0, 1, 0])
+    return tmp_path / "images.tsv", read_packed(packed)
 
 
-def test_leak_free_images_are_those_without_a_twin(tmp_path):
-    assert leak_free(read_audit(*toy(tmp_path))).tolist() == [True, False, True]
+def test_leak_free_images_are_those_without_a_twin(audited):
+    assert leak_free(read_audit(*audited)).tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize(
-    "changes", [{"id": ["a", "1", "b", "c", "x"]}, {"id": ["1", "a", "b", "c", "d"]}, {"new": 0}]
+    ("changes", "message"),
+    [
+        ({"id": ["a", "1", "b", "c", "x"]}, "is not the audit of this packed dataset 'toy'"),
+        ({"id": ["1", "a", "b", "c", "d"]}, "is not the audit of this packed dataset 'toy'"),
+        ({"new": 0}, "has the columns"),
+    ],
 )
-def test_the_audit_of_other_images_is_refused(tmp_path, changes):
-    with pytest.raises(InputError, match="is not the audit of this packed dataset 'toy'"):
-        read_audit(*toy(tmp_path, **changes))
+def test_the_audit_of_other_images_is_refused(audited, changes, message):
+    path, truth = audited
+    write_table(read_table(path).assign(**changes), path)
+    with pytest.raises(InputError, match=message):
+        read_audit(path, truth)

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from medae.duplicates import similarity
 from medae.duplicates.similarity import INVERSE, SYMMETRIES, comparable, move, similarities
@@ -75,34 +73,21 @@ def test_a_symmetry_does_what_its_name_says(number):
     images = np.random.default_rng(0).integers(0, 256, (3, 2, 5, 5))
     expected = [[WAYS[SYMMETRIES[number]](channel) for channel in image] for image in images]
     np.testing.assert_array_equal(move(images, number), expected)
-
-
-@pytest.mark.parametrize("number", range(8))
-def test_the_inverse_undoes_a_symmetry(number):
-    image = np.arange(36).reshape(6, 6)
-    np.testing.assert_array_equal(move(move(image, number), INVERSE[number]), image)
-    np.testing.assert_array_equal(move(move(image, INVERSE[number]), number), image)
+    np.testing.assert_array_equal(move(move(images, number), INVERSE[number]), images)
 
 
 # --- comparable ---
 
 
-@pytest.mark.parametrize("side", [16, 48, 64])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("side", "channels"), [(16, 1), (48, 3), (64, 1), (128, 3)])
 def test_comparable_is_centred_and_of_norm_one(side, channels):
     images = random_images(6, side, channels=channels)
     compared = comparable(images)
-    assert compared.shape == (6, side, side)
+    assert compared.shape == (6, min(side, 64), min(side, 64))
     assert compared.dtype == np.float32
     centred = as_grey(images) - as_grey(images).mean(axis=(1, 2), keepdims=True)
     expected = centred / np.linalg.norm(centred, axis=(1, 2), keepdims=True)
     np.testing.assert_allclose(compared, expected, atol=1e-6)
-
-
-def test_large_images_are_averaged_to_64():
-    compared = comparable(random_images(3, 128))
-    assert compared.shape == (3, 64, 64)
-    assert comparable(random_images(3, 80)).shape == (3, 64, 64)
 
 
 @pytest.mark.parametrize("side", [16, 48, 64, 96])
@@ -125,9 +110,8 @@ def test_one_pixel_is_enough_to_correlate():
 
 @pytest.mark.parametrize(
     ("side", "channels", "count", "block"),
-    [(16, 1, 23, 5), (16, 1, 23, 23), (16, 3, 20, 7), (48, 1, 11, 4), (64, 1, 9, 1),
-     (64, 3, 12, 100), (128, 1, 7, 3)],
-)  # fmt: skip
+    [(16, 1, 23, 5), (16, 3, 20, 23), (48, 1, 11, 4), (64, 1, 9, 1), (128, 3, 7, 3)],
+)
 def test_similarities_equal_brute_force(side, channels, count, block, monkeypatch):
     monkeypatch.setattr(similarity, "BLOCK", block)  # with odd remainders
     images = random_images(count, side, channels=channels, seed=side)
@@ -145,38 +129,6 @@ def test_similarities_equal_brute_force(side, channels, count, block, monkeypatc
     assert not upper(symmetry).any()
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.sampled_from([16, 32]), st.integers(1, 5))
-def test_similarities_equal_brute_force_on_any_images(seed, count, side, block):
-    images = np.random.default_rng(seed).integers(0, 256, (count, 1, side, side), dtype=np.uint8)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(similarity, "BLOCK", block)
-        best, _, _ = full(images)
-    expected = brute_force(images)
-    np.testing.assert_allclose(upper(best), upper(expected.max(axis=0)), atol=2e-6)
-
-
-@pytest.mark.parametrize("number", range(8))
-def test_a_moved_brightened_copy_has_similarity_1_and_its_symmetry(number):
-    image = random_images(1, 48)
-    brighter = (move(image, number) // 2 + 50).astype(np.uint8)
-    grey = np.concatenate([image // 2 * 2, brighter])  # // 2 loses nothing of even values
-    best, symmetry, _ = full(grey)
-    assert best[0, 1] == pytest.approx(1, abs=1e-6)
-    assert SYMMETRIES[int(symmetry[0, 1])] == SYMMETRIES[number]
-
-
 def test_no_similarity_is_above_1():
-    images = np.repeat(random_images(4, 64), 5, axis=0)
-    best, _, unmoved = full(images)
-    assert np.nanmax(best) <= 1
-    assert np.nanmax(unmoved) <= 1
-
-
-def test_every_pair_comes_once(monkeypatch):
-    monkeypatch.setattr(similarity, "BLOCK", 4)
-    blocks = list(similarities(comparable(random_images(10, 16))))
-    assert [block.rows for block in blocks] == [slice(0, 4), slice(4, 8), slice(8, 10)]
-    assert [block.best.shape for block in blocks] == [(4, 10), (4, 6), (2, 2)]
-    assert all(block.best.dtype == np.float32 for block in blocks)
-    assert all(block.symmetry.dtype == np.uint8 for block in blocks)
+    best, _, unmoved = full(np.repeat(random_images(4, 64), 5, axis=0))
+    assert max(np.nanmax(best), np.nanmax(unmoved)) <= 1

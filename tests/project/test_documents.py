@@ -1,91 +1,183 @@
-"""README and its neighbours against the files and code that they speak of."""
+"""The documents against the results, commands and files that they speak of."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
-QUOTE = re.compile(r"<!-- begin (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
-DOCUMENTS = ["README.md", "config/README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
-DOCUMENTS += ["docs/audit.md", "docs/faults.md", "docs/slurm.md", "docs/theory.md"]
-DOCUMENTS += [
-    "docs/speed.md",
-    "results/reference/theory/README.md",
-    "results/reference/bench/README.md",
-]
+from medae.base.files import read_table
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "config/README.md"]
+DOCUMENTS += ROOT.glob("results/**/README.md")
+BLOCK = re.compile(r"<!-- begin (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
+RESULTS = ROOT / "results/reference"
+
+every_document = pytest.mark.parametrize(
+    "document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
+)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_quoted_files_are_quoted_word_for_word(root, document):
-    for path, text in QUOTE.findall((root / document).read_text(encoding="utf-8")):
-        assert text == (root / path).read_text(encoding="utf-8"), path
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
-def test_the_readme_quotes_results(root):
-    assert QUOTE.findall((root / "README.md").read_text(encoding="utf-8"))
+def percent(groups, key: tuple) -> str:
+    """Return the mean of a group's fractions as percent, with its spread over seeds."""
+    if key not in groups.groups:
+        return ""
+    values = 100 * groups.get_group(key)["value"]
+    return f"{values.mean():.1f}" + (f" ± {values.std():.1f}" if len(values) > 1 else "")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_linked_files_exist(root, document):
-    text = (root / document).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        if "://" not in target:
-            assert ((root / document).parent / target).exists(), target
+# --- tables that are made of results --------------------------------------------------------------
 
 
-def test_make_targets_of_the_readme_exist(root):
-    makefile = (root / "Makefile").read_text()
-    for target in re.findall(r"\bmake ([a-z]+)", (root / "README.md").read_text()):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+def paper_rows(run: Path) -> list[list[str]]:
+    """Our numbers beside the paper's, a row per model with d > 1."""
+    names = {"ae": "AE", "ceae": "CeAE", "memae": "MemAE", "vae": "VAE"}
+    table = read_table(run / "tables/paper_comparison.tsv").query("latent_dim > 1")
+    rows = []
+    for (method, d), part in table.groupby(["method", "latent_dim"], sort=False):
+        cells = []
+        for row in part.set_index("metric").loc[["auc", "ap"]].itertuples():
+            cells += [f"{row.paper_mean:.1f} ± {row.paper_std:.1f}", f"{row.our_mean:.1f}"]
+        rows.append([f"{names[method]}, d = {d}", *cells])
+    return rows
 
 
-def test_every_configuration_has_a_line(root):
-    text = (root / "config/README.md").read_text()
-    for path in (root / "config").glob("*.yaml"):
+def leakage_rows(run: Path, control: Path) -> list[list[str]]:
+    """AUC with duplicates, without them, and retrained without them."""
+    models = {
+        "AE d = 32, the paper's best": ("ae", 32),
+        "AE d = 16": ("ae", 16),
+        "nearest training image": ("nearest", 0),
+        "low total variation, no model": ("total_variation", 0),
+    }
+    keys = ["metric", "method", "latent_dim", "training_set", "split"]
+    tables = {folder: read_table(folder / "metrics.tsv").groupby(keys) for folder in (run, control)}
+    columns = [(run, "all", "published"), (run, "all", "leak_free")]
+    columns += [(control, "without_twins", "published"), (control, "without_random", "published")]
+    return [
+        [name, *(percent(tables[folder], ("auc", *model, *key)) for folder, *key in columns)]
+        for name, model in models.items()
+    ]
+
+
+def cost_rows() -> list[list[str]]:
+    """Seconds of each committed run."""
+    rows = []
+    for path in sorted(RESULTS.glob("*/provenance.json")):
+        stages = json.loads(read(path)).get("stages", {})
+        seconds = {stage: values["wall_seconds"] for stage, values in stages.items()}
+        if seconds:
+            training, scoring = seconds.pop("train_autoencoder"), seconds.pop("score_images")
+            jobs = str(stages["train_autoencoder"]["jobs"])
+            numbers = [training, scoring, sum(seconds.values())]
+            rows.append([path.parent.name, jobs, *(f"{number:,.0f}" for number in numbers)])
+    return rows
+
+
+def tables_of(path: Path) -> list[list[list[str]]]:
+    """Return the cells of a document's tables below their headers."""
+    found = re.findall(r"(?:^\|.*\n)+", read(path), re.M)
+    return [
+        [[cell.strip() for cell in line[1:-1].split("|")] for line in table.splitlines()[2:]]
+        for table in found
+    ]
+
+
+def test_the_readme_has_the_results():
+    paper, leakage, _ = tables_of(ROOT / "README.md")
+    run = RESULTS / "brain_tumor"
+    assert paper == paper_rows(run)
+    assert leakage == leakage_rows(run, RESULTS / "brain_tumor_control")
+
+
+def test_the_cost_of_runs_is_what_they_took():
+    assert tables_of(ROOT / "docs/speed.md")[-1] == cost_rows()
+
+
+@every_document
+def test_quoted_lines_stand_in_the_quoted_file_in_that_order(document):
+    for path, text in BLOCK.findall(read(document)):
+        lines = iter(read(ROOT / path).splitlines())
+        missing = [line for line in text.splitlines() if line not in lines]
+        assert not missing, path
+
+
+def test_columns_are_those_of_the_files():
+    _, columns = tables_of(ROOT / "results/README.md")
+    named = {name for row in columns for name in re.findall(r"`(\w+)`", row[0])}
+    assert named == set(read_table(RESULTS / "brain_tumor/metrics.tsv").columns)
+
+
+# --- commands, links and paths --------------------------------------------------------------------
+
+
+def code(text: str) -> str:
+    """Return what a document has in code spans and code blocks."""
+    blocks = re.compile(r"^```.*?^```|^(?: {4}[^\n]*\n)+", re.M | re.S)
+    return "\n".join([*blocks.findall(text), *re.findall(r"`([^`]+)`", blocks.sub("", text))])
+
+
+@every_document
+def test_make_targets_exist(document):
+    targets = set(re.findall(r"^([a-z-]+):", read(ROOT / "Makefile"), re.M))
+    assert set(re.findall(r"\bmake ([a-z][a-z-]*)", code(read(document)))) <= targets
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a document."""
+    text = re.sub(r"^```.*?^```$", "", read(path), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@every_document
+def test_links_lead_somewhere(document):
+    for file, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", read(document)):
+        if "://" not in file:
+            target = document.parent / file if file else document
+            assert target.exists(), file
+            assert not anchor or anchor in anchors(target), f"{file}#{anchor}"
+
+
+@every_document
+def test_named_files_exist(document):
+    if document.name in ("CHANGELOG.md", "extending.md"):
+        pytest.skip("names files that went, or that its reader makes")
+    folders = "workflow|scripts|config|docs|tests|benchmarks|envs|results/reference"
+    for path in re.findall(rf"(?<![\w/.])(?:{folders})/[\w./-]+\w", code(read(document))):
+        assert (ROOT / path).exists() or path == "config/mine.yaml", path
+
+
+@every_document
+def test_nothing_names_a_folder_of_one_machine(document):
+    assert not re.search(r"(?<![\w./>-])/(?:home|root|work|tmp)/", read(document))
+
+
+@pytest.mark.workflow
+def test_the_configuration_in_the_readme_plans_a_run(fresh, tmp_path):
+    text = re.search(r"```yaml\n(.*?)```", read(ROOT / "README.md"), re.S)[1]
+    (fresh.folder / "config/mine.yaml").write_text(text.replace("/where", str(tmp_path)))
+    done = fresh.snakemake("--dry-run", config="config/mine.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "train_autoencoder" in done.stdout
+
+
+def test_every_configuration_and_every_licence_has_a_line():
+    text = read(ROOT / "config/README.md")
+    for path in (ROOT / "config").glob("*.yaml"):
         assert f"`{path.name}`" in text
-
-
-def test_every_dataset_has_a_licence_line(root):
-    registry = yaml.safe_load((root / "config/datasets.yaml").read_text())["registry"]
-    text = (root / "README.md").read_text()
-    for key, entry in registry.items():
-        assert f"| `{key}` |" in text
+    for key, entry in yaml.safe_load(read(ROOT / "config/datasets.yaml"))["registry"].items():
+        assert f"\n| `{key}` |" in text
         assert entry["license"] and entry["citation"]
 
 
-def test_conda_environment_names_the_versions_of_the_lock(root):
-    lines = (root / "envs/requirements.txt").read_text().splitlines()
-    lock = dict(line.split("#")[0].strip().split("==") for line in lines if "==" in line)
-    lock = {name.lower().replace("_", "-"): version for name, version in lock.items()}
-    other = {"pytorch": "torch", "matplotlib-base": "matplotlib", "seaborn-base": "seaborn"}
-    environment = yaml.safe_load((root / "envs/environment.yaml").read_text())
-    *pins, from_pypi = environment["dependencies"]
-    for pin in (*pins, *(pin.replace("==", "=") for pin in from_pypi["pip"])):
-        name, _, version = pin.partition("=")
-        if name not in ("python", "pip"):
-            assert lock[other.get(name, name)] == version, pin
-
-
-def test_versions_agree(root):
-    import tomllib
-
-    import medae
-
-    citation = yaml.safe_load((root / "CITATION.cff").read_text())
-    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    changelog = (root / "CHANGELOG.md").read_text()
-    assert medae.__version__ == project["version"] == citation["version"]
-    assert re.search(rf"^## {re.escape(medae.__version__)} ", changelog, re.MULTILINE)
-
-
-def test_reference_results_name_their_command(root):
-    for folder in (root / "results/reference").iterdir():
-        text = (folder / "README.md").read_text(encoding="utf-8")
-        assert "snakemake" in text, folder
+def test_reference_results_name_their_command():
+    for folder in RESULTS.iterdir():
+        assert re.search(r"^    (?:make|\.venv/bin/snakemake) ", read(folder / "README.md"), re.M)
         assert (folder / "provenance.json").exists(), folder
-
-
-def test_the_picture_of_the_workflow_is_the_drawn_one(root):
-    drawn = re.compile(r"```mermaid\n.*?```", re.DOTALL)
-    pictures = [drawn.findall((root / p).read_text()) for p in ("README.md", "docs/rulegraph.md")]
-    assert pictures[0] == pictures[1] and len(pictures[0]) == 1

@@ -37,7 +37,6 @@ def packed(request, tmp_path_factory):
         image_size=64,
         masks=entry["masks"],
         expected=entry["expected"],
-        intensity_range=None,
         modality=entry["modality"],
         source=entry["url"],
         workers=2,

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from jobs import command, packing_job, scoring_job, training_job, write_packed
 from PIL import Image
-from small_project import SMALL, Project, copy_project
+from small_project import SMALL, Project, copy_project, own_entry
 
 pytestmark = pytest.mark.workflow
 takes_minutes = pytest.mark.skipif("MEDAE_KILLS" not in os.environ, reason="in make test-faults")
@@ -447,10 +447,8 @@ def own_dataset(project, *, counts=(10, 5, 5), image=noise, name="my images", su
         for number in range(count):
             path = root / part / f"{number}{suffix}"
             Image.fromarray(image(rng, number + 1)).save(path, "PNG")
-    entry = {"name": "Mine", "modality": "none", "layout": "folder", "channels": 1}
-    entry |= {"masks": False, "epochs": 1, "path": str(root)}
     grid = [{"methods": ["ae"], "latent_dims": [4]}]
-    project.configure(datasets=["mine"], grid=grid, registry={"mine": entry})
+    project.configure(datasets=["mine"], grid=grid, registry={"mine": own_entry(root)})
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import yaml
 from PIL import Image
 from safetensors import safe_open
 from sklearn.metrics import average_precision_score, roc_auc_score
+from small_project import own_entry
 
 pytestmark = pytest.mark.workflow
 
@@ -53,9 +54,8 @@ def metrics_of(project):
     return pd.read_csv(project.results / "metrics.tsv", sep="\t")
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_results_are_there(finished, name):
-    assert (finished.results / name).stat().st_size > 0
+def test_results_are_there(finished):
+    assert [name for name in FILES if not (finished.results / name).stat().st_size] == []
 
 
 def test_metrics_are_those_of_the_scores(finished):
@@ -407,17 +407,7 @@ def test_killed_training_ends_with_the_same_weights(finished, fresh):
 
 
 def test_a_dataset_that_cannot_be_had_stops_alone(fresh):
-    registry = {
-        "mine": {
-            "name": "Mine",
-            "modality": "none",
-            "layout": "folder",
-            "channels": 1,
-            "masks": False,
-            "epochs": 1,
-            "path": "nowhere/mine",
-        }
-    }
+    registry = {"mine": own_entry("nowhere/mine")}
     base = yaml.safe_load((fresh.folder / "config/small.yaml").read_text())
     fresh.configure(
         datasets=["mine", "phantom"],
@@ -455,13 +445,7 @@ def test_an_archive_in_the_data_folder_is_checked_unpacked_and_packed(fresh, fin
     archive = data / "Toy.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(finished.results / "raw/phantom", "Toy")
-    entry = {
-        "name": "Toy",
-        "modality": "none",
-        "layout": "folder",
-        "channels": 1,
-        "masks": True,
-        "epochs": 1,
+    entry = own_entry(None, masks=True) | {
         "folder": "Toy",
         "doi": "10.5281/zenodo.1",
         "archive": archive.name,
@@ -484,17 +468,7 @@ def test_an_own_dataset_in_a_folder_runs_without_code(fresh, finished):
     shutil.copytree(finished.results / "raw/phantom", source)
     fresh.configure(
         datasets=["mine"],
-        registry={
-            "mine": {
-                "name": "Mine",
-                "modality": "brain MRI",
-                "layout": "folder",
-                "channels": 1,
-                "masks": True,
-                "epochs": 1,
-                "path": str(source),
-            }
-        },
+        registry={"mine": own_entry(source, masks=True)},
     )
     done = fresh.snakemake()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -520,17 +494,7 @@ def test_copies_are_found_left_out_and_measured_apart(fresh, finished):
     fresh.configure(
         datasets=["mine"],
         grid=[{"methods": ["ae"], "latent_dims": [4], "training_sets": sets}],
-        registry={
-            "mine": {
-                "name": "Mine",
-                "modality": "brain MRI",
-                "layout": "folder",
-                "channels": 1,
-                "masks": True,
-                "epochs": 1,
-                "path": str(source),
-            }
-        },
+        registry={"mine": own_entry(source, masks=True)},
         audit={"threshold": 0.999},
     )
     done = fresh.snakemake()

@@ -47,7 +47,7 @@ ignore_announcements()
 
 
 def with_paragraph(function, *arguments):
-    """Call a function; what the user can mend ends the workflow with its paragraph."""
+    """Call a function; what the user can fix ends the workflow with its paragraph."""
     try:
         return function(*arguments)
     except (InputError, OSError) as error:

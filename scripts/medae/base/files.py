@@ -1,6 +1,5 @@
 """Files that appear whole or not at all, and the one dialect of tables."""
 
-import csv
 import errno
 import os
 import tempfile
@@ -41,6 +40,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `path` when the block succeeds, else it is removed.
+
+    Raises InputError when `path` exists and is not an empty folder.
+    """
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise InputError(f"{path} exists and is not an empty folder. Remove it and run again.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Within a second folder, since the one that tempfile makes is private to the user.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as private:
+        temporary = Path(private, path.name)
+        temporary.mkdir()
+        yield temporary
+        temporary.replace(path)
+
+
 def check_writable(folder: Path) -> None:
     """Raise PermissionError for the first folder at or below `folder` that cannot be written to."""
     for place, _, _ in os.walk(folder):
@@ -57,14 +73,7 @@ def write_text(text: str, path: Path) -> None:
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a TSV with nine significant digits, atomically; the index is not written."""
     with atomic_path(path) as temporary:
-        frame.to_csv(
-            temporary,
-            sep="\t",
-            index=False,
-            float_format="%.9g",
-            lineterminator="\n",
-            quoting=csv.QUOTE_MINIMAL,
-        )
+        frame.to_csv(temporary, sep="\t", index=False, float_format="%.9g", lineterminator="\n")
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -74,21 +83,17 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
     are others.
     """
     try:
-        table = pd.read_csv(
-            path,
-            sep="\t",
-            keep_default_na=False,
-            na_values=[""],
-            lineterminator="\n",  # names of files may hold other ends of lines
-        )
+        # Names of files may hold other ends of lines, and may be "NA".
+        options = {"lineterminator": "\n", "keep_default_na": False, "na_values": [""]}
+        table = pd.read_csv(path, sep="\t", **options)
     except (OSError, ValueError) as error:
         raise InputError(
             f"Cannot read the table {path}: {error}. Delete it and run the workflow again; "
-            "it will be made anew."
+            "it will be made again."
         ) from error
     if columns is not None and list(table.columns) != list(columns):
         raise InputError(
-            f"{path} has the columns {list(table.columns)} instead of {list(columns)}. Delete it and "
-            "run the workflow again; it will be made again."
+            f"{path} has the columns {list(table.columns)} instead of {list(columns)}. Delete it "
+            "and run the workflow again; it will be made again."
         )
     return table

@@ -24,7 +24,7 @@ ADVICE = {  # by the number of an OSError
 
 
 def explain(error: BaseException) -> str | None:
-    """Return the paragraph on a failure that the user can mend; None on any other one."""
+    """Return the paragraph on a failure that the user can fix; None on any other one."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, OSError) and error.errno in ADVICE:
@@ -47,7 +47,7 @@ def explain(error: BaseException) -> str | None:
 def script_logging(log: str) -> Iterator[None]:
     """Send log lines and failures of the enclosed block to the file `log` and to stderr.
 
-    What the user can mend becomes one paragraph and exit code 1; any other exception is logged
+    What the user can fix becomes one paragraph and exit code 1; any other exception is logged
     with its traceback and re-raised.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler()]

@@ -15,8 +15,9 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import pooch
@@ -40,7 +41,6 @@ DAMAGE += (ValueError, RuntimeError, FileExistsError, NotADirectoryError, IsADir
 
 pooch.get_logger().setLevel(logging.ERROR)  # it writes past the rule's log
 logger = logging.getLogger(__name__)
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,16 +154,19 @@ def _work_folder(work: Path) -> Iterator[Path]:
     try:
         work.mkdir(parents=True, exist_ok=True)
         with (work / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"Another run is working in {work}. Wait until it has ended, then run again."
+                ) from error
+            except OSError as error:  # some network file systems have no locks
+                logger.warning("%s cannot be locked (%s); start no second run", work, error)
             shutil.rmtree(work / "tree", ignore_errors=True)  # a run that was killed left it
             try:
                 yield work
             finally:
                 shutil.rmtree(work / "tree", ignore_errors=True)
-    except BlockingIOError as error:
-        raise InputError(
-            f"Another run is working in {work}. Wait until it has ended, then run again."
-        ) from error
     except OSError as error:
         error.filename = error.filename or str(work.parent)
         raise
@@ -178,7 +181,8 @@ def _look_up(archive: Archive, data_dir: Path, access: Access) -> Archive:
     if archive.doi is None or (elsewhere and archive.checksum):
         return archive
     try:
-        return _retry(_ask_record, archive, access, 0 if elsewhere else access.retries)
+        retries = 0 if elsewhere else access.retries
+        return _retry(lambda: _ask_record(archive, access), archive.name, retries, access.wait)
     except InputError as error:
         if not elsewhere:
             raise
@@ -203,7 +207,13 @@ def _obtain(archive: Archive, data_dir: Path, work: Path, access: Access) -> tup
                     f"The mirror {url} was not used: no checksum of the file could be had. Add its "
                     "sha256 to the dataset's entry in the registry"
                 )
-        _retry(_download, replace(archive, url=url), access, access.retries, path)
+        logger.info("Fetching %s (%s bytes)", url, archive.size or "unknown number of")
+        bar = sys.stderr.isatty()
+        options = {"chunk_size": 1 << 20, "headers": HEADERS, "timeout": access.timeout}
+        http = pooch.HTTPDownloader(progressbar=bar, **options)
+        known = {"known_hash": archive.checksum, "path": work, "fname": archive.name}
+        download = partial(pooch.retrieve, url, downloader=http, **known)
+        _retry(download, archive.name, access.retries, access.wait)
     algorithm = (archive.checksum or "sha256").partition(":")[0]
     checksum = f"{algorithm}:{pooch.file_hash(str(path), alg=algorithm)}"
     if archive.checksum is None:
@@ -214,19 +224,6 @@ def _obtain(archive: Archive, data_dir: Path, work: Path, access: Access) -> tup
             "one; its download may not have finished. Delete it"
         )
     return path, url, checksum
-
-
-def _download(archive: Archive, access: Access, path: Path) -> None:
-    """Download to `path`, which appears when it is complete and has the checksum, if any."""
-    logger.info("Fetching %s (%s bytes)", archive.url, archive.size or "unknown number of")
-    http = pooch.HTTPDownloader(
-        progressbar=sys.stderr.isatty(),
-        chunk_size=1 << 20,
-        headers=HEADERS,
-        timeout=access.timeout,
-    )
-    known = {"known_hash": archive.checksum, "fname": path.name}
-    pooch.retrieve(archive.url, path=path.parent, downloader=http, **known)
 
 
 def _ask_record(archive: Archive, access: Access) -> Archive:
@@ -256,13 +253,11 @@ def _ask_record(archive: Archive, access: Access) -> Archive:
     return replace(archive, **stated)
 
 
-def _retry(
-    action: Callable[..., Result], archive: Archive, access: Access, retries: int, *others: Path
-) -> Result:
-    """Return the action's result, tried again after growing waits; raises InputError."""
+def _retry(action: Callable[[], Any], name: str, retries: int, wait: float) -> Any:
+    """Return `action()`, tried again after growing waits; raises InputError."""
     for attempt in range(retries + 1):
         try:
-            return action(archive, access, *others)
+            return action()
         except (requests.RequestException, ValueError) as error:
             answer = getattr(error, "response", None)
             refused = answer is not None and answer.status_code < 500
@@ -270,17 +265,17 @@ def _retry(
             last = retries if isinstance(error, requests.RequestException) else min(retries, 1)
             if attempt >= last or (refused and answer.status_code not in PASSING):
                 raise InputError(
-                    f"{archive.name} could not be had in {attempt + 1} attempts: "
+                    f"{name} could not be had in {attempt + 1} attempts: "
                     f"{' '.join(str(error).split()).rstrip('.')}"
                 ) from error
-            delay = min(access.wait * 2**attempt, LONGEST_WAIT)
-            logger.warning("%s: %s. Trying again in %g s", archive.name, error, delay)
+            delay = min(wait * 2**attempt, LONGEST_WAIT)
+            logger.warning("%s: %s. Trying again in %g s", name, error, delay)
             time.sleep(delay)
     raise AssertionError("the last attempt returns or raises")
 
 
 def _unpack(archive: Path, destination: Path) -> Path:
-    """Unpack a .tar, .tar.gz, .tgz or .zip file into the new folder `destination`, and return it.
+    """Unpack a .tar.gz, .tgz or .zip file into the new folder `destination`, and return it.
 
     Raises InputError for an archive that is damaged or of another kind, or that has links, devices,
     names that leave the folder, or more members or bytes than an honest one.
@@ -297,11 +292,11 @@ def _unpack(archive: Path, destination: Path) -> Path:
                 if sum(member.file_size for member in members) > limit:
                     raise ValueError("it unpacks to too many bytes")
                 opened.extractall(destination)  # makes plain files and folders only
-        elif archive.name.endswith((".tar", ".tar.gz", ".tgz")):
-            with (open if archive.suffix == ".tar" else gzip.open)(archive, "rb") as stream:
+        elif archive.name.endswith((".tar.gz", ".tgz")):
+            with gzip.open(archive, "rb") as stream:
                 _unpack_tar(_Bounded(stream, limit), destination)
         else:
-            raise ValueError("only .tar, .tar.gz, .tgz and .zip can be unpacked")
+            raise ValueError("only .tar.gz, .tgz and .zip can be unpacked")
     except DAMAGE as error:
         raise InputError(f"The archive {archive} is damaged or not safe: {error}") from error
     return destination
@@ -311,14 +306,13 @@ class _Bounded:
     """The bytes of a tar file up to a limit; headers count too."""
 
     def __init__(self, stream: BinaryIO, limit: int) -> None:
-        self.stream, self.left, self.end = stream, limit, b""
+        self.stream, self.left = stream, limit
 
     def read(self, size: int) -> bytes:
         data = self.stream.read(size)
         self.left -= len(data)
         if self.left < 0:
             raise ValueError("it unpacks to too many bytes")
-        self.end = (self.end + data)[-tarfile.BLOCKSIZE :]
         return data
 
 
@@ -335,8 +329,6 @@ def _unpack_tar(reader: _Bounded, destination: Path) -> None:
         tar.extractall(destination, filter=check)
     while reader.read(1 << 20):  # to the end, where gzip has its checksum
         pass
-    if reader.end.strip(b"\0"):  # Python takes a cut tar file for a whole one
-        raise ValueError("it has no end mark")
 
 
 def _check_member(name: str, count: int) -> None:

@@ -27,7 +27,7 @@ def image_groups(ids: Sequence[str], *, pattern: str | None) -> np.ndarray:
     if fault:
         raise InputError(
             f"The pattern {pattern!r} that finds an image's group in its id is not a regular "
-            f"expression with one group in parentheses: {fault}. Mend it in the dataset's entry."
+            f"expression with one group in parentheses: {fault}. Correct it in the dataset's entry."
         )
     numbers: dict[tuple[bool, str], int] = {}
     keys = []

@@ -55,21 +55,13 @@ class ImageError(InputError):
 
 
 @dataclass(frozen=True)
-class DecodedImage:
-    """An image after resizing."""
+class Decoded:
+    """An image or a mask after resizing."""
 
-    pixels: np.ndarray  # uint8, C×H×W
+    pixels: np.ndarray  # uint8: C×H×W of an image; H×W of a mask, 1 where abnormal
     size: tuple[int, int]  # width and height of the file's image in pixels
-    peak: int | None  # greatest value of a 16-bit image to which RANGE_16_BIT was applied
-
-
-@dataclass(frozen=True)
-class DecodedMask:
-    """A mask after resizing."""
-
-    pixels: np.ndarray  # uint8, H×W, 1 where abnormal
-    size: tuple[int, int]  # width and height of the file's image in pixels
-    empty: bool  # nothing is abnormal in the file, before resizing
+    peak: int | None = None  # greatest value of a 16-bit image to which RANGE_16_BIT was applied
+    empty: bool = False  # nothing is abnormal in a mask's file
 
 
 @dataclass(frozen=True)
@@ -77,10 +69,10 @@ class LoadedRecord:
     """What was read of one record, or why it cannot be used."""
 
     record: Record
-    sums: list[tuple[str, str]]  # (path in the root folder, line of its SHA-256) of each file
-    image: DecodedImage | None = None
-    mask: DecodedMask | None = None
-    failed: Path | None = None  # the file with the `error`
+    sums: dict[str, str]  # path in the root folder of each file: what sha256sum prints for it
+    image: Decoded | None = None
+    mask: Decoded | None = None
+    failed: str | None = None  # path in the root folder of the file with the `error`
     error: ImageError | None = None
 
 
@@ -88,23 +80,21 @@ class LoadedRecord:
 class Findings:
     """What is learnt from all images together, block by block; pixels are not kept."""
 
-    sums: list[tuple[str, str]] = field(default_factory=list)
+    sums: dict[str, str] = field(default_factory=dict)
     failures: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     train_of_pixels: dict[bytes, str] = field(default_factory=dict)
     identical: dict[str, str] = field(default_factory=dict)  # test id: training id
-    blank: list[str] = field(default_factory=list)
-    empty_masks: list[str] = field(default_factory=list)
-    lost_masks: list[str] = field(default_factory=list)
-    masked: int = 0  # images of whose mask something is left
+    odd: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # what: ids
+    masks: int = 0
+    masks_left: int = 0  # that have something abnormal after resizing
     peak: int | None = None  # greatest 16-bit value
 
-    def add(self, root: Path, loaded: LoadedRecord) -> None:
+    def add(self, loaded: LoadedRecord) -> None:
         """Take in one record; training images come first."""
         name, image, mask = loaded.record.id, loaded.image, loaded.mask
-        self.sums += loaded.sums
+        self.sums |= loaded.sums
         if loaded.error is not None:
-            file = loaded.failed.relative_to(root).as_posix()
-            self.failures[loaded.error.remedy][file] = loaded.error.reason
+            self.failures[loaded.error.remedy][loaded.failed] = loaded.error.reason
             return
         digest = hashlib.sha256(image.pixels).digest()
         if loaded.record.split == "train":
@@ -112,41 +102,39 @@ class Findings:
         elif digest in self.train_of_pixels:
             self.identical[name] = self.train_of_pixels[digest]
         if image.pixels.min() == image.pixels.max():
-            self.blank.append(name)
-        if mask is not None and mask.pixels.any():
-            self.masked += 1
-        elif mask is not None:
-            (self.empty_masks if mask.empty else self.lost_masks).append(name)
+            self.odd["have the same value in all pixels"].append(name)
+        if mask is not None:
+            self.masks += 1
+            self.masks_left += mask.pixels.any()
+            if mask.empty:
+                self.odd["are abnormal but have an empty mask"].append(name)
+            elif not mask.pixels.any():
+                self.odd["have a mask of which nothing is left at this size"].append(name)
         if image.peak is not None:
             self.peak = max(image.peak, self.peak or 0)
 
     def check(self, root: Path) -> None:
         """Raise InputError when files cannot be used, naming those of each kind."""
-        if not self.failures:
-            if (self.empty_masks or self.lost_masks) and not self.masked:
-                raise InputError(
-                    f"All masks in {root} are empty at this image size, so there is nothing to "
-                    "measure. Check the mask files (abnormal pixels are those above 0), or set "
-                    "`masks: false` in the registry entry."
-                )
-            return
-        kinds = []
-        for remedy, reasons in self.failures.items():
-            first = min(reasons)
-            kinds.append(f"{name_some(reasons)} ({first!r}: {reasons[first]}). {remedy}.")
-        count = sum(map(len, self.failures.values()))
-        raise InputError(f"{count} files in {root} cannot be packed: {' '.join(kinds)}")
+        if self.failures:
+            kinds = []
+            for remedy, reasons in self.failures.items():
+                first = min(reasons)
+                kinds.append(f"{name_some(reasons)} ({first!r}: {reasons[first]}). {remedy}.")
+            count = sum(map(len, self.failures.values()))
+            raise InputError(f"{count} files in {root} cannot be packed: {' '.join(kinds)}")
+        if self.masks and not self.masks_left:
+            raise InputError(
+                f"All masks in {root} are empty at this image size, so there is nothing to "
+                "measure. Check the mask files (abnormal pixels are those above 0), or set "
+                "`masks: false` in the registry entry."
+            )
 
     def log(self) -> None:
         """Log what the user should know of a dataset that can be used."""
         if self.identical:
             test, train = min(self.identical.items())
-            logger.warning(
-                "%d test images have the packed pixels of a training image, such as %r those of %r",
-                len(self.identical),
-                test,
-                train,
-            )
+            what = "test images have the packed pixels of a training image, such as"
+            logger.warning("%d %s %r those of %r", len(self.identical), what, test, train)
         if self.peak is not None and self.peak < USED_SHARE * 2**16:
             logger.warning(
                 "the greatest of all 16-bit values is %d, so the images are nearly black, probably "
@@ -154,13 +142,8 @@ class Findings:
                 self.peak,
                 SET_RANGE,
             )
-        for names, what in (
-            (self.blank, "have the same value in all pixels"),
-            (self.empty_masks, "are abnormal but have an empty mask"),
-            (self.lost_masks, "have a mask so small that nothing of it is left at this size"),
-        ):
-            if names:
-                logger.warning("%d images %s: %s", len(names), what, name_some(names))
+        for what, names in self.odd.items():
+            logger.warning("%d images %s: %s", len(names), what, name_some(names))
 
 
 def check_range(intensity_range: Sequence[float] | None) -> tuple[float, float] | None:
@@ -179,7 +162,7 @@ def decode_image(
     channels: int,
     image_size: int,
     intensity_range: tuple[float, float] | None = None,
-) -> DecodedImage:
+) -> Decoded:
     """Decode the bytes of an image file to `channels` × `image_size` × `image_size`.
 
     `intensity_range` is in the units of the file's values; without it 8-bit images are taken as
@@ -187,42 +170,36 @@ def decode_image(
     image, too large, of several frames, or needs an `intensity_range` that is not given.
     """
     image = _open(data)
-    mode = MODES[channels]
     peak = None
-    if image.mode == "F" or image.mode.startswith("I"):  # floating point, 16 and 32 bits
-        values = np.asarray(image)
-        if intensity_range is None:
-            if not image.mode.startswith("I;16"):
-                raise ImageError(f"values of more than 16 bits (PIL mode {image.mode})", SET_RANGE)
-            intensity_range, peak = RANGE_16_BIT, int(values.max())
-        plane = _resize_linear(values, image_size, intensity_range)
-        pixels = np.repeat(plane[None], channels, axis=0)
+    if not _is_wide(image):
+        image = _convert(image, MODES[channels])
+    elif intensity_range is None:
+        if not image.mode.startswith("I;16"):
+            raise ImageError(f"values of more than 16 bits (PIL mode {image.mode})", SET_RANGE)
+        intensity_range, peak = RANGE_16_BIT, int(np.asarray(image).max())
+    if intensity_range is None:
+        resized = np.asarray(image.resize((image_size, image_size), Image.Resampling.BILINEAR))
+        pixels = resized.reshape(image_size, image_size, channels).transpose(2, 0, 1)
     else:
-        image = _convert(image, mode)
-        if intensity_range is None:
-            side = (image_size, image_size)
-            resized = np.asarray(image.resize(side, Image.Resampling.BILINEAR))
-            pixels = resized.reshape(image_size, image_size, channels).transpose(2, 0, 1)
-        else:
-            bands = [np.asarray(band) for band in image.split()]
-            pixels = np.stack([_resize_linear(b, image_size, intensity_range) for b in bands])
-    return DecodedImage(np.ascontiguousarray(pixels), image.size, peak)
+        planes = [_resize_linear(band, image_size, intensity_range) for band in image.split()]
+        pixels = np.broadcast_to(planes, (channels, image_size, image_size))
+    return Decoded(np.ascontiguousarray(pixels), image.size, peak)
 
 
-def decode_mask(data: bytes, *, image_size: int) -> DecodedMask:
+def decode_mask(data: bytes, *, image_size: int) -> Decoded:
     """Decode the bytes of a mask file; pixels that are not black are abnormal.
 
     Resized with the nearest-neighbour filter. Raises ImageError as `decode_image` does.
     """
     image = _open(data)
-    if image.mode == "F" or image.mode.startswith("I"):
+    if _is_wide(image):
         abnormal = np.asarray(image) > 0
     else:  # by colour, not grey: the darkest colours of a label map would become black
         abnormal = np.asarray(_convert(image, "RGB")).any(axis=-1)
     resized = Image.fromarray(abnormal.astype(np.uint8)).resize(
         (image_size, image_size), Image.Resampling.NEAREST
     )
-    return DecodedMask(np.asarray(resized), image.size, not abnormal.any())
+    return Decoded(np.asarray(resized), image.size, empty=not abnormal.any())
 
 
 def load_record(
@@ -237,23 +214,21 @@ def load_record(
 
     Raises nothing for bad files; the result says what is wrong, so that all can be reported.
     """
-    sums: list[tuple[str, str]] = []
-    path, mask = record.image, None
+    sums, mask, name = {}, None, record.id
+    options = {"channels": channels, "intensity_range": intensity_range}
     try:
-        image = decode_image(
-            _read(path, record.id, sums),
-            channels=channels,
-            image_size=image_size,
-            intensity_range=intensity_range,
-        )
+        data = _read(record.image)
+        sums[name] = sum_line(data, name)
+        image = decode_image(data, image_size=image_size, **options)
         if record.mask is not None:
-            path = record.mask
-            name = path.relative_to(root).as_posix()
-            mask = decode_mask(_read(path, name, sums), image_size=image_size)
+            name = record.mask.relative_to(root).as_posix()
+            data = _read(record.mask)
+            sums[name] = sum_line(data, name)
+            mask = decode_mask(data, image_size=image_size)
             if mask.size != image.size:
                 raise ImageError(f"{_times(mask.size)} pixels, its image {_times(image.size)}", FIT)
     except ImageError as error:
-        return LoadedRecord(record, sums, failed=path, error=error)
+        return LoadedRecord(record, sums, failed=name, error=error)
     return LoadedRecord(record, sums, image, mask)
 
 
@@ -264,14 +239,16 @@ def sum_line(data: bytes, name: str) -> str:
     return f"{mark}{hashlib.sha256(data).hexdigest()}  {escaped}"
 
 
-def _read(path: Path, name: str, sums: list[tuple[str, str]]) -> bytes:
-    """Return the bytes of a file and add its sum to `sums`, by the file's `name` in the root."""
+def _read(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror}", REPLACE) from error
-    sums.append((name, sum_line(data, name)))
-    return data
+
+
+def _is_wide(image: Image.Image) -> bool:
+    """Whether the values have more than 8 bits: 16, 32, or floating point."""
+    return image.mode == "F" or image.mode.startswith("I")
 
 
 def _times(size: tuple[int, int]) -> str:
@@ -291,7 +268,10 @@ def _open(data: bytes) -> Image.Image:
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # damaged bytes make decoders raise nearly everything
-        raise ImageError(f"not readable as an image: {_short(error)}", REPLACE) from error
+        unknown = isinstance(error, Image.UnidentifiedImageError)  # its message names a BytesIO
+        text = " ".join(str(error).split()) or type(error).__name__
+        reason = "unknown format" if unknown else text[:120]
+        raise ImageError(f"not readable as an image: {reason}", REPLACE) from error
     return image
 
 
@@ -318,17 +298,14 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
         raise ImageError(f"colours of PIL mode {image.mode}", SAVE_PLAIN) from error
 
 
-def _resize_linear(values: np.ndarray, side: int, intensity_range: tuple[float, float]):
-    """Apply the linear rule to one plane; returns uint8, side × side."""
+def _resize_linear(
+    band: Image.Image, side: int, intensity_range: tuple[float, float]
+) -> np.ndarray:
+    """Apply the linear rule to one band; returns uint8, side × side."""
     low, high = intensity_range
-    scaled = (values.astype(np.float64) - low) * 255.0 / (high - low)
+    scaled = (np.asarray(band).astype(np.float64) - low) * 255.0 / (high - low)
     if not np.isfinite(scaled).all():
         raise ImageError("pixels that are not finite numbers", REPLACE)
     plane = Image.fromarray(np.clip(scaled, 0.0, 255.0).astype(np.float32))
     resized = np.asarray(plane.resize((side, side), Image.Resampling.BILINEAR))
     return np.clip(np.rint(resized), 0, 255).astype(np.uint8)  # np.rint rounds half to even
-
-
-def _short(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return "unknown format" if isinstance(error, Image.UnidentifiedImageError) else text[:120]

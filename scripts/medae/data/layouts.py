@@ -5,13 +5,15 @@ new one needs no other change here, since `read_layout` checks every layout's re
 image is opened here.
 """
 
-import csv
 import json
 import logging
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+import pandas as pd
 
 from medae.base.errors import InputError
 
@@ -63,9 +65,18 @@ def read_layout(root: Path, layout: str) -> list[Record]:
         )
     records = LAYOUTS[layout](root)
     check_names(root, records)
-    _check_listed_once(root, records)
+    classes: dict[str, list[str]] = defaultdict(list)
+    for record in records:
+        classes[record.id].append(f"{record.split} {record.label}")
+    repeated = [f"{n} ({' and '.join(found)})" for n, found in classes.items() if len(found) > 1]
+    if repeated:
+        raise InputError(
+            f"{len(repeated)} images of the dataset in {root} are listed more than once (split and "
+            f"label): {name_some(repeated)}. Keep each image in one list, once."
+        )
     files = [path for record in records for path in (record.image, record.mask) if path]
-    missing = [path.relative_to(root).as_posix() for path in files if not _is_file(path)]
+    # Unlike Path.is_file, os.path.isfile is False for a name that is too long.
+    missing = [p.relative_to(root).as_posix() for p in files if not os.path.isfile(p)]  # noqa: PTH113
     if missing:
         raise InputError(
             f"{len(missing)} of {len(files)} listed files are missing in {root}: "
@@ -126,13 +137,12 @@ def _split_json(root: Path) -> list[Record]:
         try:
             names = lists[split][str(label)]
         except (KeyError, TypeError, IndexError):
-            raise InputError(f'{source} has no list "{split}" → "{label}". {wanted}') from None
+            names = None
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise InputError(
                 f'"{split}" → "{label}" in {source} is not a list of file names. {wanted}'
             )
-        for path in _inside(root / "images", names, source):
-            records.append(_record(root, split, label, path))
+        records += _class(root, split, label, _inside(root / "images", names, source))
     return records
 
 
@@ -142,9 +152,9 @@ def _brats(root: Path) -> list[Record]:
     tumour = images_in(test / "tumor")
     masks = _pair_masks(tumour, images_in(test / "annotation"), "flair", "seg")
     return [
-        *(_record(root, "train", 0, path) for path in images_in(root / "train")),
-        *(_record(root, "test", 0, path) for path in images_in(test / "normal")),
-        *(_record(root, "test", 1, path, masks[path]) for path in tumour),
+        *_class(root, "train", 0, images_in(root / "train")),
+        *_class(root, "test", 0, images_in(test / "normal")),
+        *_class(root, "test", 1, tumour, masks),
     ]
 
 
@@ -155,27 +165,21 @@ def _folder(root: Path) -> list[Record]:
     """
     test = root / "test"
     abnormal = images_in(test / "abnormal")
-    masks: dict[Path, Path] = {}
-    if (test / "mask").is_dir():
-        masks = _pair_masks(abnormal, images_in(test / "mask"))
+    has_masks = (test / "mask").is_dir()
+    masks = _pair_masks(abnormal, images_in(test / "mask")) if has_masks else {}
     return [
-        *(_record(root, "train", 0, path) for path in images_in(root / "train" / "normal")),
-        *(_record(root, "test", 0, path) for path in images_in(test / "normal")),
-        *(_record(root, "test", 1, path, masks.get(path)) for path in abnormal),
+        *_class(root, "train", 0, images_in(root / "train" / "normal")),
+        *_class(root, "test", 0, images_in(test / "normal")),
+        *_class(root, "test", 1, abnormal, masks),
     ]
 
 
 def _good_ungood(root: Path) -> list[Record]:
     """Read `train/good` and `test/{good,Ungood}` (Camelyon16 of MedIAnomaly)."""
-    folders = {
-        ("train", 0): root / "train" / "good",
-        ("test", 0): root / "test" / "good",
-        ("test", 1): root / "test" / "Ungood",
-    }
     return [
-        _record(root, split, label, path)
-        for (split, label), folder in folders.items()
-        for path in images_in(folder)
+        *_class(root, "train", 0, images_in(root / "train" / "good")),
+        *_class(root, "test", 0, images_in(root / "test" / "good")),
+        *_class(root, "test", 1, images_in(root / "test" / "Ungood")),
     ]
 
 
@@ -185,11 +189,19 @@ def _isic(root: Path) -> list[Record]:
     for part, split in (("Training", "train"), ("Test", "test")):
         name = f"ISIC2018_Task3_{part}"
         table = root / f"{name}_GroundTruth" / f"{name}_GroundTruth.csv"
-        labels = _isic_labels(table)
-        paths = _inside(root / f"{name}_Input", [f"{image}.jpg" for image, _ in labels], table)
-        for path, (_, label) in zip(paths, labels, strict=True):
-            if split == "test" or label == 0:
-                records.append(_record(root, split, label, path))
+        try:
+            rows = pd.read_csv(table, usecols=["image", ISIC_NORMAL_CLASS], dtype={"image": str})
+            if not rows[ISIC_NORMAL_CLASS].isin([0.0, 1.0]).all():
+                raise ValueError(f"{ISIC_NORMAL_CLASS} is not always 0 or 1")
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"Cannot read the labels {table}: {error}. It has to be the CSV file of the "
+                f"challenge, with the columns image and {ISIC_NORMAL_CLASS}. Download the ground "
+                "truth again."
+            ) from error
+        for label, value in ((0, 1.0), (1, 0.0))[: 1 if split == "train" else 2]:
+            names = [f"{image}.jpg" for image in rows["image"][rows[ISIC_NORMAL_CLASS] == value]]
+            records += _class(root, split, label, _inside(root / f"{name}_Input", names, table))
     return records
 
 
@@ -203,44 +215,23 @@ LAYOUTS: dict[str, Callable[[Path], list[Record]]] = {
 }
 
 
-def _isic_labels(table: Path) -> list[tuple[str, int]]:
-    wanted = (
-        f"It has to be the CSV file of the challenge, with the columns image and "
-        f"{ISIC_NORMAL_CLASS}. Download the ground truth again."
-    )
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as lines:
-            rows = list(csv.DictReader(lines))
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"Cannot read the labels {table}: {error}. {wanted}") from error
-    labels = []
-    for number, row in enumerate(rows, start=2):
-        try:
-            is_normal = {0.0: False, 1.0: True}[float(row[ISIC_NORMAL_CLASS])]
-            labels.append((str(row["image"]), int(not is_normal)))
-        except (KeyError, TypeError, ValueError):
-            raise InputError(f"Row {number} of {table} is not a label: {row}. {wanted}") from None
-    return labels
-
-
-def _record(root: Path, split: str, label: int, image: Path, mask: Path | None = None) -> Record:
-    return Record(split, image.relative_to(root).as_posix(), label, image, mask)
+def _class(
+    root: Path, split: str, label: int, images: list[Path], masks: Mapping[Path, Path] | None = None
+) -> list[Record]:
+    masks = masks or {}
+    return [Record(split, p.relative_to(root).as_posix(), label, p, masks.get(p)) for p in images]
 
 
 def _inside(folder: Path, names: list[str], source: Path) -> list[Path]:
     """Return the paths of the names that `source` lists; none may lead out of `folder`."""
-    paths = [PurePosixPath(name) for name in names]
-    refused = [
-        name
-        for name, path in zip(names, paths, strict=True)
-        if not path.parts or path.is_absolute() or ".." in path.parts
-    ]
+    paths = {name: PurePosixPath(name) for name in names}
+    refused = [n for n, p in paths.items() if not p.parts or p.is_absolute() or ".." in p.parts]
     if refused:
         raise InputError(
             f"{source} lists {len(refused)} names that are not those of files in {folder}: "
             f"{name_some(refused)}. Names are relative to that folder and do not leave it."
         )
-    return [folder / path for path in paths]
+    return [folder / name for name in names]
 
 
 def _holds_images(folder: Path) -> bool:
@@ -291,13 +282,12 @@ def _pair_masks(
         images_of[image.stem.replace(word, mask_word) if word else image.stem].append(image)
     for mask in masks:
         masks_of[mask.stem].append(mask)
+    both = set(images_of) & set(masks_of)
     problems = {
-        "abnormal images without a mask": set(images_of) - set(masks_of),
-        "masks without an abnormal image": set(masks_of) - set(images_of),
+        "abnormal images without a mask": set(images_of) - both,
+        "masks without an abnormal image": set(masks_of) - both,
         "mask names that more than one file claims": {
-            stem
-            for stem in set(images_of) & set(masks_of)
-            if len(images_of[stem]) + len(masks_of[stem]) > 2
+            stem for stem in both if len(images_of[stem]) + len(masks_of[stem]) > 2
         },
     }
     found = [
@@ -313,41 +303,17 @@ def _pair_masks(
     return {images_of[stem][0]: masks_of[stem][0] for stem in images_of}
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name too long for the file system, a folder without permission
-        return False
-
-
 def check_names(root: Path, records: list[Record]) -> None:
     """Raise InputError when a record's id cannot be stored as text."""
-    refused = [record.id for record in records if not _is_storable(record.id)]
+    refused = []
+    for record in records:
+        try:
+            record.id.encode()
+        except UnicodeEncodeError:
+            refused.append(record.id)
+    refused += [record.id for record in records if "\0" in record.id]
     if refused:
         raise InputError(
             f"{len(refused)} file names in {root} are not UTF-8 text and cannot be stored: "
             f"{name_some(refused)}. Rename them."
-        )
-
-
-def _is_storable(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in name
-
-
-def _check_listed_once(root: Path, records: list[Record]) -> None:
-    classes_of: dict[str, list[str]] = defaultdict(list)
-    for record in records:
-        classes_of[record.id].append(f"{record.split} {record.label}")
-    repeated = {name: classes for name, classes in classes_of.items() if len(classes) > 1}
-    if repeated:
-        where = Counter(" and ".join(classes) for classes in repeated.values())
-        raise InputError(
-            f"{len(repeated)} images of the dataset in {root} are listed more than once: "
-            f"{name_some(repeated)} (split and label: "
-            f"{', '.join(f'{count} in {name}' for name, count in where.items())}). "
-            "Keep each image in one list, once."
         )

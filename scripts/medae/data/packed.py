@@ -154,7 +154,7 @@ def read_packed(path: Path) -> PackedDataset:
         raise InputError(
             f"{path} is not a whole packed dataset of schema version {SCHEMA_VERSION}: "
             f"{' '.join(str(error).split())}. Delete it and run the workflow again; it will be "
-            "made anew."
+            "made again."
         ) from error
 
 

@@ -6,16 +6,14 @@ the number of active factors is therefore the intrinsic dimension of the normal 
 added on the final pixel grid, so the mask is exactly the set of pixels that a lesion changes.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from nilearn import datasets
 from scipy import ndimage
-
-from medae.base.errors import InputError
 
 
 class Factor(NamedTuple):
@@ -99,44 +97,14 @@ _BRAIN_CENTRE = -17.0  # mm, MNI y of the brain's middle
 
 @dataclass(frozen=True)
 class PhantomOptions:
-    """The registry's `generator` options.
-
-    `noise_sigma` is the standard deviation of the pixel noise as a share of full scale; `factors`
-    names the active factors, all others stay at their mean.
-    """
+    """The registry's `generator` options, which the schema of the configuration checks."""
 
     seed: int = 0
     train_normal: int = 800
     test_normal: int = 200
     test_abnormal: int = 200
-    noise_sigma: float = 0.015
-    factors: tuple[str, ...] = FACTORS
-
-    @classmethod
-    def from_mapping(cls, mapping: Mapping) -> "PhantomOptions":
-        """Check the registry's mapping; absent options take their defaults. Raises InputError."""
-        known = [field.name for field in fields(cls)]
-        where = "Option `generator` of the demonstration set in the dataset registry"
-        if unknown := sorted(str(name) for name in mapping if name not in known):
-            raise InputError(
-                f"{where}: unknown name(s) {', '.join(unknown)}. Known are {', '.join(known)}."
-            )
-        names = mapping.get("factors", FACTORS)
-        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-            raise InputError(f"{where}: `factors` must be a list of names, not {names!r}.")
-        if unknown := sorted(set(names) - set(FACTORS)):
-            raise InputError(
-                f"{where}: unknown factor(s) {', '.join(unknown)}. Known are {', '.join(FACTORS)}."
-            )
-        options = cls(**{**mapping, "factors": tuple(names)})
-        for name in ("seed", "train_normal", "test_normal", "test_abnormal"):
-            value, low = getattr(options, name), 0 if name == "seed" else 1
-            if type(value) is not int or value < low:
-                raise InputError(f"{where}: `{name}` must be an integer >= {low}, not {value!r}.")
-        sigma = options.noise_sigma
-        if type(sigma) not in (int, float) or not 0 <= sigma <= 1:
-            raise InputError(f"{where}: `noise_sigma` must be a number from 0 to 1, not {sigma!r}.")
-        return options
+    noise_sigma: float = 0.015  # standard deviation of the pixel noise, ratio to full scale
+    factors: Sequence[str] = FACTORS  # that vary; all others stay at their mean
 
     def count(self, group: str) -> int:
         """Return the number of images in one of `GROUPS`."""

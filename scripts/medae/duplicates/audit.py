@@ -1,8 +1,9 @@
-"""The audit of a dataset: which images are copies of others, and which test images were seen.
+"""The audit of a dataset: near-duplicates, and the test images that were seen in training.
 
-Two images are copies when their similarity (`medae.duplicates.similarity`) is at least a threshold. A twin of
-an image is a copy of it in the other split, training or test. A copy group is a connected component
-of the graph of copies over both splits; an image without copies is one by itself.
+Two images are near-duplicates, in short copies, when their similarity
+(`medae.duplicates.similarity`) is at least a threshold. A twin of an image is a copy of it in the
+other split, training or test. A copy group is a connected component of the graph of copies over
+both splits; an image without copies is one by itself.
 
 The threshold is calibrated where patients are known: normal images of different patients are no
 copies, so it is the similarity that only a share `FALSE_POSITIVES` of them reach with any image of
@@ -28,7 +29,7 @@ from medae.duplicates.similarity import INVERSE, Block, similarities
 from medae.duplicates.training_sets import in_other_split
 
 FALSE_POSITIVES = 0.001
-MAX_PAIRS = 20_000_000  # 13 bytes each while they are collected
+MAX_PAIRS = 20_000_000  # of 13 bytes each
 
 IMAGE_COLUMNS = [
     "split",
@@ -59,21 +60,6 @@ PAIR_COLUMNS = ["split", "id", "other_split", "other_id", "similarity", "symmetr
 """Columns of pairs.tsv: pairs of copies, the most similar first; symmetry moves id to other_id."""
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Pairs of images by position (first < second), with similarity and symmetry of each."""
-
-    first: np.ndarray
-    second: np.ndarray
-    similarity: np.ndarray
-    symmetry: np.ndarray
-
-    def at_least(self, threshold: float) -> "Pairs":
-        """Return those that reach a similarity."""
-        kept = self.similarity >= threshold
-        return Pairs(*(getattr(self, name)[kept] for name in self.__dataclass_fields__))
-
-
 @dataclass
 class Nearest:
     """Of each image the most similar other one among those allowed; -1 and -1.0 without one."""
@@ -100,14 +86,11 @@ class Nearest:
         turned = INVERSE[block.symmetry[found, columns]]
         self._take(slice(start, None), values[found, columns], found + start, turned)
 
-    def _take(self, place, similarity, position, symmetry) -> None:
+    def _take(self, place: slice, similarity, position, symmetry) -> None:
         better = similarity > self.similarity[place]
-        for name, new in (
-            ("similarity", similarity),
-            ("position", position),
-            ("symmetry", symmetry),
-        ):
-            getattr(self, name)[place][better] = new[better]
+        self.similarity[place][better] = similarity[better]
+        self.position[place][better] = position[better]
+        self.symmetry[place][better] = symmetry[better]
 
 
 def calibrate(
@@ -141,20 +124,21 @@ def calibrate(
 
 def find_pairs(
     images: np.ndarray, *, n_train: int, floor: float, moved: bool
-) -> tuple[Pairs, Nearest, np.ndarray]:
+) -> tuple[pd.DataFrame, Nearest, np.ndarray]:
     """Return all pairs of at least `floor`, and each image's nearest one in the other split.
 
-    `images` are `comparable`, the first `n_train` being the training images. The third array is
-    the highest similarity to an unmoved image of the other split. Raises InputError for more than
-    MAX_PAIRS pairs.
+    `images` are `comparable`, the first `n_train` being the training images. Pairs have the columns
+    first and second (positions, first < second), similarity, and symmetry (which moves the first
+    one to the second). The third value is the highest similarity to an unmoved image of the other
+    split. Raises InputError for more than MAX_PAIRS pairs.
     """
     test = np.arange(len(images)) >= n_train
     nearest, unmoved = Nearest.of(len(images)), Nearest.of(len(images))
     found = []
     count = 0
     for block in similarities(images, moved=moved):
-        columns = slice(block.rows.start, None)
-        across = test[block.rows, None] != test[None, columns]
+        start = block.rows.start
+        across = test[block.rows, None] != test[None, start:]
         nearest.update(block, block.best, across)
         unmoved.update(block, block.unmoved, across)
         first, second = np.nonzero(np.triu(block.best >= floor, k=1))
@@ -165,10 +149,14 @@ def find_pairs(
                 "the images are too much alike to tell copies at this threshold. Raise "
                 "audit.thresholds in the configuration."
             )
-        values = block.best[first, second], block.symmetry[first, second]
-        start = block.rows.start
-        found.append(((first + start).astype("i4"), (second + start).astype("i4"), *values))
-    return Pairs(*map(np.concatenate, zip(*found, strict=True))), nearest, unmoved.similarity
+        columns = {
+            "first": (first + start).astype("i4"),
+            "second": (second + start).astype("i4"),
+            "similarity": block.best[first, second],
+            "symmetry": block.symmetry[first, second],
+        }
+        found.append(pd.DataFrame(columns))
+    return pd.concat(found, ignore_index=True), nearest, unmoved.similarity
 
 
 def identical_groups(images: np.ndarray) -> np.ndarray:
@@ -177,27 +165,26 @@ def identical_groups(images: np.ndarray) -> np.ndarray:
     return np.array([first.setdefault(one.tobytes(), i) for i, one in enumerate(images)])
 
 
-def copy_groups(pairs: Pairs, *, same: np.ndarray) -> np.ndarray:
+def copy_groups(pairs: pd.DataFrame, *, same: np.ndarray) -> np.ndarray:
     """Return the number of each image's copy group, from 0 by first appearance.
 
     `same` is that of `identical_groups`; images of one grey value have no correlation and are
     copies only where they are equal.
     """
     count = len(same)
-    first = np.concatenate([pairs.first, np.arange(count)])
-    second = np.concatenate([pairs.second, same])
+    first = np.concatenate([pairs["first"], np.arange(count)])
+    second = np.concatenate([pairs["second"], same])
     graph = coo_matrix((np.ones(len(first), dtype=bool), (first, second)), shape=(count, count))
     return connected_components(graph, directed=False)[1]
 
 
 def read_audit(path: Path, truth: PackedDataset) -> pd.DataFrame:
     """Return images.tsv of the audit of `truth`; InputError when it is about other images."""
-    table = read_table(path)
-    expected = [*truth.train_ids, *truth.test_ids]
-    if list(table.columns) != IMAGE_COLUMNS or list(table["id"].astype(str)) != expected:
+    table = read_table(path, IMAGE_COLUMNS)
+    if list(table["id"].astype(str)) != [*truth.train_ids, *truth.test_ids]:
         raise InputError(
             f"{path} is not the audit of this packed dataset '{truth.attributes['dataset']}'. "
-            "Delete it and run the workflow again; it will be made anew."
+            "Delete it and run the workflow again."
         )
     return table
 
@@ -208,7 +195,7 @@ def leak_free(audit: pd.DataFrame) -> np.ndarray:
 
 
 def threshold_counts(
-    audit: pd.DataFrame, pairs: Pairs, *, thresholds: Sequence[float], same: np.ndarray
+    audit: pd.DataFrame, pairs: pd.DataFrame, *, thresholds: Sequence[float], same: np.ndarray
 ) -> pd.DataFrame:
     """Return how many images have twins at each threshold.
 
@@ -227,10 +214,10 @@ def threshold_counts(
         for column, ending in (("similarity", ""), ("unmoved_similarity", "_unmoved")):
             found = (audit[column].to_numpy() >= threshold) | identical
             row |= {f"{kind}{ending}": np.count_nonzero(found & at) for kind, at in kinds.items()}
-        reached = pairs.at_least(threshold)
+        reached = pairs[pairs["similarity"] >= threshold]
+        ends = reached[["first", "second"]].to_numpy()
         for name, part in (("train", ~test), ("test", test)):
-            own = part[reached.first] & part[reached.second]
-            copied = np.union1d(reached.first[own], reached.second[own])
+            copied = ends[part[ends].all(axis=1)]
             repeated = np.flatnonzero(part)[pd.Series(same[part]).duplicated(keep=False)]
             row[f"{name}_copies"] = len(np.union1d(copied, repeated))
         groups = copy_groups(reached, same=same)

@@ -81,29 +81,28 @@ def similarities(images: np.ndarray, *, moved: bool = True) -> Iterator[Block]:
     parts = _parts(images)
     for start in range(0, len(images), BLOCK):
         rows = slice(start, min(start + BLOCK, len(images)))
-        others = [part[start:] for part in parts]
-        here = [part[rows] for part in parts]
-        flipped = _parts(images[rows].swapaxes(-1, -2))
-        best = symmetry = unmoved = None
-        for first, turned in ((0, here), (4, flipped)) if moved else ((0, here),):
-            even_even, even_odd, odd_even, odd_odd = (
-                a @ b.T for a, b in zip(turned, others, strict=True)
-            )
-            for number in range(4 if moved else 1):
-                left_right = -1 if number % 2 else 1
-                top_bottom = -1 if number >= 2 else 1
+        values = _correlations(images[rows], [part[start:] for part in parts])
+        unmoved = next(values)
+        best, symmetry = unmoved.copy(), np.zeros(unmoved.shape, dtype=np.uint8)
+        for number, value in enumerate(values if moved else (), start=1):
+            better = value > best
+            best[better] = value[better]
+            symmetry[better] = number
+        yield Block(rows, best.clip(max=1), symmetry, unmoved.clip(max=1))
+
+
+def _correlations(images: np.ndarray, others: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the correlations of images, moved by each of SYMMETRIES, with the parts `others`."""
+    for turned in (images, images.swapaxes(-1, -2)):
+        even_even, even_odd, odd_even, odd_odd = (
+            a @ b.T for a, b in zip(_parts(turned), others, strict=True)
+        )
+        for top_bottom in (1, -1):
+            for left_right in (1, -1):
                 value = even_even + top_bottom * even_odd
                 value += left_right * odd_even
                 value += left_right * top_bottom * odd_odd
-                if best is None:
-                    best, unmoved = value, value.copy()
-                    symmetry = np.zeros(value.shape, dtype=np.uint8)
-                else:
-                    better = value > best
-                    best[better] = value[better]
-                    symmetry[better] = first + number
-        best, unmoved = best.clip(max=1), unmoved.clip(max=1)
-        yield Block(rows=rows, best=best, symmetry=symmetry, unmoved=unmoved)
+                yield value
 
 
 def _parts(images: np.ndarray) -> list[np.ndarray]:

@@ -1,8 +1,9 @@
 """Which training images a model is trained on: all, or those that the audit leaves.
 
-`without_twins` leaves out the copy groups that have a test image. `without_random`, its control,
-leaves out as many images by lot: a model with fewer images is worse, and the control tells how
-much of a loss is due to that. The control is drawn anew for each seed. Copy groups are never cut.
+`without_twins` leaves out the copy groups that have a test image: no train-test leakage.
+`without_random`, its control, leaves out as many images at random, other ones for each seed: a
+model with fewer images is worse, and the control tells how much of a loss is due to that. Copy
+groups are never cut.
 """
 
 from pathlib import Path
@@ -39,7 +40,14 @@ def draw_training_rows(
         case "without_twins":
             return ~seen
         case "without_random":
-            return ~_draw(groups[:n_train], count=int(seen.sum()), seed=seed)
+            left = int(seen.sum())
+            names, sizes = np.unique(groups[:n_train], return_counts=True)
+            left_out = []
+            for place in np.random.default_rng(seed).permutation(len(names)):
+                if sizes[place] <= left:
+                    left -= int(sizes[place])
+                    left_out.append(names[place])
+            return ~np.isin(groups[:n_train], left_out)
     raise ValueError(f"no training set to draw: {training_set!r}")
 
 
@@ -68,14 +76,3 @@ def read_training_rows(
             "set. Leave this training set out of the grid and of baselines.training_sets."
         )
     return rows
-
-
-def _draw(groups: np.ndarray, *, count: int, seed: int) -> np.ndarray:
-    """Return up to `count` members of whole groups, drawn at random; bool."""
-    names, sizes = np.unique(groups, return_counts=True)
-    chosen = []
-    for place in np.random.default_rng(seed).permutation(len(names)):
-        if sizes[place] <= count:
-            count -= int(sizes[place])
-            chosen.append(names[place])
-    return np.isin(groups, chosen)

@@ -1,15 +1,12 @@
-"""All metrics, from one exact ranking curve.
-
-The unit that is ranked (an image or a pixel) is called a case; label 1 is abnormal, 0 normal, and
-the higher the score, the more abnormal. Cases with equal scores are never told apart: they cross
-a threshold together.
-"""
-
-from dataclasses import dataclass
+"""The metrics of one set of scores, on both test splits: the rows of metrics.tsv."""
 
 import numpy as np
+import pandas as pd
 
 from medae.base.errors import InputError
+from medae.data.packed import PackedDataset
+from medae.evaluation.ranking import image_metrics, pixel_metrics
+from medae.evaluation.splits import LEAK_FREE_SPLIT, split_images
 
 METRIC_COLUMNS = [
     "dataset",
@@ -28,160 +25,79 @@ METRIC_COLUMNS = [
 training images that were used, n_normal and n_abnormal test images."""
 
 
-@dataclass(frozen=True)
-class RankingCurve:
-    """Counts of the cases with `score >= threshold`, for each distinct score.
+def measure(
+    table: pd.DataFrame,
+    *,
+    truth: PackedDataset,
+    leak_free: np.ndarray,
+    trained_on: np.ndarray,
+    scores_images: bool,
+    maps: np.ndarray | None,
+    what: str,
+) -> pd.DataFrame:
+    """Return rows of split, metric, value, n_train, n_normal and n_abnormal.
 
-    All arrays have shape (n_thresholds,); the last entries hold all cases.
+    `table` is that of `read_scores`; `leak_free` says which test images have no near-duplicate in
+    training and `trained_on` which training images were used (bool); `maps` are anomaly maps
+    N × H × W, of which pixel metrics are made. Image metrics are left out without `scores_images`,
+    and the means of reconstruction errors where `table` has none. `split_images` says when the
+    leak-free split is left out. `what` names the scores in errors.
     """
-
-    thresholds: np.ndarray
-    """Distinct scores, descending."""
-    true_positives: np.ndarray
-    """Abnormal cases at or above each threshold; whole numbers as float64."""
-    false_positives: np.ndarray
-    """Normal cases at or above each threshold; whole numbers as float64."""
-
-    @property
-    def n_abnormal(self) -> float:
-        """Number of abnormal cases, at least 1."""
-        return self.true_positives[-1]
-
-    @property
-    def n_normal(self) -> float:
-        """Number of normal cases, at least 1."""
-        return self.false_positives[-1]
-
-
-def ranking_curve(*, labels: np.ndarray, scores: np.ndarray, what: str) -> RankingCurve:
-    """Rank cases by score, once, for all the metrics below.
-
-    `labels` (0 or 1) and `scores` (any finite real numbers) have the same shape and are flattened;
-    `what` names the cases in errors, e.g. "test images of scores.tsv".
-
-    Raises InputError when there is no case, only one class, or a score that is not finite.
-    """
-    labels, scores = np.asarray(labels), np.asarray(scores)
-    if labels.shape != scores.shape:
-        raise ValueError(f"labels have shape {labels.shape}, but scores {scores.shape}")
-    labels, scores = labels.reshape(-1), scores.reshape(-1)
-    _check_cases(labels=labels, scores=scores, what=what)
-    # Here, since it takes 0.6 s, which tables and figures that only name metrics need not wait for.
-    from sklearn.metrics import confusion_matrix_at_thresholds
-
-    _, false_positives, _, true_positives, thresholds = confusion_matrix_at_thresholds(
-        y_true=labels, y_score=scores, pos_label=1
-    )
-    return RankingCurve(
-        thresholds=thresholds, true_positives=true_positives, false_positives=false_positives
-    )
+    rows: list[dict] = []
+    for split, chosen in split_images(truth, leak_free).items():
+        labels = truth.test_labels[chosen]
+        n_abnormal = int(np.count_nonzero(labels))
+        counts = {
+            "n_train": int(np.count_nonzero(trained_on)),
+            "n_normal": len(labels) - n_abnormal,
+            "n_abnormal": n_abnormal,
+        }
+        kept = table[np.concatenate([trained_on, chosen])]
+        values: dict[str, float] = {}
+        if scores_images:
+            scores = kept.loc[kept["split"] == "test", "score"].to_numpy()
+            values |= image_metrics(
+                labels=labels, scores=scores, what=f"{split} test images in {what}"
+            )
+        if table["reconstruction_error"].notna().any():
+            values |= mean_reconstruction_errors(kept)
+        if maps is not None:
+            values |= pixel_metrics(
+                masks=truth.test_masks[chosen],
+                maps=maps[chosen],
+                what=f"pixels of the {split} test images in {what}",
+            )
+        rows += [
+            {"split": split, "metric": name, "value": value} | counts
+            for name, value in values.items()
+        ]
+    if leak_free.all():  # the same images
+        rows += [row | {"split": LEAK_FREE_SPLIT} for row in rows]
+    return pd.DataFrame(rows)
 
 
-def _check_cases(*, labels: np.ndarray, scores: np.ndarray, what: str) -> None:
-    if labels.size == 0:
-        raise InputError(
-            f"There are no {what}, so nothing can be ranked. Check that the dataset has a test "
-            "split, and run the workflow again."
-        )
-    n_abnormal = np.count_nonzero(labels == 1)
-    n_normal = np.count_nonzero(labels == 0)
-    if n_abnormal + n_normal != labels.size:
-        raise InputError(
-            f"{labels.size - n_abnormal - n_normal} of the {labels.size} {what} have a label that "
-            "is neither 0 (normal) nor 1 (abnormal). Delete the file and run the workflow again."
-        )
-    if n_abnormal == 0 or n_normal == 0:
-        only = "normal (label 0)" if n_abnormal == 0 else "abnormal (label 1)"
-        raise InputError(
-            f"All {labels.size} {what} are {only}, and a ranking needs both classes. Check the "
-            "labels (for pixels, the masks) of the dataset's test split, then prepare it again."
-        )
-    n_bad = scores.size - np.count_nonzero(np.isfinite(scores))
-    if n_bad:
-        raise InputError(
-            f"{n_bad} of the {scores.size} scores of {what} are not finite, so they have no rank. "
-            "The network has overflowed: delete its checkpoint and train it again, with another "
-            "seed or a lower learning rate if it recurs."
-        )
+def mean_reconstruction_errors(table: pd.DataFrame) -> dict[str, float]:
+    """Return mean reconstruction errors of normal training, normal test and abnormal test images.
 
-
-def auc(curve: RankingCurve) -> float:
-    """Area under the ROC curve, 0–1; ties count one half."""
-    before = curve.true_positives - np.diff(curve.true_positives, prepend=0.0)
-    # Twice the area in whole cases: exact in float64 up to 2^53, so the only rounding is the last
-    # division.
-    twice = np.sum(np.diff(curve.false_positives, prepend=0.0) * (before + curve.true_positives))
-    return float(twice / (2.0 * curve.n_abnormal * curve.n_normal))
-
-
-def average_precision(curve: RankingCurve) -> float:
-    """Average precision, 0–1: Σ (recall_n - recall_{n-1}) · precision_n, without interpolation.
-
-    The definition of scikit-learn's `average_precision_score`.
-    """
-    precision = curve.true_positives / (curve.true_positives + curve.false_positives)
-    gained = np.diff(curve.true_positives, prepend=0.0)
-    return float(np.sum(gained * precision) / curve.n_abnormal)
-
-
-def dice_max(curve: RankingCurve) -> tuple[float, float]:
-    """⌈Dice⌉, the best Dice over all thresholds (0–1), and the threshold that gives it.
-
-    The threshold is chosen on the test set with its masks (an oracle), so the value is an upper
-    bound and not what a user of the method would get. One threshold serves the whole test set: a
-    pixel with `score >= threshold` is called abnormal, and the pixels of all images are counted
-    together. Every distinct score is tried; the paper's reference tries 200 thresholds, so its
-    number can only be a little lower. Of equally good thresholds the highest is returned.
-    """
-    called = curve.true_positives + curve.false_positives
-    dice = 2.0 * curve.true_positives / (called + curve.n_abnormal)
-    best = int(np.argmax(dice))
-    return float(dice[best]), float(curve.thresholds[best])
-
-
-def image_metrics(*, labels: np.ndarray, scores: np.ndarray, what: str) -> dict[str, float]:
-    """Metrics over images (auc, ap) from labels and scores of shape (n_images,)."""
-    curve = ranking_curve(labels=labels, scores=scores, what=what)
-    return {"auc": auc(curve), "ap": average_precision(curve)}
-
-
-def pixel_metrics(*, masks: np.ndarray, maps: np.ndarray, what: str) -> dict[str, float]:
-    """Metrics over all pixels of all images: auc_pix, ap_pix, dice_max, dice_max_threshold.
-
-    `masks` (0 or 1) and `maps` (anomaly maps) have shape (n_images, height, width).
-    """
-    curve = ranking_curve(labels=masks, scores=maps, what=what)
-    dice, threshold = dice_max(curve)
-    return {
-        "auc_pix": auc(curve),
-        "ap_pix": average_precision(curve),
-        "dice_max": dice,
-        "dice_max_threshold": threshold,
-    }
-
-
-def mean_reconstruction_errors(
-    *, split: np.ndarray, labels: np.ndarray, errors: np.ndarray
-) -> dict[str, float]:
-    """Mean reconstruction error of normal training, normal test and abnormal test images.
-
-    `split` ("train" or "test"), `labels` (0 or 1) and `errors` (squared [-1, 1] intensity units,
-    mean over the pixels of an image) have shape (n_images,). Returns error_train_normal,
-    error_test_normal and error_test_abnormal, each in the unit of `errors`.
+    `table` has the columns split ("train" or "test"), label (0 or 1) and reconstruction_error
+    (squared [-1, 1] intensity units, mean over the pixels of an image). Returns error_train_normal,
+    error_test_normal and error_test_abnormal in that unit.
 
     Raises InputError when one of the three groups is empty or an error is not finite.
     """
-    split, labels = np.asarray(split), np.asarray(labels)
-    errors = np.asarray(errors, dtype=np.float64)
     means = {}
-    groups = (("train", 0, "normal"), ("test", 0, "normal"), ("test", 1, "abnormal"))
-    for part, label, group in groups:
-        chosen = errors[(split == part) & (labels == label)]
-        if chosen.size == 0 or not np.isfinite(chosen).all():
-            fault = "there are none" if chosen.size == 0 else "some are not finite"
+    for split, label, group in (
+        ("train", 0, "normal"),
+        ("test", 0, "normal"),
+        ("test", 1, "abnormal"),
+    ):
+        chosen = (table["split"] == split) & (table["label"] == label)
+        errors = table.loc[chosen, "reconstruction_error"].to_numpy(dtype=np.float64)
+        if errors.size == 0 or not np.isfinite(errors).all():
+            fault = "there are none" if errors.size == 0 else "some are not finite"
             raise InputError(
-                f"No mean of the reconstruction errors of {group} {part} images: {fault}. Delete "
+                f"No mean of the reconstruction errors of {group} {split} images: {fault}. Delete "
                 "the table of scores, check the dataset's images, and run the workflow again."
             )
-        means[f"error_{part}_{group}"] = float(chosen.mean())
+        means[f"error_{split}_{group}"] = float(errors.mean())
     return means

@@ -1,4 +1,4 @@
-"""The test splits: published, and leak-free, its images without a duplicate in training."""
+"""The two test splits: which test images count on which, and when one is left out."""
 
 import logging
 
@@ -14,7 +14,22 @@ PUBLISHED_SPLIT = "published"
 """Value of column `split` for metrics on the test images that the dataset's authors chose."""
 
 LEAK_FREE_SPLIT = "leak_free"
-"""Value of column `split` for metrics on those of them that have no twin in training."""
+"""Value of column `split` for metrics on those of them without a near-duplicate in training."""
+
+
+def split_images(truth: PackedDataset, leak_free: np.ndarray) -> dict[str, np.ndarray]:
+    """Return by split which test images count on it; bool, as `leak_free`, shape (n_test,).
+
+    The leak-free split is left out where it is the published one, and where it can't be ranked:
+    without a normal or an abnormal image, or in a dataset with masks without an abnormal pixel.
+    """
+    splits = {PUBLISHED_SPLIT: np.ones(len(leak_free), dtype=bool)}
+    labels, masks = truth.test_labels[leak_free], truth.test_masks
+    if len(set(labels)) < 2 or (masks is not None and not masks[leak_free].any()):
+        logger.warning("No leak-free metrics: without near-duplicates the test set lacks a class.")
+    elif not leak_free.all():
+        splits[LEAK_FREE_SPLIT] = leak_free
+    return splits
 
 
 def groups_to_draw(
@@ -27,17 +42,3 @@ def groups_to_draw(
     if pattern is not None:
         return image_groups(truth.test_ids, pattern=pattern)
     return audited.loc[audited["split"] == "test", "copy_group"].to_numpy()
-
-
-def split_images(truth: PackedDataset, free: np.ndarray) -> dict[str, np.ndarray]:
-    """Return which test images are in each split; `free` says which have no twin in training.
-
-    The leak-free one is left out where it is the published one, and where it cannot be ranked.
-    """
-    splits = {PUBLISHED_SPLIT: np.ones(len(free), dtype=bool)}
-    labels, masks = truth.test_labels[free], truth.test_masks
-    if len(set(labels)) < 2 or (masks is not None and not masks[free].any()):
-        logger.warning("No leak-free metrics: a class has no test image without a twin.")
-    elif not free.all():
-        splits[LEAK_FREE_SPLIT] = free
-    return splits

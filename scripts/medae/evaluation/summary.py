@@ -1,7 +1,7 @@
 """What tables and figures are made of: metrics as mean and standard deviation over seeds.
 
 A metric has two columns: on the published test set, and on the leak-free one, the test images
-without a twin in training. Where the two sets are the same there is one column.
+without a near-duplicate in training. Where the two sets are the same there is one column.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +22,16 @@ TABLE_METRICS = {
 CELL = ["dataset", "training_set", "method", "latent_dim", "split", "metric"]
 
 
+def check_unique(metrics: pd.DataFrame) -> None:
+    """Raise InputError when a table of metrics has two rows for one setting, seed and metric."""
+    repeated = metrics[metrics.duplicated([*CELL, "seed"])]
+    if len(repeated):
+        raise InputError(
+            f"The tables of metrics have two rows for {_describe(repeated.iloc[0])}. Delete the "
+            "tables of this setting and run the workflow again."
+        )
+
+
 def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
     """Reduce a table of metrics (one row per seed) to one row per setting, split and metric.
 
@@ -31,12 +41,7 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
     Raises InputError when a seed occurs twice in a setting, or its seeds were scored on different
     numbers of test images.
     """
-    repeated = metrics[metrics.duplicated([*CELL, "seed"])]
-    if len(repeated):
-        raise InputError(
-            f"The table of metrics has two rows for {_describe(repeated.iloc[0])}. Delete the "
-            "tables of metrics and run the workflow again."
-        )
+    check_unique(metrics)
     groups = metrics.groupby(CELL, sort=True)
     counts = groups[["n_normal", "n_abnormal"]].nunique()
     uneven = counts[(counts > 1).any(axis=1)].reset_index()
@@ -45,13 +50,9 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
             f"The seeds of {_describe(uneven.iloc[0])} were scored on different numbers of test "
             "images. Delete the scores and metrics of this setting and run the workflow again."
         )
+    first = {column: (column, "first") for column in ("n_train", "n_normal", "n_abnormal")}
     return groups.agg(
-        mean=("value", "mean"),
-        std=("value", "std"),
-        n_seeds=("seed", "size"),
-        n_train=("n_train", "first"),
-        n_normal=("n_normal", "first"),
-        n_abnormal=("n_abnormal", "first"),
+        mean=("value", "mean"), std=("value", "std"), n_seeds=("seed", "size"), **first
     ).reset_index()
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from medae.data import statistics as image_statistics
+from medae.data import statistics
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +35,16 @@ class Baseline(NamedTuple):
     """Whether it gives anomaly maps."""
     scores_images: bool = True
     """Whether its scores of images count."""
+    statistic: Callable[[np.ndarray], np.ndarray] | None = None
+    """The number of uint8 images N × C × H × W that it is, shape (N,); low is abnormal."""
 
 
 BASELINES = {
     "nearest": Baseline("Nearest training image", learns=True, has_maps=True),
     "pca": Baseline("PCA", learns=True, has_latent=True, has_maps=True),
-    "mean_intensity": Baseline("Low mean intensity"),
-    "contrast": Baseline("Low contrast"),
-    "total_variation": Baseline("Low total variation"),
+    "mean_intensity": Baseline("Low mean intensity", statistic=statistics.brightness),
+    "contrast": Baseline("Low contrast", statistic=statistics.contrast),
+    "total_variation": Baseline("Low total variation", statistic=statistics.total_variation),
     "intensity": Baseline("Intensity as map", has_maps=True, scores_images=False),
 }
 
@@ -50,18 +52,6 @@ BASELINES = {
 def can(method: str, ability: str) -> bool:
     """Whether a method has an ability, a field of Baseline; a network has them all."""
     return method not in BASELINES or getattr(BASELINES[method], ability)
-
-
-STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "mean_intensity": image_statistics.brightness,
-    "contrast": image_statistics.contrast,
-    "total_variation": image_statistics.total_variation,
-}
-
-
-def statistic_scores(method: str, images: np.ndarray) -> np.ndarray:
-    """Return the scores of uint8 images N × C × H × W, higher for the more abnormal (float64)."""
-    return -STATISTICS[method](images)
 
 
 class NearestImage:
@@ -101,8 +91,8 @@ class PrincipalComponents:
             )
         components = self._components[:latent_dim]
         flat = images.reshape(len(images), -1) - self._mean
-        again = flat @ components.T @ components + self._mean
-        return again.astype(np.float32).reshape(images.shape)
+        projected = flat @ components.T @ components + self._mean
+        return projected.astype(np.float32).reshape(images.shape)
 
 
 def _leading_components(centred: np.ndarray, count: int) -> np.ndarray:

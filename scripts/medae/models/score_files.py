@@ -52,12 +52,7 @@ def read_scores(path: Path, truth: PackedDataset) -> pd.DataFrame:
 
     Raises InputError when it has other columns, images or test labels.
     """
-    table = read_table(path)
-    if list(table.columns) != SCORE_COLUMNS:
-        raise InputError(
-            f"{path} has the columns {list(table.columns)} instead of {SCORE_COLUMNS}. Delete "
-            "it and run the workflow again."
-        )
+    table = read_table(path, SCORE_COLUMNS)
     train, test = table[table["split"] == "train"], table[table["split"] == "test"]
     _check_ids(train["id"], truth.train_ids, what=f"The training part of {path}")
     _check_ids(test["id"], truth.test_ids, what=f"The test part of {path}")
@@ -85,9 +80,21 @@ def read_maps(
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:  # all from damage
         raise InputError(
             f"Cannot read the anomaly maps {path}: {error}. Delete the file and run the workflow "
-            "again; it will be made anew."
+            "again."
         ) from error
     _check_ids(ids, truth.test_ids, what=str(path))
+    return values
+
+
+def read_maps_to_measure(path: Path, truth: PackedDataset) -> np.ndarray:
+    """Return the anomaly maps in `path`; InputError also when they don't fit the test masks."""
+    values = read_maps(path, truth)
+    if truth.test_masks is None or values.shape != truth.test_masks.shape:
+        masks = "no masks" if truth.test_masks is None else f"masks {truth.test_masks.shape}"
+        raise InputError(
+            f"{path} has anomaly maps of shape {values.shape}, but the packed dataset has {masks}. "
+            "Check `masks` in the dataset's entry and the image size, then prepare it again."
+        )
     return values
 
 

@@ -1,0 +1,137 @@
+"""One ranking curve, and the metrics that are read from it.
+
+What is ranked (an image or a pixel) is called a case; label 1 is abnormal, 0 normal, and the higher
+the score, the more abnormal. Cases with equal scores cross a threshold together. Cases can have
+weights: how often a replicate of the bootstrap draws each, or what share a class is given.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from medae.base.errors import InputError
+
+
+@dataclass(frozen=True)
+class RankingCurve:
+    """How many cases have `score >= threshold`, for each distinct score.
+
+    The last entries count all cases. With rows of weights, counts have a row for each, and so have
+    the metrics below.
+    """
+
+    thresholds: np.ndarray
+    """Distinct scores, descending, shape (n_thresholds,)."""
+    true_positives: np.ndarray
+    """Abnormal cases, or the sum of their weights, shape (…, n_thresholds), float64."""
+    false_positives: np.ndarray
+    """The same of normal cases."""
+
+
+def rank(
+    *, labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None
+) -> RankingCurve:
+    """Rank cases by score.
+
+    `labels` (0 or 1) and `scores` (any finite real numbers) have the same shape and are flattened.
+    `weights`, shape (…, n_cases), say how much each case counts; without them each counts once.
+    """
+    if labels.shape != scores.shape:
+        raise ValueError(f"labels have shape {labels.shape}, but scores {scores.shape}")
+    labels, scores = labels.reshape(-1), scores.reshape(-1)
+    if weights is None:
+        weights = np.ones(len(scores), dtype=np.float32)
+    order = np.argsort(scores, kind="stable")[::-1]
+    ranked, abnormal, weights = scores[order], labels[order] == 1, weights[..., order]
+    ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
+    # Sums of whole numbers are exact in float64 up to 2^53.
+    true_positives, false_positives = (
+        np.cumsum(weights * own, axis=-1, dtype=np.float64)[..., ends]
+        for own in (abnormal, ~abnormal)
+    )
+    return RankingCurve(ranked[ends], true_positives, false_positives)
+
+
+def check_cases(*, labels: np.ndarray, scores: np.ndarray, what: str) -> None:
+    """Raise InputError when a class has no case or a score is not finite; `what` names the cases."""
+    n_abnormal = np.count_nonzero(labels == 1)
+    for kind, count in (("normal", labels.size - n_abnormal), ("abnormal", n_abnormal)):
+        if count == 0:
+            raise InputError(
+                f"None of the {labels.size} {what} is {kind}, and a ranking needs both classes. "
+                "Check the labels (for pixels, the masks) of the dataset's test split, then "
+                "prepare it again."
+            )
+    n_bad = scores.size - np.count_nonzero(np.isfinite(scores))
+    if n_bad:
+        raise InputError(
+            f"{n_bad} of the {scores.size} scores of {what} are not finite, so they have no rank. "
+            "The network has overflowed: delete its checkpoint and train it again, with another "
+            "seed or a lower learning rate if it recurs."
+        )
+
+
+def count_pairs(curve: RankingCurve) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many pairs of a normal and an abnormal case are ordered rightly, and all pairs.
+
+    Tied pairs count one half. Exact for whole weights, so that AUC is rounded once.
+    """
+    gained = np.diff(curve.true_positives, axis=-1, prepend=0.0)
+    alarms = np.diff(curve.false_positives, axis=-1, prepend=0.0)
+    right = np.sum(alarms * (2 * curve.true_positives - gained), axis=-1) / 2
+    return right, curve.true_positives[..., -1] * curve.false_positives[..., -1]
+
+
+def auc(curve: RankingCurve) -> np.ndarray:
+    """Return the area under the ROC curve, 0–1; ties count one half."""
+    right, pairs = count_pairs(curve)
+    return right / pairs
+
+
+def average_precision(curve: RankingCurve) -> np.ndarray:
+    """Return average precision, 0–1: Σ (recall_n - recall_{n-1}) · precision_n.
+
+    Without interpolation, the definition of scikit-learn's `average_precision_score`.
+    """
+    hits = curve.true_positives
+    called = hits + curve.false_positives
+    # Thresholds above all cases with a weight call nothing.
+    precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
+    return np.sum(np.diff(hits, axis=-1, prepend=0.0) * precision, axis=-1) / hits[..., -1]
+
+
+def dice_max(curve: RankingCurve) -> tuple[np.ndarray, np.ndarray]:
+    """Return ⌈Dice⌉, the best Dice over all thresholds (0–1), and the threshold that gives it.
+
+    The threshold is chosen on the test set with its masks (an oracle), so the value is an upper
+    bound and not what a user of the method would get. One threshold serves the whole test set: a
+    pixel with `score >= threshold` is called abnormal, and the pixels of all images are counted
+    together. Every distinct score is tried; the paper's reference tries 200 thresholds, so its
+    number can only be a little lower. Of equally good thresholds the highest is returned.
+    """
+    hits = curve.true_positives
+    called = hits + curve.false_positives
+    dice = 2.0 * hits / (called + hits[..., -1:])
+    return dice.max(axis=-1), curve.thresholds[dice.argmax(axis=-1)]
+
+
+def image_metrics(*, labels: np.ndarray, scores: np.ndarray, what: str) -> dict[str, float]:
+    """Return auc and ap from labels and scores of shape (n_images,); raises like `check_cases`."""
+    labels, scores = np.asarray(labels), np.asarray(scores)
+    check_cases(labels=labels, scores=scores, what=what)
+    curve = rank(labels=labels, scores=scores)
+    return {"auc": float(auc(curve)), "ap": float(average_precision(curve))}
+
+
+def pixel_metrics(*, masks: np.ndarray, maps: np.ndarray, what: str) -> dict[str, float]:
+    """Return auc_pix, ap_pix, dice_max and dice_max_threshold over all pixels of all images.
+
+    `masks` (0 or 1) and `maps` (anomaly maps) have shape (n_images, height, width). Raises like
+    `check_cases`.
+    """
+    check_cases(labels=masks, scores=maps, what=what)
+    curve = rank(labels=masks, scores=maps)
+    dice, threshold = dice_max(curve)
+    values = [auc(curve), average_precision(curve), dice, threshold]
+    names = ["auc_pix", "ap_pix", "dice_max", "dice_max_threshold"]
+    return dict(zip(names, map(float, values), strict=True))

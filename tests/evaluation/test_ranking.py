@@ -1,0 +1,256 @@
+"""The ranking curve and its metrics: by hand, by a brute force, and against scikit-learn."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from medae.base.errors import InputError
+from medae.evaluation.ranking import (
+    auc,
+    average_precision,
+    dice_max,
+    image_metrics,
+    pixel_metrics,
+    rank,
+)
+from medae.evaluation.stratified import STRATA, stratified_auc, variance_strata
+
+EXACT = 1e-12
+WEIGHTS = [0, 0.463, 1, 2]
+
+
+def curve_of(labels, scores, weights=None):
+    return rank(labels=np.asarray(labels), scores=np.asarray(scores), weights=weights)
+
+
+@st.composite
+def weighted_cases(draw):
+    """Labels of both classes, float32 scores from few values, so that most are tied, and weights.
+
+    Of the three rows of weights the first is ones; the others have fractions and zeros.
+    """
+    values = st.one_of(
+        st.integers(-2, 2).map(float), st.floats(width=32, allow_nan=False, allow_infinity=False)
+    )
+    pool = draw(st.lists(values, min_size=1, max_size=6))
+    cases = st.tuples(
+        st.integers(0, 1), st.sampled_from(pool), st.tuples(*[st.sampled_from(WEIGHTS)] * 3)
+    )
+    rows = draw(st.lists(cases, max_size=38))
+    rows += [(label, draw(st.sampled_from(pool)), (1, 1, 2)) for label in (0, 1)]
+    labels, scores, weights = zip(*draw(st.permutations(rows)), strict=True)
+    weights = np.array(weights).T
+    weights[0] = 1
+    return np.array(labels, dtype=np.uint8), np.array(scores, dtype=np.float32), weights
+
+
+def brute_force(labels, scores, weights):
+    """AUC, AP, best Dice and its threshold from their definitions: every pair, every threshold."""
+    rows = list(zip(labels.tolist(), scores.tolist(), weights.tolist(), strict=True))
+    good, bad = ([(score, w) for own, score, w in rows if own == label] for label in (0, 1))
+    right = sum(w * v * ((b > g) + (b == g) / 2) for b, w in bad for g, v in good)
+    total = sum(weight for _, weight in bad)
+    area = right / (total * sum(weight for _, weight in good))
+    precision_sum, recall_before, best, best_threshold = 0.0, 0.0, -1.0, None
+    for threshold in sorted(set(scores.tolist()), reverse=True):
+        hits = sum(weight for score, weight in bad if score >= threshold)
+        called = hits + sum(weight for score, weight in good if score >= threshold)
+        if called > 0:
+            precision_sum += (hits / total - recall_before) * hits / called
+        recall_before = hits / total
+        dice = 2 * hits / (called + total)
+        if dice > best + EXACT:
+            best, best_threshold = dice, threshold
+    return area, precision_sum, best, best_threshold
+
+
+# --- by hand ---
+
+
+def test_by_hand_without_ties():
+    curve = curve_of([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    assert curve.thresholds.tolist() == [0.8, 0.4, 0.35, 0.1]
+    assert curve.true_positives.tolist() == [1, 1, 2, 2]
+    assert curve.false_positives.tolist() == [0, 1, 1, 2]
+    assert auc(curve) == 3 / 4  # 0.35 loses against 0.4
+    assert average_precision(curve) == pytest.approx(1 / 2 + 1 / 2 * 2 / 3, abs=EXACT)
+    assert dice_max(curve) == (pytest.approx(4 / 5, abs=EXACT), 0.35)
+
+
+def test_by_hand_with_ties():
+    curve = curve_of([1, 0, 1, 0, 0], [2.0, 1.0, 1.0, 1.0, 0.0])
+    assert curve.thresholds.tolist() == [2.0, 1.0, 0.0]
+    # pairs: 2 beats all three; 1 ties with two and beats one
+    assert auc(curve) == pytest.approx((3 + 0.5 + 0.5 + 1) / 6, abs=EXACT)
+    assert average_precision(curve) == pytest.approx(0.5 * 1 + 0.5 * 2 / 4, abs=EXACT)
+    # thresholds 2, 1, 0: 2/3, 4/6, 4/7; of the two equal ones the highest
+    assert dice_max(curve) == (pytest.approx(2 / 3, abs=EXACT), 2.0)
+
+
+def test_average_precision_at_another_share_of_abnormal_cases():
+    """Normal cases of weight 1/2: at 0.8 all are abnormal, at 0.35 two of 2.5."""
+    labels = np.array([0, 0, 1, 1])
+    curve = curve_of(labels, [0.1, 0.4, 0.35, 0.8], np.where(labels == 1, 1, 0.5))
+    assert average_precision(curve) == pytest.approx(1 / 2 + 1 / 2 * 2 / 2.5, abs=EXACT)
+    assert auc(curve) == 3 / 4
+
+
+def test_pixel_metrics_pool_the_pixels_of_all_images():
+    masks = np.zeros((2, 2, 2), dtype=np.uint8)
+    masks[1, 0] = 1
+    maps = np.array([[[0.1, 0.2], [0.3, 0.6]], [[0.9, 0.5], [0.2, 0.1]]], dtype=np.float32)
+    assert pixel_metrics(masks=masks, maps=maps, what="pixels") == pytest.approx(
+        {
+            "auc_pix": 11 / 12,
+            "ap_pix": 0.5 + 0.5 * 2 / 3,
+            "dice_max": 0.8,
+            "dice_max_threshold": 0.5,
+        },
+        abs=EXACT,
+    )
+
+
+# --- by brute force ---
+
+
+@settings(deadline=None)
+@given(weighted_cases())
+def test_equals_brute_force_and_sklearn(case):
+    labels, scores, weights = case
+    curve, plain = curve_of(labels, scores, weights), curve_of(labels, scores)
+    np.testing.assert_array_equal(curve.true_positives[0], plain.true_positives)
+    np.testing.assert_array_equal(curve.false_positives[0], plain.false_positives)
+    dices, thresholds = dice_max(curve)
+    for i, row in enumerate(weights):
+        area, precision = auc(curve)[i], average_precision(curve)[i]
+        *expected, threshold = brute_force(labels, scores, row)
+        assert [area, precision, dices[i]] == pytest.approx(expected, abs=EXACT)
+        theirs = {"sample_weight": row}
+        assert area == pytest.approx(roc_auc_score(labels, scores, **theirs), abs=EXACT)
+        theirs = average_precision_score(labels, scores, **theirs)
+        assert precision == pytest.approx(theirs, abs=EXACT)
+        if (row == row.round()).all():  # rounding of fractions decides between equal Dices
+            assert thresholds[i] == threshold
+
+
+def test_equals_sklearn_on_many_cases():
+    rng = np.random.default_rng(0)
+    labels = (rng.random(200_000) < 0.02).astype(np.uint8)
+    scores = np.round(rng.standard_normal(200_000) + labels, 3).astype(np.float32)
+    curve = curve_of(labels, scores)
+    assert auc(curve) == pytest.approx(roc_auc_score(labels, scores), abs=EXACT)
+    theirs = average_precision_score(labels, scores)
+    assert average_precision(curve) == pytest.approx(theirs, abs=EXACT)
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "message"),
+    [
+        ([0, 0], [1.0, 2.0], "None of the 2 cases is abnormal.*Check"),
+        ([1, 1, 1], [1.0, 2.0, 3.0], "None of the 3 cases is normal.*Check"),
+        ([0, 1], [np.nan, 2.0], "1 of the 2 scores of cases are not finite.*train it again"),
+        ([0, 1], [-np.inf, np.inf], "2 of the 2 scores of cases are not finite"),
+    ],
+)
+def test_what_cannot_be_ranked_is_an_input_error(labels, scores, message):
+    with pytest.raises(InputError, match=message):
+        image_metrics(labels=labels, scores=scores, what="cases")
+
+
+def test_shapes_must_agree():
+    with pytest.raises(ValueError, match="shape"):
+        curve_of([0, 1, 1], [1.0, 2.0])
+
+
+# --- strata of like variance ---
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_stratified_auc_is_the_share_of_right_pairs(seed):
+    random = np.random.default_rng(seed)
+    labels = np.append([0, 1], random.integers(0, 2, 58))
+    scores, strata = random.integers(0, 8, 60) / 8, variance_strata(random.uniform(0, 1, 60))
+    cases = {"labels": labels, "scores": scores, "strata": strata}
+    weights = random.integers(0, 3, (4, 60)).astype(np.float32)
+    weights[0] = 1
+    expected = []
+    for times in weights:
+        right = pairs = 0.0
+        for a in np.flatnonzero(labels == 1):
+            for n in np.flatnonzero((labels == 0) & (strata == strata[a])):
+                pairs += times[a] * times[n]
+                order = (scores[a] > scores[n]) + (scores[a] == scores[n]) / 2
+                right += times[a] * times[n] * order
+        expected.append(right / pairs if pairs else np.nan)
+    np.testing.assert_allclose(stratified_auc(**cases, weights=weights), expected)
+    np.testing.assert_allclose(stratified_auc(**cases), expected[:1])
+    cases["strata"] = np.zeros(60)
+    plain = image_metrics(labels=labels, scores=scores, what="")["auc"]
+    assert stratified_auc(**cases) == pytest.approx([plain])
+
+
+def test_the_variance_itself_tells_nothing():
+    labels = np.tile([0, 1, 1, 0], 25)
+    variances = np.repeat(np.arange(10.0), 10)
+    strata = variance_strata(variances)
+    assert stratified_auc(labels=labels, scores=variances, strata=strata) == [0.5]
+
+
+def test_strata_are_alike_in_number_and_do_not_part_equals():
+    variances = np.random.default_rng(0).permutation(200).astype(float)
+    strata = variance_strata(variances)
+    assert np.bincount(strata).tolist() == [20] * STRATA
+    assert (np.diff(strata[np.argsort(variances)]) >= 0).all()
+    twice = variance_strata(np.repeat(variances[:33], 2))
+    np.testing.assert_array_equal(twice[::2], twice[1::2])
+
+
+def test_strata_of_one_class_have_no_pairs():
+    cases = {"scores": np.array([0.1, 0.9, 0.5, 0.4]), "strata": np.array([0, 0, 1, 1])}
+    assert stratified_auc(labels=np.array([0, 1, 1, 1]), **cases) == [1]
+    assert np.isnan(stratified_auc(labels=np.array([0, 0, 1, 1]), **cases)).all()
+
+
+# --- what it takes ---
+
+
+def run_program(program):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_memory_on_a_whole_test_set():
+    """The pixels of the largest masked test set (2,776 maps of 64 × 64) need less than 2 GB."""
+    pytest.importorskip("resource", reason="peak memory is measured on Unix")
+    program = """
+import resource, sys
+import numpy as np
+from medae.evaluation.ranking import pixel_metrics
+rng = np.random.default_rng(0)
+masks = (rng.random((2776, 64, 64), dtype=np.float32) < 0.03).astype(np.uint8)
+maps = rng.standard_normal(masks.shape, dtype=np.float32) ** 2 * (1 + masks)
+values = pixel_metrics(masks=masks, maps=maps.astype(np.float32), what="pixels")
+assert 0.5 < values["auc_pix"] < 1
+unit = 1 if sys.platform == "darwin" else 1024
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+"""
+    assert int(run_program(program)) < 2e9
+
+
+def test_metrics_tables_and_figures_start_without_torch(root):
+    stages = ("duplicates", "evaluation", "report")
+    scripts = [path.stem for stage in stages for path in (root / "scripts" / stage).glob("*.py")]
+    assert {"audit_dataset", "compute_metrics"} <= set(scripts)
+    imports = ", ".join([*scripts, "score_baselines"])
+    run_program(f"import sys, {imports}; assert 'torch' not in sys.modules")
