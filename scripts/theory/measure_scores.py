@@ -20,9 +20,9 @@ from medae.base.errors import InputError
 from medae.base.files import write_table
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import leak_free, read_audit
-from medae.evaluation.matching import matched_auc, variance_strata
-from medae.evaluation.measuring import measure
+from medae.evaluation.metrics import measure
 from medae.evaluation.splits import LEAK_FREE_SPLIT
+from medae.evaluation.stratified import stratified_auc, variance_strata
 from medae.models.score_files import read_maps, read_scores
 from medae.theory.columns import SCORE_METRIC_COLUMNS
 from medae.theory.scores import measure_moments, parse_score, score_images
@@ -134,7 +134,7 @@ def measure_score(
     matched = found.drop_duplicates("split").assign(metric="auc_matched")
     for place, split in matched["split"].items():
         chosen = unseen if split == LEAK_FREE_SPLIT else np.ones_like(unseen)
-        (value,) = matched_auc(
+        (value,) = stratified_auc(
             labels=truth.test_labels[chosen],
             scores=values[chosen],
             strata=variance_strata(variances[chosen]),

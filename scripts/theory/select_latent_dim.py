@@ -24,7 +24,7 @@ from medae.data.groups import image_groups
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import read_audit
 from medae.evaluation.bootstrap import draw_weights, replicate_images
-from medae.evaluation.metrics import image_metrics
+from medae.evaluation.ranking import image_metrics
 from medae.models.score_files import read_scores
 from medae.theory import selectors
 from medae.theory.columns import CURVE_COLUMNS, SELECTION_COLUMNS

@@ -9,8 +9,8 @@ from toy_files import write_audit, write_packed
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
-from medae.evaluation.matching import matched_auc, variance_strata
-from medae.evaluation.metrics import image_metrics, pixel_metrics
+from medae.evaluation.ranking import image_metrics, pixel_metrics
+from medae.evaluation.stratified import stratified_auc, variance_strata
 from medae.models.score_files import score_table
 from medae.theory.columns import SCORE_METRIC_COLUMNS
 from medae.theory.scores import measure_moments, parse_score, score_images
@@ -87,7 +87,7 @@ def test_values_are_those_of_the_modules(setting):
                 part = {"labels": LABELS[chosen], "scores": own[chosen]}
                 expected = image_metrics(**part, what="")
                 strata = variance_strata(variances[chosen])
-                (expected["auc_matched"],) = matched_auc(**part, strata=strata)
+                (expected["auc_matched"],) = stratified_auc(**part, strata=strata)
                 pixels = pixel_metrics(masks=setting.masks[chosen], maps=maps[chosen], what="")
                 expected |= {key: pixels[key] for key in ("ap_pix", "dice_max")}
                 assert values[seed, name, split].to_dict() == pytest.approx(expected, abs=1e-8)
