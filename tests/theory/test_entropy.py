@@ -83,13 +83,6 @@ def test_what_is_received():
     assert received[:, 0] == pytest.approx(expected)
 
 
-def test_a_latent_that_the_decoder_ignores_is_replaced_by_its_mean():
-    u = white(50, 2) + 3
-    channel = Channel.fit(u, np.diag([1.0, 0.0]))
-    noise = np.random.default_rng(1).standard_normal(u.shape)
-    assert channel.transmit(u, level=1e-9, noise=noise)[:, 1] == pytest.approx(np.full(50, 3.0))
-
-
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 6), st.integers(0, 10**6))
 def test_nothing_depends_on_the_latents_scale_or_mixture(d, seed):
@@ -164,25 +157,11 @@ def test_participation_ratio_by_hand():
     assert participation_ratio(np.zeros(3)) == participation_ratio(np.zeros(0)) == 0
 
 
-@pytest.mark.parametrize(("d", "tolerance"), [(1, 0.1), (4, 0.3)])
-def test_knn_entropy_of_known_distributions(d, tolerance):
-    random = np.random.default_rng(0)
-    cube = random.random((2000, d))
-    assert knn_entropy(cube) == pytest.approx(0, abs=0.4 if d == 4 else tolerance)
-    assert knn_entropy(8 * cube) - knn_entropy(cube) == pytest.approx(3 * d)
-    normal = random.standard_normal((2000, d))
-    assert knn_entropy(normal) == pytest.approx(d * 0.5 * np.log2(2 * np.pi * np.e), abs=tolerance)
-
-
 def test_knn_entropy_equals_brute_force():
     # Distances to the second neighbour: 3, 2, 3, 6, so with ψ(4) − ψ(2) = 1/2 + 1/3:
     points = np.array([[0.0], [1.0], [3.0], [7.0]])
     expected = 1 / 2 + 1 / 3 + np.log(2) + np.log([3.0, 2.0, 3.0, 6.0]).mean()
     assert knn_entropy(points, neighbours=2) == pytest.approx(expected / np.log(2))
-
-
-def test_points_that_repeat_have_no_entropy():
-    assert knn_entropy(np.zeros((10, 2))) == -np.inf
 
 
 def known_latents(case, *, d, draw, n=1000):
@@ -215,17 +194,12 @@ def test_both_estimates_are_within_2_percent_on_gaussians(d):
     assert np.abs(mean_errors("gaussian", d)).max() < 0.02 * truth
 
 
-@pytest.mark.parametrize(("d", "truth"), [(1, 2.72), (4, 6.11), (16, 24.0)])
-def test_neighbours_see_clusters_in_few_dimensions_only(d, truth):
+@pytest.mark.parametrize("d", [1, 4, 16])
+def test_neighbours_see_clusters_in_few_dimensions_only(d):
+    truth = sum(clustered_bits(gain) for gain in np.geomspace(100, 1, d))
     gaussian, neighbours = mean_errors("clusters", d, truth=truth)
     assert gaussian > 0.15 * truth  # an upper bound
     assert abs(neighbours) < 0.1 if d < 16 else neighbours > 0.9 * gaussian
-
-
-def test_truth_of_clusters():
-    for d, truth in ((1, 2.72), (4, 6.11), (16, 24.0)):
-        found = sum(clustered_bits(gain) for gain in np.geomspace(100, 1, d))
-        assert found == pytest.approx(truth, abs=0.01 * d)
 
 
 def clustered_bits(gain):
@@ -248,25 +222,6 @@ def test_duplicates_lower_the_bits_of_neighbours(d, least):
 def test_one_image_of_each_copy_group():
     audit = {"split": ["train"] * 5 + ["test"], "copy_group": [3, 1, 3, 2, 1, 0]}
     assert first_of_groups(pd.DataFrame(audit)).tolist() == [1, 3, 0]
-
-
-def test_bits_without_noise_to_speak_of_and_with_nothing_but_noise():
-    u = white(50, 2)
-    channel = Channel.fit(u, np.eye(2))
-    assert knn_bits(channel, u, level=np.inf) == 0
-    assert knn_bits(channel, u, level=1e6) == 0
-    assert knn_bits(channel, u, level=0.1) == knn_bits(channel, u, level=0.1)
-
-
-def test_the_grid_encloses_small_and_large_rises():
-    grid = level_grid(GAINS, error=0.01, count=10)
-    assert len(grid) == 10 and np.isinf(grid[-1]) and (np.diff(grid) > 0).all()
-    rises = (grid[:-1, None] * GAINS / (grid[:-1, None] + GAINS)).sum(axis=1)
-    assert rises[0] <= 1e-3 * 0.01
-    assert rises[-1] == pytest.approx(GAINS.sum(), rel=0.1)
-    for gains in (np.zeros(3), np.zeros(0)):
-        assert np.isinf(level_grid(gains, error=0.01, count=5)[-1])
-        assert (np.diff(level_grid(gains, error=0.0, count=5)) > 0).all()
 
 
 @pytest.mark.parametrize("rise", [0.01, 0.1, 1.0])

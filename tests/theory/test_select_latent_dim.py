@@ -115,14 +115,6 @@ def test_curves(files):
         assert own["validation_error_se"] == pytest.approx(expected)
 
 
-def test_equal_runs_write_equal_bytes(files):
-    made = []
-    for _ in range(2):
-        run(files)
-        made.append([(files / name).read_bytes() for name in ("s.tsv", "c.tsv")])
-    assert made[0] == made[1]
-
-
 def test_the_first_of_equal_scores_is_preferred(files):
     for number in range(3):
         table = read_table(files / f"variants{number}.tsv")

@@ -29,13 +29,6 @@ def estimate_of(values, *, spread=0.01):
     return AucEstimate(np.array(values), values + noise)
 
 
-def test_standard_error_of_single_images():
-    errors = np.random.default_rng(0).standard_normal((40, 3))
-    mean, spread = mean_errors(errors, ALONE)
-    assert mean == pytest.approx(errors.mean(axis=0))
-    assert spread == pytest.approx(errors.std(axis=0, ddof=1) / np.sqrt(40))
-
-
 def test_standard_error_of_groups_by_hand():
     errors = np.array([[1.0], [3.0], [5.0], [7.0]])  # mean 4; sums -4 and 1 + 3
     mean, spread = mean_errors(errors, np.array([7, 7, 2, 2]))
@@ -63,17 +56,6 @@ def test_differences_are_paired():
     """What images have in common is not the candidates' spread."""
     errors = errors_of([0.5, 0.2, 0.1], spread=1e-3, own=10.0)
     assert one_standard_error(errors, ALONE).position == 2
-
-
-@pytest.mark.parametrize("means, expected", [([1, 1, 1], 0), ([1, 2, 3], 0), ([3, 2, 1], 2)])
-def test_flat_and_monotone_errors(means, expected):
-    assert one_standard_error(errors_of(means), ALONE).position == expected
-
-
-def test_a_single_group_has_no_spread():
-    choice = one_standard_error(errors_of([2, 1], spread=1), np.zeros(40))
-    assert choice.position is None
-    assert "single group" in choice.criterion
 
 
 def test_groups_widen_the_spread():
