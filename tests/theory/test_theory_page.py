@@ -56,18 +56,17 @@ def test_aucs_of_the_scores(page, results):
     for name, *cells in rows:
 
         def percent(dataset, metric, key=keys[name]):
-            return (
-                f"{selected(own, score=key, dataset=dataset, metric=metric)['value_percent']:.1f}"
-            )
+            row = selected(own, score=key, dataset=dataset, metric=metric)
+            return f"{row['value_percent']:.1f}"
 
         assert cells[:4] == [percent(dataset, "auc") for dataset in DATASETS]
         assert cells[4] == " / ".join(percent("lgg", metric) for metric in pixels)
     matched = own.query("dataset == 'lgg' and metric == 'auc_matched'").set_index("score")
-    matched = matched["value_percent"]
-    assert (
-        f"the control has {matched['variance_w9']:.1f}, information {matched['information_w9']:.1f} "
-        f"and squared error {matched['mse']:.1f}"
-    ) in page
+    control, information, mse = (
+        f"{matched.loc[key, 'value_percent']:.1f}"
+        for key in ("variance_w9", "information_w9", "mse")
+    )
+    assert f"control has {control}, information {information} and squared error {mse}." in page
     marked = own[(own["chosen"] == 1) & (own["metric"] == "auc")].set_index("dataset")
     assert chosen[1:5] == [f"{marked['value_percent'][dataset]:.1f}" for dataset in DATASETS]
     baselines = scores[scores["score"].isna() & scores["latent_dim"].isin([0, 16])]

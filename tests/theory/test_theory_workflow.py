@@ -119,4 +119,4 @@ def test_a_fault_is_named_before_any_job(fresh):
     fresh.configure(**SMALL_THEORY | {"theory": {"score": []}})
     done = fresh.snakemake("--dry-run")
     assert done.returncode != 0
-    assert "unknown key 'score' in theory (did you mean 'scores'?)" in done.stdout + done.stderr
+    assert "unknown key 'score' (did you mean 'scores'?) in theory" in done.stdout + done.stderr
