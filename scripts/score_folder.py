@@ -2,12 +2,9 @@
 
     python scripts/score_folder.py IMAGES results/RUN/models/…/checkpoint.safetensors --out OUT
 
-Images are read as pack_dataset.py reads them and scored as score_images.py does: the same file gets
-the same score. Outputs in OUT: `scores.tsv`, with id (the file's name), score, and percentile (the
-percentage of the dataset's training images that score at most as much; empty where the run's scores
-are not there); and `pictures/<id>.png`: the input as the model sees it, its reconstruction, the
-anomaly map, and the map over the input. All maps have one colour scale, which ends at their 99.5th
-percentile.
+The same file gets the same score as in the workflow. OUT gets `scores.tsv`, with id (the file's
+name), score, and percentile (the percentage of the dataset's training images that score at most as
+much; empty where the run's scores are not there), and a picture of each image, `pictures/<id>.png`.
 Fails, and writes nothing, when OUT has something in it, when an image cannot be read, when there is
 none, or when the model is missing or damaged.
 """
@@ -112,20 +109,20 @@ def draw_picture(
 
     Image and reconstruction are C × H × W in [-1, 1], the anomaly map H × W; `vmax` ends its scale.
     """
-    figure = Figure(figsize=(figures.PAGE_WIDTH, 2.2), layout="constrained")
+    figure = Figure(figsize=(figures.PAGE_WIDTH, 2.2))
     figure.suptitle(title)
-    axes = [
-        figure.add_subplot(1, len(PANELS), i + 1, label=panel, title=panel, xticks=[], yticks=[])
-        for i, panel in enumerate(PANELS)
-    ]
-    for one, values in zip(axes, (image, reconstruction, None, image), strict=True):
+    axes = figure.subplots(1, len(PANELS))
+    figure.subplots_adjust(left=0.01, right=0.89, bottom=0.02, top=0.74, wspace=0.05)
+    for one, panel, values in zip(axes, PANELS, (image, reconstruction, None, image), strict=True):
+        one.set(label=panel, title=panel, xticks=[], yticks=[])
         one.spines[:].set_visible(False)
         if values is not None:
             one.imshow(figures.as_picture(values))
     colours = {"cmap": "inferno", "vmin": 0, "vmax": vmax}
     layer = axes[2].imshow(error, **colours)
     axes[3].imshow(error, alpha=np.clip(error / vmax, 0, 1), **colours)
-    figure.colorbar(layer, ax=axes, extend="max", shrink=0.8, aspect=15).set_label("anomaly map")
+    bar = figure.colorbar(layer, cax=figure.add_axes((0.905, 0.06, 0.012, 0.64)), extend="max")
+    bar.set_label("anomaly map")
     return figure
 
 

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 from audit_dataset import audit_dataset
-from copies import FOUND, KINDS, MISSED, as_packed, planted, recalls
+from copies import FOUND, KINDS, MISSED, as_packed, nearest_similarities, recalls
 from packed_files import write_packed
 
 from medae.base.files import read_table
@@ -121,17 +121,6 @@ def test_the_list_of_pairs_ends_somewhere(copied, tmp_path, monkeypatch):
     assert images["twin"].sum() == 7
 
 
-@pytest.mark.parametrize(("side", "channels"), [(16, 3), (48, 1), (128, 1), (128, 3)])
-def test_sizes_and_colours(side, channels, tmp_path):
-    random = np.random.default_rng(side)
-    shape = (5, channels, side, side)
-    train, test = (random.integers(0, 256, shape, dtype=np.uint8) for _ in range(2))
-    test[1] = move(train[4], 3)
-    images, _, _ = run(write_packed(tmp_path / "p.h5", train, test, [0] * 4 + [1]), tmp_path)
-    assert images.loc[images["twin"] == 1, "id"].tolist() == ["train/4.png", "test/1.png"]
-    assert not images["identical"].any()
-
-
 # --- planted copies ---
 
 
@@ -155,19 +144,9 @@ def threshold(heads):
     return calibrated
 
 
-def test_planted_copies_are_found_by_the_audit(heads, threshold, tmp_path):
-    """And no test image that is none."""
+def test_other_heads_are_no_twins(heads, threshold):
     train, test = map(as_packed, heads)
-    kinds = ["identical", "mirrored", "rotated by 90°", "darker, less contrast", "resized to 3/4"]
-    copies = np.concatenate([planted(heads[0][:10], kind) for kind in kinds])
-    labels = [0] * (len(test) + len(copies))
-    packed = write_packed(tmp_path / "p.h5", train, np.concatenate([test, copies]), labels)
-    images, _, _ = run(packed, tmp_path, threshold=threshold)
-    images = images[images["split"] == "test"].reset_index(drop=True)
-    assert images["twin"].tolist() == [0] * len(test) + [1] * len(copies)
-    assert images["identical"].sum() == 10
-    sources = [f"train/{i}.png" for i in range(10)] * len(kinds)
-    assert images["nearest"].tolist()[len(test) :] == sources
+    assert (nearest_similarities(train, test) < threshold).all()
 
 
 def test_recall_by_kind(heads, threshold):

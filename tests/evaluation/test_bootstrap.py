@@ -152,27 +152,6 @@ def test_holm_by_hand():
     assert holm([]).tolist() == []
 
 
-def test_known_copies_widen_the_interval():
-    """Copies carry no information: known as groups they give the interval of the originals."""
-    random = np.random.default_rng(0)
-    labels = np.repeat([0, 1], 30)
-    scores = random.normal(size=60) + labels
-    copies = np.repeat(np.arange(60), 4)
-
-    def width(groups):
-        drawn = replicate_images(
-            labels=labels[copies],
-            scores=scores[copies],
-            groups=groups,
-            weights=weights_of(labels[copies], groups, replicates=400),
-        )
-        low, high = percentile_interval(drawn["auc"])
-        return high - low
-
-    # The standard error of 4 n images would be half that of n.
-    assert width(copies) / width(np.arange(240)) == pytest.approx(2, rel=0.15)
-
-
 # --- bootstrap_metrics ---
 
 LABELS = [0, 1, 0, 1, 0, 1, 1, 0]
@@ -336,20 +315,6 @@ def test_pixel_metrics_of_both_splits_and_of_baselines(tmp_path):
         assert rows["value"].tolist() == pytest.approx([exact["ap_pix"], exact["dice_max"]])
         assert (rows["low"] < rows["high"]).all()
     assert table.loc[table["method"] != "ae", "p_value"].notna().all()
-
-
-@pytest.mark.parametrize(
-    ("masks", "maps", "message"),
-    [
-        (None, MASKS, r"ae16-0/maps\.h5 has anomaly maps .* no masks"),
-        (MASKS, MASKS[:, :8], r"ae16-0/maps\.h5 has anomaly maps of shape \(8, 8, 16\)"),
-    ],
-)
-def test_maps_that_do_not_fit_the_masks_are_refused(masks, maps, message, tmp_path):
-    run = Run(tmp_path, masks)
-    run.add("ae", 16, 0, SCORES, maps)
-    with pytest.raises(InputError, match=message):
-        run.bootstrap()
 
 
 def test_files_about_other_images_are_refused(run):

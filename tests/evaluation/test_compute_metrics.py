@@ -9,9 +9,7 @@ from packed_files import write_audit, write_maps, write_packed, write_scores
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
-from medae.data.packed import read_packed
-from medae.evaluation.metrics import METRIC_COLUMNS, mean_reconstruction_errors, measure
-from medae.models.score_files import read_scores
+from medae.evaluation.metrics import METRIC_COLUMNS, mean_reconstruction_errors
 
 TRAIN_IDS = ["train/a.png", "train/NA", "train/c.png"]
 TEST_IDS = ["test/1.png", "test/2.png", "test/ü 3.png", "test/4.png"]
@@ -127,16 +125,6 @@ def test_errors_of_training_images_are_of_those_that_were_used(setting):
     assert errors.loc[3, "value"].tolist() == pytest.approx([0.07, 0.07])
     assert errors.loc[7, "value"].tolist() == pytest.approx([0.06, 0.06])
     assert errors["n_train"].tolist() == [2, 2, 3, 3]
-
-
-def test_scores_that_do_not_count_and_errors_that_are_not_there(setting):
-    truth = read_packed(setting.packed)
-    table = read_scores(setting.scores[0], truth).assign(reconstruction_error=np.nan)
-    known = {"truth": truth, "leak_free": np.ones(4, bool), "trained_on": np.ones(3, bool)}
-    rows = measure(table, **known, scores_images=False, maps=MAPS, what="toy")
-    assert set(rows["metric"]) == set(PIXEL_METRICS)
-    rows = measure(table, **known, scores_images=True, maps=None, what="toy")
-    assert set(rows["metric"]) == {"auc", "ap"}
 
 
 def test_without_maps_there_are_no_pixel_metrics(setting):

@@ -3,11 +3,17 @@
 import logging
 
 import numpy as np
+import pandas as pd
 import pytest
+from packed_files import write_audit, write_packed
+from score_baselines import score_baselines
 from sklearn.decomposition import PCA
 
+from medae.base.files import read_table, write_table
+from medae.data.packed import read_packed
 from medae.models import baselines
 from medae.models.baselines import BASELINES, can, fit
+from medae.models.score_files import read_maps
 
 
 def floats(count, side=8, *, channels=1, seed=0):
@@ -83,3 +89,48 @@ def test_every_baseline_is_of_one_kind():
     assert not can("intensity", "scores_images")
     assert not can("contrast", "has_maps")
     assert can("ae", "has_maps")
+
+
+def test_all_baselines_of_a_dataset(tmp_path):
+    """The first test image is the first training image, which one training set leaves out."""
+    train, test = (np.random.default_rng(i).integers(0, 256, (4, 1, 16, 16), "u1") for i in (0, 1))
+    test[0] = train[0]
+    masks = np.zeros((4, 16, 16), np.uint8)
+    masks[2:, :4] = 1
+    packed = write_packed(tmp_path / "p.h5", train, test, [0, 0, 1, 1], masks=masks)
+    truth = read_packed(packed)
+    write_audit(tmp_path / "images.tsv", truth.train_ids, truth.test_ids, twin=[1, 0, 0, 0])
+    table = pd.DataFrame({"id": truth.train_ids, "seed0": [0, 1, 1, 1]})
+    write_table(table, tmp_path / "without_twins.tsv")
+    sources = [("all", "nearest"), ("without_twins", "nearest"), ("all", "pca")]
+    sources += [("all", "contrast"), ("all", "intensity")]
+    runs = [
+        {"training_set": name, "method": method, "latent_dim": 2 * (method == "pca"), "seed": 0}
+        for name, method in sources
+    ]
+    scores = [tmp_path / f"{i}.tsv" for i in range(len(runs))]
+    score_baselines(
+        packed=packed,
+        audit=tmp_path / "images.tsv",
+        training_sets={"without_twins": tmp_path / "without_twins.tsv"},
+        dataset="toy",
+        runs=runs,
+        mapped=runs[:1],
+        scores=scores,
+        maps=[tmp_path / "maps.h5"],
+        metrics=tmp_path / "metrics.tsv",
+    )
+    first = [read_table(path).query("split == 'test'")["score"].iloc[0] for path in scores]
+    assert first[0] == 0 < first[1]
+    assert first[3] == pytest.approx(-test[0].var())
+    assert first[4] == pytest.approx(test[0].mean() / 127.5 - 1, abs=1e-6)
+    assert not read_maps(tmp_path / "maps.h5", truth)[0].any()
+    metrics = read_table(tmp_path / "metrics.tsv")
+    found = metrics.groupby(["training_set", "method", "split"])["metric"].agg(set)
+    assert len(found) == 2 * len(runs)
+    pixels = {"auc_pix", "ap_pix", "dice_max", "dice_max_threshold"}
+    for split in ("published", "leak_free"):
+        assert found["all", "contrast", split] == {"auc", "ap"}
+        assert found["all", "intensity", split] == pixels
+        assert found["all", "nearest", split] > pixels | {"auc", "ap", "error_test_normal"}
+    assert set(metrics.loc[metrics["training_set"] == "without_twins", "n_train"]) == {3}

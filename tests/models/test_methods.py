@@ -1,92 +1,89 @@
-"""The networks and losses of the methods, against the paper's sizes and hand-computed values."""
+"""What the files of methods say, and their own arithmetic against hand-computed values."""
 
-import importlib
 import math
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from drawn_losses import drawn_losses
 
+from medae.base.errors import InputError
 from medae.models import methods
+from medae.models.methods import SIZES, read_methods
 from medae.models.methods.ceae import draw_corners, mask_square
 from medae.models.methods.memae import attention_entropy, hard_shrink
 from medae.models.methods.vae import kl_divergence
 
-PARAMETERS = [
-    ("ae", 1, 1, 2_320_449),
-    ("ae", 2, 1, 2_322_498),
-    ("ae", 4, 1, 2_326_596),
-    ("ae", 8, 1, 2_334_792),
-    ("ae", 16, 1, 2_351_184),
-    ("ae", 32, 1, 2_383_968),
-    ("ae", 64, 1, 2_449_536),
-    ("ae", 128, 1, 2_580_672),
-    ("ae", 16, 3, 2_352_208),
-    ("vae", 16, 1, 2_367_584),
-    ("memae", 16, 1, 2_351_584),
-    ("ceae", 16, 1, 2_351_184),
-]
 
-
-def build(method, latent_dim=3, channels=1, image_size=32, **options):
+def build(method, latent_dim=3, **options):
     torch.manual_seed(0)
-    sizes = {"image_size": image_size, "channels": channels, "latent_dim": latent_dim}
-    return methods.build(method, **sizes, **options)
+    return methods.build(method, image_size=32, channels=1, latent_dim=latent_dim, **options)
 
 
-@pytest.fixture(params=sorted(methods.REGISTRY))
-def method(request):
-    return request.param
+# --- files ---
+
+KNOB = {"knob": {"type": "number", "default": 3, "description": "Of a method."}}
+GOOD = f"""
+class Helper: pass
+class Good(Helper):
+    display_name = "Good"
+    options = {KNOB}
+"""
+CHILD = """
+from medae.models.methods.good import Good as Parent
+class Child(Parent):
+    display_name = "Child"
+    options = {"more": {"default": 1, "description": "Of the child."}}
+"""
 
 
-@pytest.mark.parametrize(("name", "latent_dim", "channels", "expected"), PARAMETERS)
-def test_parameter_counts_are_the_reference_codes(name, latent_dim, channels, expected):
-    model = build(name, latent_dim, channels, image_size=64)
-    assert sum(parameter.numel() for parameter in model.parameters()) == expected
+def test_methods_are_the_files_of_the_folder_in_alphabetical_order(root):
+    folder = root / "scripts/medae/models/methods"
+    names = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+    assert list(methods.METHODS) == names
+    assert len({method.display_name for method in methods.METHODS.values()}) == len(names)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_shapes(method, channels):
-    model = build(method, 5, channels).eval()
-    images = torch.rand(4, channels, 32, 32) * 2 - 1
-    latents = model.encode(images)
-    assert latents.shape == (4, 5)
-    assert model.decode(latents).shape == images.shape
+def test_a_class_is_read_with_the_options_that_it_inherits(tmp_path):
+    (tmp_path / "good.py").write_text(GOOD)
+    (tmp_path / "child.py").write_text(CHILD)
+    (tmp_path / "_helper.py").write_text("1 / 0")
+    found = read_methods(tmp_path)
+    assert list(found) == ["child", "good"]
+    assert found["good"] == ("good", "Good", "Good", SIZES | KNOB)
+    assert found["child"].class_name == "Child"
+    assert found["child"].defaults == {"width": 16, "hidden_dim": 1024, "knob": 3, "more": 1}
 
 
-def test_loss_is_a_finite_scalar_that_reaches_every_parameter(method):
-    model = build(method)
-    losses = drawn_losses(model, torch.rand(4, 1, 32, 32) * 2 - 1)
-    assert all(value.ndim == 0 and value.isfinite() for value in losses.values())
-    losses["loss"].backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("class A(", "was never closed"),
+        ("class A: pass", "0 of its classes have a display_name"),
+        (GOOD + GOOD, "2 of its classes have a display_name"),
+        (GOOD.replace('"Good"', "name()"), "malformed node or string on line 4"),
+        (GOOD.replace("3,", "X,"), "malformed node or string on line 5"),
+        (GOOD.replace("'default': 3, ", ""), "option knob needs a default and a description"),
+        (GOOD.replace(str(KNOB), "[1]"), "has no attribute"),
+    ],
+)
+def test_a_file_that_is_no_method_is_named_with_the_fault(text, fault, tmp_path):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(
+        InputError, match=rf"mine\.py is not a method: .*{fault}.*__init__"
+    ) as caught:
+        read_methods(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
-def test_loss_takes_its_randomness_from_the_generator_only(method):
-    images = torch.rand(4, 1, 32, 32) * 2 - 1
-    model = build(method)
-    values = []
-    for global_seed in (1, 2):
-        torch.manual_seed(global_seed)
-        values.append(drawn_losses(model, images)["loss"].item())
-    assert values[0] == values[1]
+def test_a_model_gets_the_defaults_unless_told_otherwise():
+    assert build("vae").kl_weight == 0.005
+    model = build("vae", kl_weight=0.5, width=2)
+    assert (model.kl_weight, model.score_at) == (0.5, "mean")
+    assert model.encoder.blocks[0].out_channels == 2
 
 
-def test_module_is_named_after_its_method(method):
-    module = importlib.import_module(f"medae.models.methods.{method}")
-    assert getattr(module, methods.REGISTRY[method].class_name).__module__ == module.__name__
-
-
-def test_every_method_has_a_schema_entry_and_defaults_in_the_configuration(method, root):
-    schema = yaml.safe_load((root / "workflow/schemas/config.schema.yaml").read_text())
-    entry = schema["properties"]["methods"]["properties"][method]
-    config = yaml.safe_load((root / "config/config.yaml").read_text())["methods"][method]
-    defaults = {key: value["default"] for key, value in entry["properties"].items()}
-    assert config == defaults
-    assert method in schema["$defs"]["method"]["enum"]
-    build(method, **config)
+# --- arithmetic ---
 
 
 def test_autoencoder_loss_is_the_mean_squared_error():

@@ -17,6 +17,7 @@ def test_a_signal_asks_and_does_not_interrupt(number):
     with stop_requests() as stop:
         assert stop() is None
         send(number)
+        send(signal.SIGTERM)
         assert stop() == signal.Signals(number).name
 
 
@@ -26,13 +27,6 @@ def test_a_second_ctrl_c_interrupts_at_once():
         with pytest.raises(KeyboardInterrupt):
             send(signal.SIGINT)
         assert stop() == "SIGINT"
-
-
-def test_the_first_reason_is_kept_and_others_do_not_interrupt():
-    with stop_requests() as stop:
-        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
-            send(number)
-        assert stop() == "SIGUSR1"
 
 
 def test_the_handlers_of_before_come_back():

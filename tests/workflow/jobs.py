@@ -13,8 +13,8 @@ import numpy as np
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 METHOD = {"width": 4, "hidden_dim": 8}
-TRAINING = {"batch_size": 8, "device": "cpu", "learning_rate": 1e-3, "torch_threads": 1}
-TRAINING |= {"precision": "float32", "seeds_together": False}
+TRAINING = {"batch_size": 8, "device": "cpu", "learning_rate": 1e-3, "precision": "float32"}
+TRAINING |= {"torch_threads": 1}
 
 
 def write_packed(path: Path, *, n: int = 24, image_size: int = 32) -> Path:
@@ -38,7 +38,7 @@ def write_packed(path: Path, *, n: int = 24, image_size: int = 32) -> Path:
         writer.attributes |= dict.fromkeys(
             ("dataset", "modality", "layout", "source", "resize_filter"), "noise"
         )
-        writer.attributes |= {"source_sha256": "0", "intensity_range": "null"}
+        writer.attributes |= {"source_sha256": "0", "intensity_range": "[0, 4095]"}
         writer.attributes["identical_train_test"] = 0
     return path
 

@@ -213,6 +213,7 @@ LAYOUTS: dict[str, Callable[[Path], list[Record]]] = {
     "isic": _isic,
     "good_ungood": _good_ungood,
 }
+LAYOUTS_WITH_MASKS = ["brats", "folder"]
 
 
 def _class(

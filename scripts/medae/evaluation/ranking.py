@@ -53,7 +53,7 @@ def rank(
 
 
 def check_cases(*, labels: np.ndarray, scores: np.ndarray, what: str) -> None:
-    """Raise InputError when a class has no case or a score is not finite; `what` names the cases."""
+    """Raise InputError for a class without cases or a score that is not finite, of `what`."""
     n_abnormal = np.count_nonzero(labels == 1)
     for kind, count in (("normal", labels.size - n_abnormal), ("abnormal", n_abnormal)):
         if count == 0:

@@ -17,17 +17,9 @@ def normalise(images: Tensor) -> Tensor:
     return values.div_(127.5).sub_(1.0)
 
 
-def _down(channels_in: int, channels_out: int) -> list[nn.Module]:
+def _block(layer: type[nn.Module], channels_in: int, channels_out: int) -> list[nn.Module]:
     return [
-        nn.Conv2d(channels_in, channels_out, 4, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(channels_out),
-        nn.ReLU(inplace=True),
-    ]
-
-
-def _up(channels_in: int, channels_out: int) -> list[nn.Module]:
-    return [
-        nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=False),
+        layer(channels_in, channels_out, 4, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(channels_out),
         nn.ReLU(inplace=True),
     ]
@@ -64,10 +56,10 @@ class Encoder(Network):
         super().__init__()
         features = 4 * width * (image_size // 16) ** 2
         self.blocks = nn.Sequential(
-            *_down(channels, width),
-            *_down(width, 2 * width),
-            *_down(2 * width, 4 * width),
-            *_down(4 * width, 4 * width),
+            *_block(nn.Conv2d, channels, width),
+            *_block(nn.Conv2d, width, 2 * width),
+            *_block(nn.Conv2d, 2 * width, 4 * width),
+            *_block(nn.Conv2d, 4 * width, 4 * width),
         )
         self.bottleneck = nn.Sequential(
             nn.Linear(features, hidden_dim),
@@ -98,9 +90,9 @@ class Decoder(Network):
             nn.Unflatten(1, (4 * width, side, side)),
         )
         self.blocks = nn.Sequential(
-            *_up(4 * width, 4 * width),
-            *_up(4 * width, 2 * width),
-            *_up(2 * width, width),
+            *_block(nn.ConvTranspose2d, 4 * width, 4 * width),
+            *_block(nn.ConvTranspose2d, 4 * width, 2 * width),
+            *_block(nn.ConvTranspose2d, 2 * width, width),
             nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1, bias=False),
         )
 

@@ -99,18 +99,14 @@ class Stepper:
                 "{cuda_graphs: false}`, which changes no number; training then takes longer and "
                 "goes on from its last state."
             ) from error
-        if all(map(_same, expected, found)):
+        pairs = zip(expected, found, strict=True)
+        if all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs):  # NaN equals NaN
             return replay
         logger.warning(
             "Training goes on without a CUDA graph, which is slower: a recorded step gives other "
             "weights than one that is not recorded."
         )
         return None
-
-
-def _same(first: Tensor, second: Tensor) -> bool:
-    """Return whether two tensors are equal; NaN is equal to NaN."""
-    return torch.equal(first.nan_to_num(), second.nan_to_num())
 
 
 def record(step: Step, rows: Tensor, noise: Tensor | None) -> Step:

@@ -83,7 +83,7 @@ def read_intervals(paths: Sequence[Path]) -> pd.DataFrame:
         if list(table.columns) != INTERVAL_COLUMNS:
             raise InputError(
                 f"{path} has the columns {list(table.columns)} instead of {INTERVAL_COLUMNS}. "
-                "Delete it and run the workflow again; it will be made anew."
+                "Delete it and run the workflow again; it will be made again."
             )
         tables.append(table)
     return pd.concat(tables, ignore_index=True)

@@ -10,12 +10,11 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from medae.base.errors import InputError
-from medae.data.layouts import LAYOUTS
+from medae.data.layouts import LAYOUTS, LAYOUTS_WITH_MASKS
 from medae.duplicates.training_sets import TRAINING_SETS
 from medae.models.baselines import BASELINES
 from medae.models.methods import METHODS
 
-LAYOUTS_WITH_MASKS = ["brats", "folder"]
 NAMES_OF_THE_CODE = {  # the enumerations that a schema takes from the code
     "layouts": list(LAYOUTS),
     "training_sets": list(TRAINING_SETS),

@@ -116,15 +116,12 @@ def _read_class(path: Path) -> tuple[Method, str | None]:
 
 
 def _attributes(node: ast.ClassDef) -> dict[str, Any]:
-    """Return the values of `display_name` and `options` in a class."""
+    """Return the values of `display_name` and `options` in a class; ValueError if not literals."""
     found = {}
     for statement in node.body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            if (key := statement.targets[0].id) in ("display_name", "options"):
-                try:
-                    found[key] = ast.literal_eval(statement.value)
-                except ValueError:
-                    raise ValueError(f"the {key} of its class is not a literal") from None
+        match statement:
+            case ast.Assign(targets=[ast.Name(id="display_name" | "options" as key)], value=value):
+                found[key] = ast.literal_eval(value)
     return found
 
 

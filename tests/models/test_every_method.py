@@ -1,0 +1,216 @@
+"""What every file in medae/models/methods has to pass; the list of methods is the folder's."""
+
+import importlib
+
+import numpy as np
+import pytest
+import torch
+from drawn_losses import drawn_losses
+from jsonschema import Draft202012Validator
+from small_models import CPU, SIZES, arguments, equal, fit, make_images, make_model, scores_of
+
+from medae.models import methods, steps
+from medae.models.checkpoints import load_checkpoint, save_checkpoint
+from medae.models.networks import normalise
+from medae.models.steps import Stepper
+from medae.models.training import new_optimizer, train_epoch
+
+PARAMETERS = [
+    ("ae", 1, 1, 2_320_449),
+    ("ae", 2, 1, 2_322_498),
+    ("ae", 4, 1, 2_326_596),
+    ("ae", 8, 1, 2_334_792),
+    ("ae", 16, 1, 2_351_184),
+    ("ae", 32, 1, 2_383_968),
+    ("ae", 64, 1, 2_449_536),
+    ("ae", 128, 1, 2_580_672),
+    ("ae", 16, 3, 2_352_208),
+    ("vae", 16, 1, 2_367_584),
+    ("memae", 16, 1, 2_351_584),
+    ("ceae", 16, 1, 2_351_184),
+]
+
+
+@pytest.fixture(params=methods.METHODS)
+def method(request):
+    return request.param
+
+
+@pytest.fixture(params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def precision(request):
+    return request.param
+
+
+# --- its class ---
+
+
+@pytest.mark.parametrize(("name", "latent_dim", "channels", "expected"), PARAMETERS)
+def test_parameter_counts_are_the_reference_codes(name, latent_dim, channels, expected):
+    model = methods.build(name, image_size=64, channels=channels, latent_dim=latent_dim)
+    assert sum(parameter.numel() for parameter in model.parameters()) == expected
+
+
+def test_the_file_says_what_the_class_is(method):
+    known = methods.METHODS[method]
+    module = importlib.import_module(f"medae.models.methods.{method}")
+    class_ = getattr(module, known.class_name)
+    assert class_.__module__ == module.__name__
+    assert class_.display_name == known.display_name
+    assert known.options == methods.SIZES | getattr(class_, "options", {})
+
+
+def test_defaults_fit_their_schema(method):
+    for schema in methods.METHODS[method].options.values():
+        Draft202012Validator.check_schema(schema)
+        assert list(Draft202012Validator(schema).iter_errors(schema["default"])) == []
+
+
+def test_an_option_that_it_does_not_have_is_refused(method):
+    with pytest.raises(TypeError, match="colour"):
+        methods.build(method, **SIZES, colour=3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shapes(method, channels):
+    sizes = arguments(method) | {"channels": channels, "latent_dim": 5}
+    model = methods.build(method, **sizes).eval()
+    images = torch.rand(4, channels, 16, 16) * 2 - 1
+    latents = model.encode(images)
+    assert latents.shape == (4, 5)
+    assert model.decode(latents).shape == images.shape
+
+
+# --- its loss ---
+
+
+def test_loss_is_a_finite_scalar_that_reaches_every_parameter(method):
+    model = make_model(method)
+    losses = drawn_losses(model, normalise(make_images()))
+    assert all(value.ndim == 0 and value.isfinite() for value in losses.values())
+    losses["loss"].backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_loss_takes_its_randomness_from_the_generator_only(method):
+    model, images = make_model(method), normalise(make_images())
+    values = []
+    for global_seed in (1, 2):
+        torch.manual_seed(global_seed)
+        values.append(drawn_losses(model, images)["loss"].item())
+    assert values[0] == values[1]
+
+
+def test_bfloat16_is_of_the_networks_alone(method, tmp_path):
+    """Weights, gradients, latents and losses stay float32, and the losses come out close."""
+    model, exact = fit(tmp_path / "a", method=method)
+    lower, close = fit(tmp_path / "b", method=method, precision=torch.bfloat16)
+    assert not equal(model, lower)
+    assert np.allclose(close, exact, rtol=0.02)
+    losses = drawn_losses(lower, normalise(make_images()))
+    assert {value.dtype for value in losses.values()} == {torch.float32}
+    assert lower.encode(normalise(make_images())).dtype == torch.float32
+    losses["loss"].backward()
+    assert {p.grad.dtype for p in lower.parameters()} == {torch.float32}
+
+
+# --- its training ---
+
+
+def test_same_seed_gives_the_same_bits_and_another_one_not(method, precision, tmp_path):
+    first, history = fit(tmp_path / "a", method=method, precision=precision)
+    second, again = fit(tmp_path / "b", method=method, precision=precision)
+    assert equal(first, second)
+    assert history.equals(again)
+    assert not equal(first, fit(tmp_path / "c", method=method, precision=precision, seed=1)[0])
+
+
+def test_resumed_training_equals_an_uninterrupted_one(method, precision, tmp_path):
+    options = {"method": method, "precision": precision}
+    whole, history = fit(tmp_path / "a", epochs=4, **options)
+    fit(tmp_path / "b", epochs=2, **options)
+    resumed, again = fit(tmp_path / "b", epochs=4, **options)
+    assert equal(whole, resumed)
+    assert history.equals(again)
+
+
+def test_a_recorded_training_equals_one_without(method, monkeypatch, caplog):
+    """The recording is replaced by what it does on the CPU: warm-up steps, then the same step."""
+    replayed = []
+
+    def record(step, *seen):
+        for _ in range(steps.WARM_UP):
+            step(*seen)
+        return lambda *new: replayed.append(1) or step(*new)
+
+    monkeypatch.setattr(steps, "record", record)
+    found = []
+    for records in (False, True):
+        model = make_model(method)
+        optimizer = new_optimizer(model, learning_rate=1e-3, device=CPU)
+        stepper = Stepper(model, optimizer, make_images(14))
+        stepper._may_record = records  # as on CUDA
+        options = {"batch_size": 4, "seed": 0}
+        losses = [train_epoch(stepper, torch.arange(14), epoch=e, **options) for e in range(3)]
+        found.append((model, losses))
+    (plain, losses), (recorded, again) = found
+    assert equal(plain, recorded) and losses == again
+    assert len(replayed) == 1 + 3 * 3 - 1  # to compare, then all full batches after the first
+    assert caplog.text == ""
+
+
+def test_a_loss_reads_no_value(method, monkeypatch):
+    """On CUDA it would wait for the device, and could not be recorded."""
+    model, images = make_model(method), normalise(make_images())
+    noise = model.noise(images.shape, torch.Generator().manual_seed(0))
+
+    def refuse(*_):
+        raise AssertionError("a value was read")
+
+    for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__", "__index__"):
+        monkeypatch.setattr(torch.Tensor, name, refuse)
+    model.loss(images, noise)["loss"].backward()
+
+
+# --- its scores ---
+
+
+@pytest.fixture
+def trained(method, tmp_path):
+    """The model as it is read again from its checkpoint."""
+    model, _ = fit(tmp_path, method=method)
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, model, {"method": method, "arguments": arguments(method)})
+    loaded, _ = load_checkpoint(path, CPU)
+    assert equal(model, loaded) and not loaded.training
+    return loaded
+
+
+def test_scores_do_not_depend_on_batch_size_or_order(trained):
+    images = make_images().numpy()
+    whole = scores_of(trained, images, 13)
+    assert whole["maps"].shape == (13, 16, 16) and whole["scores"].std() > 0
+    for batch_size in (1, 4, 64):
+        part = scores_of(trained, images, batch_size)
+        np.testing.assert_allclose(part["scores"], whole["scores"], rtol=1e-5)
+        np.testing.assert_allclose(part["maps"], whole["maps"], rtol=1e-3, atol=1e-5)
+    order = np.random.default_rng(1).permutation(13)
+    shuffled = scores_of(trained, images[order], 4)
+    np.testing.assert_allclose(shuffled["scores"], whole["scores"][order], rtol=1e-5)
+
+
+def test_a_rate_is_of_each_image_alone(trained):
+    if not hasattr(trained, "rate"):
+        pytest.skip("a method without a prior of its latents")
+    images = normalise(make_images())
+    with torch.no_grad():
+        alone = torch.cat([trained.rate(image[None]) for image in images])
+        np.testing.assert_allclose(trained.rate(images), alone, rtol=1e-4)
+    assert alone.shape == (13,) and alone.min() >= 0
+
+
+def test_scoring_leaves_the_model_alone_and_repeats(trained):
+    before = {key: value.clone() for key, value in trained.state_dict().items()}
+    first, again = (scores_of(trained, make_images().numpy(), 4) for _ in range(2))
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert all(torch.equal(before[key], value) for key, value in trained.state_dict().items())
+    assert all(parameter.grad is None for parameter in trained.parameters())

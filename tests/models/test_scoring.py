@@ -1,0 +1,138 @@
+"""Scoring: the squared error by hand, and methods that bring an anomaly map of their own."""
+
+import numpy as np
+import pytest
+import torch
+from small_models import make_images, make_model, scores_of
+from torch.nn import functional as F
+
+from medae.base.errors import InputError
+from medae.models.methods.ae import AutoEncoder
+from medae.models.scoring import squared_error
+
+SIZES = {"image_size": 16, "channels": 1, "latent_dim": 2, "width": 4, "hidden_dim": 8}
+IMAGES = make_images().numpy()
+
+
+def test_score_by_hand():
+    found = scores_of(make_model().eval(), IMAGES, 4)
+    squared = (IMAGES / 127.5 - 1 - found["reconstructions"]) ** 2
+    np.testing.assert_allclose(found["maps"], squared[:, 0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found["scores"], squared.mean(axis=(1, 2, 3)), rtol=1e-5)
+    assert np.array_equal(found["errors"], found["scores"])
+
+
+def test_map_of_a_colour_image_is_the_mean_over_channels():
+    images = torch.zeros(1, 3, 1, 1)
+    reconstruction = torch.tensor([1.0, 2.0, 4.0]).view(1, 3, 1, 1)
+    assert squared_error(images, None, reconstruction).item() == pytest.approx((1 + 4 + 16) / 3)
+
+
+def test_scoring_in_training_mode_is_refused():
+    with pytest.raises(ValueError, match="evaluation mode"):
+        scores_of(make_model().train(), IMAGES, 4)
+
+
+@pytest.mark.parametrize("largest", [5, 1])
+def test_out_of_memory_in_scoring_goes_on_with_smaller_batches(largest, monkeypatch, caplog):
+    model = make_model().eval()
+    whole = scores_of(model, IMAGES, 8)
+    original = AutoEncoder.decode
+
+    def decode(self, latents):
+        if len(latents) > largest:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return original(self, latents)
+
+    monkeypatch.setattr(AutoEncoder, "decode", decode)
+    found = scores_of(model, IMAGES, 8)
+    assert "Scoring: out of memory with batches of 8 images; now 4." in caplog.text
+    for name, values in whole.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=1e-5)
+    monkeypatch.setattr(AutoEncoder, "decode", lambda *_: decode(model, [0] * 9))
+    with pytest.raises(InputError, match="even with 1"):
+        scores_of(model, IMAGES, 8)
+
+
+# --- methods with a map of their own ---
+
+
+class Blocks(AutoEncoder):
+    """The absolute error in 3 × 3 blocks of 4 × 4 pixels, weighed by the first latent."""
+
+    def anomaly_map(self, images, latents, reconstructions):
+        errors = F.avg_pool2d((images - reconstructions).abs(), 4, stride=6).mean(dim=1)
+        return errors * latents[:, 0].exp()[:, None, None]
+
+
+class Gradient(AutoEncoder):
+    """How each pixel would have to change for a smaller error."""
+
+    needs_gradient = True
+
+    def anomaly_map(self, images, latents, reconstructions):
+        errors = (images - reconstructions).square().mean(dim=(1, 2, 3))  # each image's own mean
+        return torch.autograd.grad(errors.sum(), images)[0].abs().mean(dim=1)
+
+
+def made(class_):
+    torch.manual_seed(0)
+    return class_(**SIZES).eval()
+
+
+@pytest.mark.parametrize("class_", [Blocks, Gradient])
+def test_an_own_map_depends_on_no_other_image_and_leaves_the_model_alone(class_):
+    model = made(class_)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    whole = scores_of(model, IMAGES, 13)
+    alone = scores_of(model, IMAGES, 1)
+    for name, values in whole.items():
+        np.testing.assert_allclose(alone[name], values, rtol=1e-3, atol=1e-7)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    plain = scores_of(made(AutoEncoder), IMAGES, 13)
+    np.testing.assert_allclose(whole["errors"], plain["errors"], rtol=1e-6)  # stays the squared one
+    assert np.abs(whole["scores"] / plain["scores"] - 1).max() > 0.1
+
+
+def test_the_score_is_the_mean_of_the_map_before_it_is_resized():
+    found = scores_of(made(Blocks), IMAGES, 4)
+    difference = np.abs(IMAGES / 127.5 - 1 - found["reconstructions"])[:, 0]
+    places = np.array([0, 6, 12])
+    small = np.array(
+        [[difference[:, i : i + 4, j : j + 4].mean((1, 2)) for j in places] for i in places]
+    )
+    small = np.moveaxis(small, -1, 0) * np.exp(found["latents"][:, 0])[:, None, None]
+    np.testing.assert_allclose(found["scores"], small.mean(axis=(1, 2)), rtol=1e-5)
+    assert found["maps"].shape == (13, 16, 16)
+    across = (np.arange(16) + 0.5) * 3 / 16 - 0.5  # where pixels lie, in blocks
+    for resized, blocks in zip(found["maps"], small, strict=True):
+        np.testing.assert_allclose(resized[0], np.interp(across, range(3), blocks[0]), rtol=1e-4)
+
+
+def test_a_gradient_equals_finite_differences():
+    model = made(Gradient).double()
+    images = torch.from_numpy(IMAGES[:2]).double() / 127.5 - 1
+    images.requires_grad_()
+    latents = model.encode(images)
+    found = model.anomaly_map(images, latents, model.decode(latents))
+    with torch.no_grad():
+        step = torch.zeros_like(images[:1])
+        step[..., 5, 7] = 1e-6
+        ends = [
+            (image - model(image)).square().mean()
+            for image in (images[:1] + step, images[:1] - step)
+        ]
+        expected = abs(ends[0] - ends[1]) / 2e-6
+    assert found[0, 5, 7].item() == pytest.approx(expected.item(), rel=1e-4)
+    scored = scores_of(made(Gradient), IMAGES[:2], 2)
+    np.testing.assert_allclose(scored["maps"], found.numpy(), rtol=1e-3, atol=1e-7)
+
+
+def test_another_score_can_be_made_of_the_same_images_and_reconstructions():
+    def brightness(images, latents, reconstructions):
+        return images.mean(dim=1) + 0 * reconstructions.mean(dim=1)
+
+    found = scores_of(made(Gradient), IMAGES, 4, anomaly_map=brightness)
+    expected = (IMAGES / 127.5 - 1).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(found["scores"], expected, rtol=1e-4, atol=1e-6)
