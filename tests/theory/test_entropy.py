@@ -104,7 +104,7 @@ def test_an_unused_latent_changes_nothing(unused):
     wider = np.pad(metric, ((0, 1), (0, 1)))
     before = measured(latents, metric)
     after = measured(np.column_stack([latents, column]), wider)
-    if unused == "ignored":  # its coordinate is a zero, and rounding of the others is tried anew
+    if unused == "ignored":  # its coordinate is a zero, and rounding of the others is drawn again
         assert after[:4] == pytest.approx(before[:4], rel=1e-6)
     else:
         assert after == pytest.approx(before, rel=1e-6)
