@@ -11,6 +11,7 @@ from typing import Any
 
 from medae.base.errors import InputError
 from medae.base.files import write_text
+from medae.base.script import run_script
 from medae.data.downloads import SOURCE, Access, count_files, install_dataset, wanted_archives
 
 LICENCE = ".LICENSE_AND_CITATION.txt"
@@ -83,18 +84,13 @@ def licence_text(entry: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    with script_logging(snakemake.log[0]):
-        registered = dict(snakemake.params.entry)
-        download_dataset(
-            key=registered.pop("key"),
-            entry=registered,
-            data_dir=Path(snakemake.output.marker).parent,
-            marker=Path(snakemake.output.marker),
-            access=Access(
-                mirror=snakemake.params.mirror,
-                retries=snakemake.params.retries,
-                api=snakemake.params.api,
-            ),
-        )
+    entry = dict(snakemake.params.entry)
+    access = {name: getattr(snakemake.params, name) for name in ("mirror", "retries", "api")}
+    run_script(
+        download_dataset,
+        snakemake,
+        key=entry.pop("key"),
+        entry=entry,
+        data_dir=Path(snakemake.output.marker).parent,
+        access=Access(**access),
+    )

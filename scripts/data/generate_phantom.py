@@ -15,6 +15,7 @@ from PIL import Image
 
 from medae.base.errors import InputError
 from medae.base.files import atomic_folder, write_table, write_text
+from medae.base.script import run_script
 from medae.data.phantom import FACTOR_TABLE, FACTORS, GROUPS, SOURCE, PhantomOptions, make_image
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 SMALLEST_SIZE = 32  # pixels; below, no pixel is purely white matter
 
 
-def generate_phantom(*, output: Path, image_size: int, parameters: Mapping) -> None:
+def generate_phantom(*, images: Path, image_size: int, parameters: Mapping) -> None:
     """Write the dataset of the registry's `generator` options to the folder `output`.
 
     factors.tsv has one row per image: id (path relative to `output`), the values of all factors
@@ -69,11 +70,4 @@ def describe(*, options: PhantomOptions, image_size: int) -> str:
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    with script_logging(snakemake.log[0]):
-        generate_phantom(
-            output=Path(snakemake.output.images),
-            image_size=snakemake.params.image_size,
-            parameters=snakemake.params.parameters,
-        )
+    run_script(generate_phantom, snakemake)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from medae.base.errors import InputError
+from medae.base.script import run_script
 from medae.data.images import Findings, check_range, load_record
 from medae.data.layouts import check_counts, read_layout
 from medae.data.packed import packed_writer
@@ -28,7 +29,7 @@ BLOCK_BYTES = 32 * 2**20  # at most, unless one image has more
 def pack_dataset(
     *,
     root: Path,
-    output: Path,
+    packed: Path,
     dataset: str,
     layout: str,
     channels: int,
@@ -40,7 +41,7 @@ def pack_dataset(
     expected: Mapping[str, int] | None = None,
     intensity_range: Sequence[float] | None = None,
 ) -> None:
-    """Write the packed file `output` of the images in `root`, decoded by `workers` threads."""
+    """Write the file `packed` of the images in `root`, decoded by `workers` threads."""
     value_range = check_range(intensity_range)
     records = read_layout(root, layout)
     check_counts(root, records, expected)
@@ -101,17 +102,6 @@ def pack_dataset(
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    with script_logging(snakemake.log[0]):
-        entry = dict(snakemake.params.entry)
-        folder = Path(snakemake.params.root)
-        pack_dataset(
-            root=folder,
-            output=Path(snakemake.output.packed),
-            dataset=snakemake.params.dataset,
-            image_size=snakemake.params.image_size,
-            source=entry.pop("url", folder.name),
-            workers=snakemake.threads,
-            **entry,
-        )
+    entry = dict(snakemake.params.entry)
+    entry.setdefault("source", entry.pop("url", Path(snakemake.params.root).name))
+    run_script(pack_dataset, snakemake, workers=snakemake.threads, **entry)

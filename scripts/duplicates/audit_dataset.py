@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from medae.base.files import write_table
+from medae.base.script import run_script
 from medae.data.groups import image_groups
 from medae.data.packed import read_packed
 from medae.data.statistics import brightness, contrast, total_variation
@@ -107,16 +108,9 @@ def audit_dataset(
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    with script_logging(snakemake.log[0]):
-        audit_dataset(
-            packed=Path(snakemake.input.packed),
-            group_pattern=snakemake.params.group_pattern,
-            threshold=snakemake.params.audit["threshold"],
-            thresholds=snakemake.params.audit["thresholds"],
-            moved=snakemake.params.audit["moved"],
-            images=Path(snakemake.output.images),
-            pairs=Path(snakemake.output.pairs),
-            threshold_table=Path(snakemake.output.thresholds),
-        )
+    run_script(
+        audit_dataset,
+        snakemake,
+        **snakemake.params.audit,
+        threshold_table=Path(snakemake.output.thresholds),
+    )

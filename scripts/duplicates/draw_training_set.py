@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from medae.base.files import read_table, write_table
+from medae.base.script import run_script
 from medae.duplicates.training_sets import draw_training_rows
 
 logger = logging.getLogger(__name__)
 
 
 def draw_training_set(
-    *, images: Path, training_set: str, seeds: Sequence[int], output: Path
+    *, images: Path, training_set: str, seeds: Sequence[int], table: Path
 ) -> None:
     """Write the table of the training set; `images` is images.tsv of the dataset's audit."""
     audit = read_table(images)
@@ -36,12 +37,4 @@ def draw_training_set(
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    with script_logging(snakemake.log[0]):
-        draw_training_set(
-            images=Path(snakemake.input.images),
-            training_set=snakemake.wildcards.training_set,
-            seeds=snakemake.params.seeds,
-            output=Path(snakemake.output.table),
-        )
+    run_script(draw_training_set, snakemake)

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from medae.base.files import write_table
+from medae.base.script import run_script
 from medae.data.packed import read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.evaluation.bootstrap import (
@@ -50,7 +51,7 @@ def bootstrap_metrics(
     group_pattern: str | None,
     replicates: int,
     seed: int,
-    output: Path,
+    intervals: Path,
 ) -> None:
     """Write the intervals of `settings`, {method, latent_dim, seed} of each table of `scores`.
 
@@ -139,19 +140,4 @@ def compare(
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    with script_logging(snakemake.log[0]):
-        bootstrap_metrics(
-            scores=[Path(path) for path in snakemake.input.scores],
-            maps=[Path(path) for path in snakemake.input.maps],
-            packed=Path(snakemake.input.packed),
-            audit=Path(snakemake.input.audit),
-            dataset=snakemake.wildcards.dataset,
-            settings=snakemake.params.settings,
-            reference=snakemake.params.reference,
-            group_pattern=snakemake.params.group_pattern,
-            replicates=snakemake.params.replicates,
-            seed=snakemake.params.seed,
-            output=Path(snakemake.output.intervals),
-        )
+    run_script(bootstrap_metrics, snakemake)

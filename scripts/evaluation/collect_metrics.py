@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from medae.base.files import read_table, write_table
+from medae.base.script import run_script
 from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.evaluation.summary import check_unique
 
@@ -23,10 +24,9 @@ def collect_metrics(*, metrics: Sequence[Path], output: Path) -> None:
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    with script_logging(snakemake.log[0]):
-        collect_metrics(
-            metrics=[Path(path) for path in snakemake.input.metrics],
-            output=Path(snakemake.output.metrics),
-        )
+    run_script(
+        collect_metrics,
+        snakemake,
+        metrics=[Path(path) for path in snakemake.input.metrics],
+        output=Path(snakemake.output.metrics),
+    )

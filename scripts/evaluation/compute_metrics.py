@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from medae.base.files import write_table
+from medae.base.script import run_script
 from medae.data.packed import read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.duplicates.training_sets import read_training_rows
@@ -35,7 +36,7 @@ def compute_metrics(
     method: str,
     latent_dim: int,
     seeds: Sequence[int],
-    output: Path,
+    metrics: Path,
 ) -> None:
     """Write the metrics of all `seeds`; `scores` and `maps` are in the order of `seeds`.
 
@@ -65,19 +66,4 @@ def compute_metrics(
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    with script_logging(snakemake.log[0]):
-        compute_metrics(
-            scores=[Path(path) for path in snakemake.input.scores],
-            maps=[Path(path) for path in snakemake.input.maps],
-            packed=Path(snakemake.input.packed),
-            audit=Path(snakemake.input.audit),
-            training_rows=Path(path) if (path := snakemake.input.training_rows) else None,
-            dataset=snakemake.wildcards.dataset,
-            training_set=snakemake.wildcards.training_set,
-            method=snakemake.wildcards.method,
-            latent_dim=int(snakemake.wildcards.latent_dim),
-            seeds=list(snakemake.params.seeds),
-            output=Path(snakemake.output.metrics),
-        )
+    run_script(compute_metrics, snakemake)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from medae.base.files import write_table
+from medae.base.script import run_script
 from medae.data.packed import read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.duplicates.training_sets import read_training_rows
@@ -98,18 +99,6 @@ def score_baselines(
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    with script_logging(snakemake.log[0]):
-        drawn = zip(snakemake.params.training_sets, snakemake.input.training_sets, strict=True)
-        score_baselines(
-            packed=Path(snakemake.input.packed),
-            audit=Path(snakemake.input.audit),
-            training_sets={name: Path(path) for name, path in drawn},
-            dataset=snakemake.wildcards.dataset,
-            runs=snakemake.params.runs,
-            mapped=snakemake.params.mapped,
-            scores=[Path(path) for path in snakemake.output.scores],
-            maps=[Path(path) for path in snakemake.output.maps],
-            metrics=Path(snakemake.output.metrics),
-        )
+    drawn = zip(snakemake.params.training_sets, snakemake.input.training_sets, strict=True)
+    tables = {name: Path(path) for name, path in drawn}
+    run_script(score_baselines, snakemake, training_sets=tables)

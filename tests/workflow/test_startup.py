@@ -55,7 +55,7 @@ def test_listed_modules_are_those_that_are_imported(script):
     assert listed - loaded <= {str(base / name) for name in ("logs.py", "errors.py")}
 
 
-NETWORK_SCRIPTS = {"train_autoencoder", "score_images", "score_folder", "probe_latents"}
+NETWORK_SCRIPTS = {"train_autoencoder", "score_images", "score_folder", "measure_entropy"}
 
 
 def test_torch_is_imported_only_where_networks_run():
