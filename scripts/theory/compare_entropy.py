@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from medae.base.files import read_table
+from medae.base.script import run_script
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.report import figures
 from medae.report.tables import MISSING, Section
@@ -172,13 +173,5 @@ def draw_panels(above: Axes, below: Axes, own: pd.DataFrame, colors: Mapping[str
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    with script_logging(snakemake.log[0]):
-        compare_entropy(
-            entropy=[Path(path) for path in snakemake.input.entropy],
-            metrics=Path(snakemake.input.metrics),
-            names=snakemake.params.names,
-            methods=snakemake.params.methods,
-            output={key: Path(path) for key, path in snakemake.output.items()},
-        )
+    files = {key: Path(path) for key, path in snakemake.output.items()}
+    run_script(compare_entropy, snakemake, output=files)

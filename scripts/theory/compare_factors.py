@@ -15,6 +15,7 @@ from scipy.stats import norm
 
 from medae.base.errors import InputError
 from medae.base.files import read_table
+from medae.base.script import run_script
 from medae.evaluation.bootstrap import CONFIDENCE
 from medae.evaluation.splits import PUBLISHED_SPLIT
 from medae.report.comparison import read_intervals
@@ -135,13 +136,5 @@ def describe(table: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    with script_logging(snakemake.log[0]):
-        compare_factors(
-            entropy=Path(snakemake.input.entropy),
-            metrics=Path(snakemake.input.metrics),
-            intervals=[Path(path) for path in snakemake.input.intervals],
-            factors=snakemake.params.factors,
-            output={key: Path(path) for key, path in snakemake.output.items()},
-        )
+    files = {key: Path(path) for key, path in snakemake.output.items()}
+    run_script(compare_factors, snakemake, output=files)

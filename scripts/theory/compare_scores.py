@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medae.base.files import read_table
+from medae.base.script import run_script
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.models.baselines import BASELINES
 from medae.report import figures
@@ -210,15 +211,5 @@ def draw_panel(axes: Axes, rows: pd.DataFrame, methods: Mapping[str, str]) -> st
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    with script_logging(snakemake.log[0]):
-        compare_scores(
-            scores=[Path(path) for path in snakemake.input.scores],
-            metrics=Path(snakemake.input.metrics),
-            selections=[Path(path) for path in snakemake.input.selections],
-            names=snakemake.params.names,
-            methods=snakemake.params.methods,
-            latent_dim=snakemake.params.latent_dim,
-            output={key: Path(path) for key, path in snakemake.output.items()},
-        )
+    files = {key: Path(path) for key, path in snakemake.output.items()}
+    run_script(compare_scores, snakemake, output=files)

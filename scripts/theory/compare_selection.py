@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from medae.base.errors import InputError
+from medae.base.script import run_script
 from medae.evaluation.splits import PUBLISHED_SPLIT
 from medae.report.tables import MISSING, Section, format_percent
 from medae.theory.columns import CURVE_COLUMNS, SELECTION_COLUMNS
@@ -144,14 +145,5 @@ def choice_lines(judged: pd.DataFrame, names: Mapping[str, str]) -> list[list[st
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    with script_logging(snakemake.log[0]):
-        compare_selection(
-            selections=[Path(path) for path in snakemake.input.selections],
-            curves=[Path(path) for path in snakemake.input.curves],
-            scores=[Path(path) for path in snakemake.input.scores],
-            names=snakemake.params.names,
-            recommended=snakemake.params.recommended,
-            output={key: Path(path) for key, path in snakemake.output.items()},
-        )
+    files = {key: Path(path) for key, path in snakemake.output.items()}
+    run_script(compare_selection, snakemake, output=files)

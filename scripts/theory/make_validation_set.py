@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medae.base.script import run_script
 from medae.data.groups import image_groups
 from medae.data.packed import packed_writer, read_packed
 from medae.duplicates.audit import read_audit
@@ -31,22 +32,22 @@ BLOCK = 512  # images written at once
 
 def make_validation_set(
     *,
-    packed: Path,
+    source: Path,
     audit: Path,
     group_pattern: str | None,
     share: float,
     seed: int,
     kinds: Sequence[str],
-    output: Path,
+    packed: Path,
 ) -> None:
-    """Write the packed held-out dataset.
+    """Write the held-out dataset `packed`, of the packed dataset `source`.
 
     `group_pattern` finds an image's patient in its id; `share` of the training images is held out,
     by `seed`; `kinds` are those of synthetic anomalies.
     """
-    source = read_packed(packed)
-    images, ids = source.train_images, source.train_ids
-    copies = read_audit(audit, source)["copy_group"].to_numpy()[: len(ids)]
+    data = read_packed(source)
+    images, ids = data.train_images, data.train_ids
+    copies = read_audit(audit, data)["copy_group"].to_numpy()[: len(ids)]
     patients = image_groups(ids, pattern=group_pattern)
     held = hold_out(copies, patients, share=share, seed=seed)
     kept = np.flatnonzero(~held)
@@ -60,7 +61,7 @@ def make_validation_set(
     names = sorted(test)  # as both splits of every packed dataset are
     seen = {images[row].tobytes() for row in kept}
     with packed_writer(
-        output,
+        packed,
         channels=images.shape[1],
         image_size=images.shape[-1],
         train_ids=[ids[row] for row in kept],
@@ -74,8 +75,8 @@ def make_validation_set(
             block = [test[name] for name in names[start : start + BLOCK]]
             writer.append("test", *(np.stack(part) for part in zip(*block, strict=True)))
         same = ["modality", "layout", "source", "resize_filter", "intensity_range"]
-        writer.attributes |= {name: source.attributes[name] for name in same} | {
-            "dataset": f"{source.attributes['dataset']}{SUFFIX}",
+        writer.attributes |= {name: data.attributes[name] for name in same} | {
+            "dataset": f"{data.attributes['dataset']}{SUFFIX}",
             "source_sha256": sum_of(
                 images, ids, held=held, parameters={"seed": seed, "kinds": list(kinds)}
             ),
@@ -124,15 +125,4 @@ def sum_of(
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    with script_logging(snakemake.log[0]):
-        make_validation_set(
-            packed=Path(snakemake.input.packed),
-            audit=Path(snakemake.input.audit),
-            group_pattern=snakemake.params.group_pattern,
-            share=snakemake.params.share,
-            seed=snakemake.params.seed,
-            kinds=snakemake.params.kinds,
-            output=Path(snakemake.output.packed),
-        )
+    run_script(make_validation_set, snakemake)

@@ -24,14 +24,13 @@ from torch.func import jvp, vmap
 
 from medae.base.errors import InputError
 from medae.base.files import write_table
+from medae.base.script import run_script
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import read_audit
 from medae.models.checkpoints import load_checkpoint
 from medae.models.networks import normalise
 from medae.models.torch_setup import (
     is_out_of_memory,
-    make_deterministic,
-    select_device,
     smaller_batch,
 )
 from medae.theory.coding import decode_latents, encode_latents, symbol_numbers, symbol_tables
@@ -153,11 +152,12 @@ def measure_entropy(
     method: str,
     latent_dim: int,
     seeds: Sequence[int],
-    device: torch.device,
+    device: str,
+    torch_threads: int,
     batch_size: int,
     metric_images: int,
     rise: float,
-    output: Path,
+    table: Path,
 ) -> None:
     """Write the table; `checkpoints` are in the order of `seeds`.
 
@@ -165,18 +165,20 @@ def measure_entropy(
     `rise` the share by which noise on the latent may raise the reconstruction error: it sets the
     precision at which the entropy is measured.
     """
+    make_deterministic(torch_threads)
+    chosen = select_device(device)
     data = read_packed(packed)
     images = data.train_images[first_of_groups(read_audit(audit, data))]
     logger.info("%d of %d training images are no duplicates", len(images), len(data.train_ids))
     rows = []
     for seed, checkpoint in zip(seeds, checkpoints, strict=True):
-        model, description = load_checkpoint(checkpoint, device)
+        model, description = load_checkpoint(checkpoint, chosen)
         if description["dataset_sha256"] != data.attributes["source_sha256"]:
             raise InputError(
                 f"{checkpoint} was trained on other images than those of the packed dataset "
                 f"'{data.attributes['dataset']}'. Delete the checkpoint and run the workflow again."
             )
-        network = Network(model, device=device, batch_size=batch_size)
+        network = Network(model, device=chosen, batch_size=batch_size)
         found = entropy_of(probe_model(network, images, metric_images=metric_images), rise=rise)
         if hasattr(model, "rate"):
             found["rate_bits"] = network.mean_rate(images)
@@ -185,7 +187,7 @@ def measure_entropy(
             found |= code_latents(network, data, what=checkpoint)
         logger.info("seed %d: %s", seed, found)
         rows += [(dataset, method, latent_dim, seed, *item) for item in found.items()]
-    write_table(pd.DataFrame(rows, columns=ENTROPY_COLUMNS), output)
+    write_table(pd.DataFrame(rows, columns=ENTROPY_COLUMNS), table)
 
 
 def probe_model(network: Network, images: np.ndarray, *, metric_images: int) -> Probe:
@@ -241,21 +243,4 @@ def code_latents(network: Network, data: PackedDataset, *, what: Path) -> dict[s
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    with script_logging(snakemake.log[0]):
-        make_deterministic(snakemake.params.torch_threads)
-        measure_entropy(
-            packed=Path(snakemake.input.packed),
-            audit=Path(snakemake.input.audit),
-            checkpoints=[Path(path) for path in snakemake.input.checkpoints],
-            dataset=snakemake.wildcards.dataset,
-            method=snakemake.wildcards.method,
-            latent_dim=int(snakemake.wildcards.latent_dim),
-            seeds=list(snakemake.params.seeds),
-            device=select_device(snakemake.params.device),
-            batch_size=snakemake.params.batch_size,
-            metric_images=snakemake.params.metric_images,
-            rise=snakemake.params.rise,
-            output=Path(snakemake.output.table),
-        )
+    run_script(measure_entropy, snakemake)

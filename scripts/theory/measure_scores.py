@@ -18,6 +18,7 @@ import pandas as pd
 
 from medae.base.errors import InputError
 from medae.base.files import write_table
+from medae.base.script import run_script
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.evaluation.metrics import measure
@@ -145,20 +146,4 @@ def measure_score(
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    with script_logging(snakemake.log[0]):
-        measure_scores(
-            packed=Path(snakemake.input.packed),
-            audit=Path(snakemake.input.audit),
-            scores=[Path(path) for path in snakemake.input.scores],
-            maps=[Path(path) for path in snakemake.input.maps],
-            dataset=snakemake.wildcards.dataset,
-            method=snakemake.wildcards.method,
-            latent_dim=int(snakemake.wildcards.latent_dim),
-            seeds=list(snakemake.params.seeds),
-            names=list(snakemake.params.names),
-            pixels=snakemake.params.pixels,
-            variants=[Path(path) for path in snakemake.output.variants],
-            metrics=Path(snakemake.output.metrics),
-        )
+    run_script(measure_scores, snakemake)

@@ -20,6 +20,7 @@ import pandas as pd
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
+from medae.base.script import run_script
 from medae.data.groups import image_groups
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import read_audit
@@ -196,22 +197,4 @@ def image_dimension(packed: Path, audit: Path) -> float:
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    with script_logging(snakemake.log[0]):
-        select_latent_dim(
-            scores=[Path(path) for path in snakemake.input.scores],
-            variants=[Path(path) for path in snakemake.input.variants],
-            packed=Path(snakemake.input.packed),
-            audit=Path(snakemake.input.audit),
-            source_packed=Path(snakemake.input.source_packed),
-            source_audit=Path(snakemake.input.source_audit),
-            dataset=snakemake.wildcards.dataset,
-            latent_dims=list(snakemake.params.latent_dims),
-            score_names=list(snakemake.params.scores),
-            group_pattern=snakemake.params.group_pattern,
-            replicates=snakemake.params.replicates,
-            seed=snakemake.params.seed,
-            selection=Path(snakemake.output.selection),
-            curves=Path(snakemake.output.curves),
-        )
+    run_script(select_latent_dim, snakemake)

@@ -42,9 +42,9 @@ def write_source(folder, *, test_seed=0, train_seed=0, masks=True):
 def make(folder, name="out.h5", **changes):
     options = {"group_pattern": PATTERN, "share": 0.2, "seed": 0, "kinds": list(KINDS)}
     make_validation_set(
-        packed=folder / "packed.h5",
+        source=folder / "packed.h5",
         audit=folder / "images.tsv",
-        output=folder / name,
+        packed=folder / name,
         **(options | changes),
     )
     return folder / name

@@ -191,11 +191,12 @@ def measure(tmp_path):
             method=f"{method}_small",
             latent_dim=5,
             seeds=[0, 7],
-            device=CPU,
+            device="cpu",
+            torch_threads=1,
             batch_size=64,
             metric_images=4,
             rise=0.1,
-            output=tmp_path / "entropy.tsv",
+            table=tmp_path / "entropy.tsv",
         )
         table = read_table(tmp_path / "entropy.tsv")
         assert list(table) == ENTROPY_COLUMNS

@@ -116,7 +116,7 @@ rule measure_scores:
 
 rule make_validation_set:
     input:
-        packed=PACKED,
+        source=PACKED,
         audit=f"{AUDIT}/images.tsv",
         modules=modules("theory/make_validation_set"),
     output:
@@ -171,7 +171,7 @@ rule select_latent_dim:
         "../../envs/environment.yaml"
     params:
         latent_dims=lambda wildcards: candidates(RUNS, wildcards.dataset),
-        scores=[name for name in THEORY["scores"] if not name.startswith(CONTROL)],
+        score_names=[name for name in THEORY["scores"] if not name.startswith(CONTROL)],
         group_pattern=of_dataset("group_pattern"),
         replicates=config["bootstrap"]["replicates"],
         seed=config["bootstrap"]["seed"],
