@@ -31,6 +31,8 @@ from medae.models.checkpoints import load_checkpoint
 from medae.models.networks import normalise
 from medae.models.torch_setup import (
     is_out_of_memory,
+    make_deterministic,
+    select_device,
     smaller_batch,
 )
 from medae.theory.coding import decode_latents, encode_latents, symbol_numbers, symbol_tables
