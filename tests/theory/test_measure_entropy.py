@@ -15,6 +15,7 @@ from medae.base.errors import InputError
 from medae.base.files import read_table
 from medae.models import methods
 from medae.models.checkpoints import save_checkpoint
+from medae.models.torch_setup import make_deterministic
 from medae.theory.coding import decode_latents
 from medae.theory.columns import ENTROPY_COLUMNS
 from medae.theory.entropy import Channel
@@ -170,6 +171,7 @@ def test_latents_that_nothing_depends_on_have_no_entropy():
 @pytest.fixture
 def measure(tmp_path):
     """Measure a checkpoint of a method, for two seeds; return quantity by seed."""
+    make_deterministic(1)  # as the script does, so that models are the same before and after it
     test = noise_images(300, seed=1)
     labels = np.repeat([0, 1], 150)
     data = write_packed(tmp_path / "toy.h5", train=noise_images(60), test=test, labels=labels)
