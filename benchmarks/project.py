@@ -64,7 +64,7 @@ def pack(folder: Path, *, image_size: int) -> Timed:
     yield
     pack_dataset(
         root=folder,
-        output=folder.with_suffix(".h5"),
+        packed=folder.with_suffix(".h5"),
         dataset="bench",
         layout="folder",
         channels=1,

@@ -61,7 +61,7 @@ def comparisons(folder: Path, images: int, device: torch.device) -> list[Compari
     for side in FILE_SIDES:
         count = max(images * FILE_SIDES[0] // side, 2)
         counts = {"train_normal": count, "test_normal": 2, "test_abnormal": 2}
-        generate_phantom(output=folder / f"{side}", image_size=side, parameters=counts)
+        generate_phantom(images=folder / f"{side}", image_size=side, parameters=counts)
     pixels = training_images(folder)
     rng = np.random.default_rng(0)
     masks = (rng.random((images, project.SIZE, project.SIZE)) < 0.02).astype(np.uint8)

@@ -11,7 +11,6 @@ from typing import Any
 
 from medae.base.errors import InputError
 from medae.base.files import write_text
-from medae.base.script import run_script
 from medae.data.downloads import SOURCE, Access, count_files, install_dataset, wanted_archives
 
 LICENCE = ".LICENSE_AND_CITATION.txt"
@@ -84,6 +83,8 @@ def licence_text(entry: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
     entry = dict(snakemake.params.entry)
     access = {name: getattr(snakemake.params, name) for name in ("mirror", "retries", "api")}
     run_script(

@@ -15,7 +15,6 @@ from PIL import Image
 
 from medae.base.errors import InputError
 from medae.base.files import atomic_folder, write_table, write_text
-from medae.base.script import run_script
 from medae.data.phantom import FACTOR_TABLE, FACTORS, GROUPS, SOURCE, PhantomOptions, make_image
 
 logger = logging.getLogger(__name__)
@@ -24,9 +23,9 @@ SMALLEST_SIZE = 32  # pixels; below, no pixel is purely white matter
 
 
 def generate_phantom(*, images: Path, image_size: int, parameters: Mapping) -> None:
-    """Write the dataset of the registry's `generator` options to the folder `output`.
+    """Write the dataset of the registry's `generator` options to the folder `images`.
 
-    factors.tsv has one row per image: id (path relative to `output`), the values of all factors
+    factors.tsv has one row per image: id (path relative to `images`), the values of all factors
     (units in SOURCE.md), `lesions` drawn (they may touch) and `lesion_pixels` of the mask.
     """
     options = PhantomOptions(**parameters)
@@ -35,7 +34,7 @@ def generate_phantom(*, images: Path, image_size: int, parameters: Mapping) -> N
             f"The demonstration set cannot be made with image_size {image_size}: use "
             f"{SMALLEST_SIZE} or more pixels."
         )
-    with atomic_folder(output) as folder:
+    with atomic_folder(images) as folder:
         for name in (*GROUPS, "test/mask"):
             (folder / name).mkdir(parents=True)
         rows = []
@@ -51,7 +50,7 @@ def generate_phantom(*, images: Path, image_size: int, parameters: Mapping) -> N
         table = pd.DataFrame(rows, columns=["id", *FACTORS, "lesions", "lesion_pixels"])
         write_table(table, folder / "factors.tsv")
         write_text(describe(options=options, image_size=image_size), folder / "SOURCE.md")
-    logger.info("%d images of %d pixels a side in %s", len(rows), image_size, output)
+    logger.info("%d images of %d pixels a side in %s", len(rows), image_size, images)
 
 
 def describe(*, options: PhantomOptions, image_size: int) -> str:
@@ -70,4 +69,6 @@ def describe(*, options: PhantomOptions, image_size: int) -> str:
 
 
 if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
     run_script(generate_phantom, snakemake)

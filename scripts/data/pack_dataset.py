@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from medae.base.errors import InputError
-from medae.base.script import run_script
 from medae.data.images import Findings, check_range, load_record
 from medae.data.layouts import check_counts, read_layout
 from medae.data.packed import packed_writer
@@ -65,7 +64,7 @@ def pack_dataset(
     with (
         ThreadPool(workers) as pool,
         packed_writer(
-            output,
+            packed,
             **shape,
             train_ids=[record.id for record in splits["train"]],
             test_ids=[record.id for record in splits["test"]],
@@ -102,6 +101,8 @@ def pack_dataset(
 
 
 if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
     entry = dict(snakemake.params.entry)
     entry.setdefault("source", entry.pop("url", Path(snakemake.params.root).name))
     run_script(pack_dataset, snakemake, workers=snakemake.threads, **entry)

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from medae.base.files import write_table
-from medae.base.script import run_script
 from medae.data.groups import image_groups
 from medae.data.packed import read_packed
 from medae.data.statistics import brightness, contrast, total_variation
@@ -108,6 +107,8 @@ def audit_dataset(
 
 
 if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
     run_script(
         audit_dataset,
         snakemake,

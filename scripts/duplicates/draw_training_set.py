@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from medae.base.files import read_table, write_table
-from medae.base.script import run_script
 from medae.duplicates.training_sets import draw_training_rows
 
 logger = logging.getLogger(__name__)
@@ -23,7 +22,7 @@ def draw_training_set(
     """Write the table of the training set; `images` is images.tsv of the dataset's audit."""
     audit = read_table(images)
     train = audit["split"] == "train"
-    table = audit.loc[train, ["id"]]
+    drawn = audit.loc[train, ["id"]]
     for seed in seeds:
         rows = draw_training_rows(
             audit["copy_group"].to_numpy(),
@@ -31,10 +30,12 @@ def draw_training_set(
             training_set=training_set,
             seed=seed,
         )
-        table[f"seed{seed}"] = rows.astype(int)
+        drawn[f"seed{seed}"] = rows.astype(int)
         logger.info("seed %d: %d of %d images", seed, np.count_nonzero(rows), len(rows))
-    write_table(table, output)
+    write_table(drawn, table)
 
 
 if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
     run_script(draw_training_set, snakemake)

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from medae.base.files import write_table
-from medae.base.script import run_script
 from medae.data.packed import read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.evaluation.bootstrap import (
@@ -90,7 +89,7 @@ def bootstrap_metrics(
     sizes = {part.split: part.weights.shape[1] for part in resamplings}
     frame["n_groups"] = frame["split"].map(sizes)
     frame = frame.assign(dataset=dataset, training_set="all", replicates=replicates)
-    write_table(frame, output)
+    write_table(frame, intervals)
 
 
 def draw(
@@ -140,4 +139,6 @@ def compare(
 
 
 if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
     run_script(bootstrap_metrics, snakemake)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 
 from medae.base.files import read_table, write_table
-from medae.base.script import run_script
 from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.evaluation.summary import check_unique
 
@@ -24,6 +23,8 @@ def collect_metrics(*, metrics: Sequence[Path], output: Path) -> None:
 
 
 if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
     run_script(
         collect_metrics,
         snakemake,

@@ -14,7 +14,6 @@ from pathlib import Path
 import pandas as pd
 
 from medae.base.files import write_table
-from medae.base.script import run_script
 from medae.data.packed import read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.duplicates.training_sets import read_training_rows
@@ -62,8 +61,10 @@ def compute_metrics(
     frame = pd.concat(found).assign(
         dataset=dataset, training_set=training_set, method=method, latent_dim=latent_dim
     )
-    write_table(frame[METRIC_COLUMNS], output)
+    write_table(frame[METRIC_COLUMNS], metrics)
 
 
 if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
     run_script(compute_metrics, snakemake)

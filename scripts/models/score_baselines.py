@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from medae.base.files import write_table
-from medae.base.script import run_script
 from medae.data.packed import read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.duplicates.training_sets import read_training_rows
@@ -99,6 +98,8 @@ def score_baselines(
 
 
 if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
     drawn = zip(snakemake.params.training_sets, snakemake.input.training_sets, strict=True)
     tables = {name: Path(path) for name, path in drawn}
     run_script(score_baselines, snakemake, training_sets=tables)

@@ -6,6 +6,7 @@ memory doesn't suffice, batches get smaller, which changes no score beyond round
 Fails when a checkpoint is damaged or does not fit the dataset.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -22,6 +23,34 @@ from medae.models.scoring import score_batches
 from medae.models.torch_setup import make_deterministic, select_device
 
 TEXT = h5py.string_dtype()
+
+
+def score_images(
+    *,
+    packed: Path,
+    checkpoints: Sequence[Path],
+    device: str,
+    torch_threads: int,
+    batch_size: int,
+    scores: Sequence[Path],
+    latents: Sequence[Path],
+    maps: Sequence[Path],
+) -> None:
+    """Score the images with the model of each checkpoint; the files are in their order."""
+    chosen = select_device(device)
+    make_deterministic(torch_threads)
+    data = read_packed(packed)
+    for files in zip(checkpoints, scores, latents, maps, strict=True):
+        checkpoint, table, latents_file, maps_file = files
+        score_model(
+            data=data,
+            checkpoint=checkpoint,
+            device=chosen,
+            batch_size=batch_size,
+            table=table,
+            latents=latents_file,
+            maps=maps_file,
+        )
 
 
 def score_model(
@@ -75,23 +104,6 @@ def score_model(
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        chosen = select_device(snakemake.params.device)
-        make_deterministic(snakemake.params.torch_threads)
-        packed = read_packed(Path(snakemake.input.packed))
-        outputs = snakemake.output
-        per_seed = zip(
-            snakemake.input.checkpoints, outputs.scores, outputs.latents, outputs.maps, strict=True
-        )
-        for checkpoint, scores, latents, maps in per_seed:
-            score_model(
-                data=packed,
-                checkpoint=Path(checkpoint),
-                device=chosen,
-                batch_size=snakemake.params.batch_size,
-                table=Path(scores),
-                latents=Path(latents),
-                maps=Path(maps),
-            )
+    run_script(score_images, snakemake)

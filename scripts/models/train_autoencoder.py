@@ -37,7 +37,7 @@ def train_autoencoder(
     dataset: str,
     training_set: str,
     method: str,
-    name: str,
+    module: str,
     latent_dim: int,
     options: dict,
     seeds: list[int],
@@ -51,7 +51,7 @@ def train_autoencoder(
 ) -> None:
     """Train and write one checkpoint and one history per seed, in the order of `seeds`.
 
-    `method` is a file of medae/models/methods and `name` what the grid calls it with these
+    `module` is a file of medae/models/methods and `method` what the grid calls it with these
     `options`. The text of `modules` is part of the settings; `training_rows` is the table of the
     training set, None for all images.
     """
@@ -62,12 +62,12 @@ def train_autoencoder(
         "image_size": data.train_images.shape[-1],
         "channels": data.train_images.shape[1],
         "latent_dim": latent_dim,
-        **methods.METHODS[method].defaults,
+        **methods.METHODS[module].defaults,
         **options,
     }
-    code = hashlib.sha256(b"".join(Path(module).read_bytes() for module in sorted(modules)))
+    code = hashlib.sha256(b"".join(Path(path).read_bytes() for path in sorted(modules)))
     description = {
-        "method": method,
+        "method": module,
         "arguments": arguments,
         "dataset": dataset,
         "dataset_sha256": data.attributes["source_sha256"],
@@ -90,7 +90,7 @@ def train_autoencoder(
 
     def build(seed: int) -> nn.Module:
         seed_everything(seed)
-        model = methods.build(method, **arguments)
+        model = methods.build(module, **arguments)
         set_precision(model, getattr(torch, training["precision"]))
         return model.to(device, memory_format=torch.channels_last)
 
@@ -111,7 +111,7 @@ def train_autoencoder(
             state=_state(checkpoint),
             unusable_state=unusable_state,
             cuda_graphs=cuda_graphs,
-            label=f"{dataset} {training_set} {name} d={latent_dim} seed={seed}",
+            label=f"{dataset} {training_set} {method} d={latent_dim} seed={seed}",
             stop=stop,
         )
         write_table(table, history)
@@ -126,26 +126,10 @@ def _state(checkpoint: Path) -> Path:
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]), stop_requests() as stop:
-        train_autoencoder(
-            packed=Path(snakemake.input.packed),
-            training_rows=Path(path) if (path := snakemake.input.training_rows) else None,
-            modules=[Path(path) for path in snakemake.input.modules],
-            dataset=snakemake.wildcards.dataset,
-            training_set=snakemake.wildcards.training_set,
-            method=snakemake.params.method,
-            name=snakemake.wildcards.method,
-            latent_dim=int(snakemake.wildcards.latent_dim),
-            options=snakemake.params.options,
-            seeds=snakemake.params.seeds,
-            epochs=snakemake.params.epochs,
-            training=snakemake.params.training,
-            # Not among the params: another value there would train every model again.
-            unusable_state=snakemake.config["training"]["unusable_state"],
-            cuda_graphs=snakemake.config["training"]["cuda_graphs"],
-            checkpoints=[Path(path) for path in snakemake.output.checkpoints],
-            histories=[Path(path) for path in snakemake.output.histories],
-            stop=stop,
-        )
+    # Not among the params: another value there would train every model again.
+    config = snakemake.config["training"]
+    unrecorded = {key: config[key] for key in ("unusable_state", "cuda_graphs")}
+    with stop_requests() as stop:
+        run_script(train_autoencoder, snakemake, stop=stop, **unrecorded)

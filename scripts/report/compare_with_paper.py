@@ -1,34 +1,26 @@
 """Compare our metrics with the paper's tables, cell by cell, the misses included.
 
-Inputs: the collected table of metrics, of which those of models of all training images on the
-published test set are compared, and the paper's numbers (table, dataset, method, latent_dim,
-metric, mean, std; in percent).
-Outputs: a TSV, a Markdown table and an HTML page with one row per cell that both have, in percent:
-the paper's and our mean and standard deviation over seeds, the difference in percentage points
-(ours minus the paper's), and a verdict. "within" means
-|difference| <= 2 · sqrt(paper_std² + our_std²), with our
-std over seeds at ddof 1; otherwise "outside". One seed has no spread, so there is no verdict
-("one seed"). Without a common cell the table is empty and the Markdown says so.
-Fails when the paper's table has a cell twice, or a dataset has no display name.
+Compared are models of all training images on the published test set, which is what the paper has. A
+cell is "within" when |difference| <= 2 · sqrt(paper_std² + our_std²), with our std over seeds at
+ddof 1; otherwise "outside". One seed has no spread, so there is no verdict ("one seed").
 """
 
 import logging
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from medae.base.errors import InputError
-from medae.base.files import read_table, write_table, write_text
+from medae.base.files import read_table, write_table
 from medae.evaluation.splits import PUBLISHED_SPLIT
 from medae.evaluation.summary import TABLE_METRICS, display_name, sort_rows, summarise
-from medae.report.tables import format_percent, format_points, html_page, html_table, markdown_table
+from medae.report.tables import Section, format_percent, format_points, write_sections
 
 logger = logging.getLogger(__name__)
 
-CELL = ["dataset", "method", "latent_dim", "metric"]
+KEY = ["dataset", "method", "latent_dim", "metric"]
 HEADER = ["Table", "Dataset", "Method", "d", "Metric", "Paper", "Ours", "Seeds", "Difference"]
 HEADER += ["Verdict"]
 ALIGN = "lllrlcccrl"
@@ -41,21 +33,24 @@ def compare_with_paper(
     metrics: Path,
     paper: Path,
     names: Mapping[str, str],
+    methods: Mapping[str, str],
     table: Path,
     markdown: Path,
     html: Path,
 ) -> None:
-    """Write the comparison; `names` maps dataset keys to display names, in table order."""
+    """Write a row per cell that both have; a difference is ours minus theirs.
+
+    Without a common cell the table is empty, and its text says so. Raises InputError when the
+    paper's table has a cell twice, or a dataset has no display name.
+    """
     ours, published = read_table(metrics), read_table(paper)
     compared = compare(metrics=ours, paper=published, names=names)
     text = describe(compared, n_paper=len(published))
     logger.info(text)
     write_table(compared, table)
-    lines = printed_rows(compared, names=names)
-    write_text(f"{text}\n\n{markdown_table(HEADER, lines, align=ALIGN)}", markdown)
-    escaped = [[escape(cell) for cell in line] for line in lines]
-    page = html_page("Ours beside the paper", text, html_table(HEADER, escaped, ALIGN))
-    write_text(page, html)
+    rows = printed_rows(compared, names=names, methods=methods)
+    section = Section(text=text, header=HEADER, rows=rows, align=ALIGN)
+    write_sections("Ours beside the paper", [section], markdown=markdown, html=html)
 
 
 def compare(
@@ -68,24 +63,17 @@ def compare(
     tolerance are nan with one seed. Rows are sorted by the paper's table, dataset (in the order of
     `names`), method, latent dimension (descending) and metric.
     """
-    if paper.duplicated(["table", *CELL]).any():
-        twice = paper.loc[paper.duplicated(["table", *CELL]), ["table", *CELL]].iloc[0].to_list()
+    if paper.duplicated(["table", *KEY]).any():
+        twice = paper.loc[paper.duplicated(["table", *KEY]), ["table", *KEY]].iloc[0].to_list()
         raise InputError(f"The paper's table of values has two rows for {twice}. Remove one.")
     like_theirs = (metrics["split"] == PUBLISHED_SPLIT) & (metrics["training_set"] == "all")
     ours = summarise(metrics[like_theirs])
-    cells = paper.merge(ours, on=CELL, suffixes=("_paper", "_ours"), validate="many_to_one")
+    ours[["our_mean", "our_std"]] = 100 * ours[["mean", "std"]]
+    ours = ours[[*KEY, "our_mean", "our_std", "n_seeds", "n_normal", "n_abnormal"]]
+    theirs = paper.rename(columns={"mean": "paper_mean", "std": "paper_std"})
+    cells = theirs.merge(ours, on=KEY, validate="many_to_one")
     for dataset in sorted(set(cells["dataset"])):
         display_name(dataset, names)
-    cells = pd.DataFrame(
-        {
-            **cells[["table", *CELL]],
-            "paper_mean": cells["mean_paper"],
-            "paper_std": cells["std_paper"],
-            "our_mean": 100 * cells["mean_ours"],
-            "our_std": 100 * cells["std_ours"],
-            **cells[["n_seeds", "n_normal", "n_abnormal"]],
-        }
-    )
     cells["difference"] = cells["our_mean"] - cells["paper_mean"]
     cells["tolerance"] = TOLERANCE_SDS * np.hypot(cells["paper_std"], cells["our_std"])
     # The paper's numbers have one decimal: a billionth of a point only absorbs binary rounding.
@@ -93,7 +81,7 @@ def compare(
     cells["verdict"] = np.where(
         cells["n_seeds"] < 2, "one seed", np.where(within, "within", "outside")
     )
-    return sort_rows(cells, by=["table", *CELL], names=names)
+    return sort_rows(cells, by=["table", *KEY], names=names)
 
 
 def describe(compared: pd.DataFrame, *, n_paper: int) -> str:
@@ -115,13 +103,15 @@ def describe(compared: pd.DataFrame, *, n_paper: int) -> str:
     )
 
 
-def printed_rows(compared: pd.DataFrame, *, names: Mapping[str, str]) -> list[list[str]]:
+def printed_rows(
+    compared: pd.DataFrame, *, names: Mapping[str, str], methods: Mapping[str, str]
+) -> list[list[str]]:
     """Return the cells of each row as the tables print them, in the order of HEADER."""
     return [
         [
             cell.table.removeprefix("table"),
             names[cell.dataset],
-            cell.method,
+            methods[cell.method],
             str(cell.latent_dim),
             TABLE_METRICS[cell.metric][0],
             format_percent(cell.paper_mean, cell.paper_std),
@@ -135,14 +125,6 @@ def printed_rows(compared: pd.DataFrame, *, names: Mapping[str, str]) -> list[li
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        compare_with_paper(
-            metrics=Path(snakemake.input.metrics),
-            paper=Path(snakemake.input.paper),
-            names=snakemake.params.names,
-            table=Path(snakemake.output.table),
-            markdown=Path(snakemake.output.markdown),
-            html=Path(snakemake.output.html),
-        )
+    run_script(compare_with_paper, snakemake)

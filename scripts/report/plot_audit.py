@@ -1,12 +1,9 @@
 """Draw how similar the test images of one dataset are to their nearest training images.
 
-Inputs: images.tsv and thresholds.tsv of the dataset's audit. Parameters: `name`, the dataset's
-display name; `moved`, whether mirrored and rotated copies count.
-Outputs: `pdf` and `png`: above, the share of the images by similarity r to the nearest training
-image, of normal and of abnormal test images, and where patients are known that of normal images to
-the nearest image of another patient; below, how many normal test images have a twin at each
-threshold. The axis is that of 1 − r, logarithmic and reversed, so that 0.9 to 1 is drawn out.
-Fails when a table is missing or damaged.
+Above, the share of the images by similarity r to the nearest training image, of normal and of
+abnormal test images, and where patients are known that of normal images to the nearest image of
+another patient; below, how many normal test images have a copy in training at each threshold. The
+axis is that of 1 − r, logarithmic and reversed, so that 0.9 to 1 is drawn out.
 """
 
 from pathlib import Path
@@ -81,17 +78,21 @@ def similarity_axis(axes: Axes) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def draw(*, images: pd.DataFrame, thresholds: pd.DataFrame, name: str, moved: bool) -> Figure:
-    """Draw the figure; its axes have the labels "shares" and "counts"."""
+def plot_audit(*, images: Path, thresholds: Path, name: str, moved: bool) -> Figure:
+    """Draw the audit of one dataset; `moved` says whether mirrored and rotated copies count.
+
+    Axes' labels: "shares" and "counts".
+    """
+    pictures, listed = read_table(images), read_table(thresholds)
     figure = Figure(figsize=(figures.PAGE_WIDTH, 4.6), layout="constrained")
     above = figure.add_subplot(2, 1, 1, label="shares")
     below = figure.add_subplot(2, 1, 2, label="counts", sharex=above)
-    draw_shares(above, images)
-    draw_counts(below, images, moved=moved)
-    used = thresholds[thresholds["used"] == 1].iloc[0]
+    draw_shares(above, pictures)
+    draw_counts(below, pictures, moved=moved)
+    used = listed[listed["used"] == 1].iloc[0]
     text = f"threshold {used['threshold']:.4f} ({used['origin']})"
     for axes in (above, below):
-        for threshold in thresholds["threshold"]:
+        for threshold in listed["threshold"]:
             axes.axvline(1 - threshold, color="0.85", linewidth=0.6, zorder=0)
         axes.axvline(1 - used["threshold"], color=figures.GREEN, linewidth=1, label=text)
         similarity_axis(axes)
@@ -102,24 +103,7 @@ def draw(*, images: pd.DataFrame, thresholds: pd.DataFrame, name: str, moved: bo
     return figure
 
 
-def plot_audit(
-    *, images: Path, thresholds: Path, name: str, moved: bool, pdf: Path, png: Path
-) -> None:
-    """Draw the audit of one dataset, and write `pdf` and `png`."""
-    tables = {"images": read_table(images), "thresholds": read_table(thresholds)}
-    with figures.house_style():
-        figures.save_figure(draw(**tables, name=name, moved=moved), pdf=pdf, png=png)
-
-
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        plot_audit(
-            images=Path(snakemake.input.images),
-            thresholds=Path(snakemake.input.thresholds),
-            name=snakemake.params.name,
-            moved=snakemake.params.moved,
-            pdf=Path(snakemake.output.pdf),
-            png=Path(snakemake.output.png),
-        )
+    run_script(figures.saved(plot_audit), snakemake)

@@ -1,16 +1,10 @@
 """Draw methods and baselines on both test sets, with bootstrap intervals and the paper's numbers.
 
-Inputs: `metrics` (metrics.tsv), `intervals` (a table of bootstrap intervals per dataset) and
-`paper` (paper_values.tsv, in percent).
-Parameters: `names` and `methods`, the display names of datasets and methods, in the order of
-columns and lines; `latent_dim` of all methods that have one.
-Outputs: `pdf` and `png`: rows of AUC and AP with a column per dataset, below them AP_pix and the
-best Dice of the datasets that have masks. A method has a line in each panel, with the mean over
-seeds and its 95 % interval over test images on the published test set and, where it is another
-one, on the leak-free one; small ticks are the single seeds. After the networks comes an oracle, the
-autoencoder at its best d by AUC on the published test set (the paper's has the paper's best d);
-then the baselines. Grey lines are what a random score has. Answers the paper's Table 2.
-Fails when the metrics have no method to draw, or intervals are no such table.
+Rows of AUC and AP with a column per dataset, below them AP_pix and the best Dice of the datasets
+that have masks. A method has a line in each panel, with the mean over seeds and its 95 % interval
+over test images on either test set; small ticks are the single seeds. After the networks comes an
+oracle, the autoencoder at its best d by AUC on the published test set (the paper's has the paper's
+best d); then the baselines. Grey lines are what a random score has. Answers the paper's Table 2.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,12 +20,14 @@ from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import summarise
 from medae.models.baselines import BASELINES
 from medae.report import figures
-from medae.report.comparison import (
+from medae.report.rows import (
     ORACLE,
+    SPLIT_NAMES,
     add_statistics,
     compared_rows,
     oracle_dimensions,
     read_intervals,
+    read_metrics,
     row_labels,
 )
 
@@ -43,7 +39,6 @@ STYLES = {  # split: marker, filling, colour, and steps below the paper
     PUBLISHED_SPLIT: ("o", figures.BLUE, figures.BLUE, -1),
     LEAK_FREE_SPLIT: ("s", "white", figures.VERMILLION, 1),
 }
-CHANCE = {PUBLISHED_SPLIT: "-", LEAK_FREE_SPLIT: "--"}
 
 
 def place_lines(methods: Sequence[str]) -> dict[str, float]:
@@ -68,7 +63,6 @@ def draw_panel(
     """
     several = seeds["seed"].nunique() > 1
     for split, (marker, filling, color, steps) in STYLES.items():
-        name = f"{split.replace('_', '-')} test set"
         rows, single = (table[table["split"] == split] for table in (means, seeds))
         if rows.empty:
             continue
@@ -76,7 +70,9 @@ def draw_panel(
         at = rows["method"].map(places) + below
         axes.hlines(at, 100 * rows["low"], 100 * rows["high"], color=color, linewidth=1)
         style = {"markerfacecolor": filling, "markersize": 3, "linestyle": "", "zorder": 3}
-        axes.plot(100 * rows["mean"], at, marker=marker, color=color, label=name, **style)
+        axes.plot(
+            100 * rows["mean"], at, marker=marker, color=color, label=SPLIT_NAMES[split], **style
+        )
         if several:
             at = single["method"].map(places) + below
             label = "single seeds" if split == PUBLISHED_SPLIT else None
@@ -98,10 +94,7 @@ def draw_panel(
 
 def draw_axes(axes: Axes, *, means: pd.DataFrame, metric: str, places: Mapping[str, float]) -> None:
     """Draw chance and the lines of the grid, and set the limits of one panel."""
-    for split, level in figures.chance_levels(means, metric).items():
-        label = "chance" if split == PUBLISHED_SPLIT else "chance, leak-free"
-        style = {"linestyle": CHANCE[split], "color": "0.65", "linewidth": 0.8, "zorder": 1}
-        axes.axvline(100 * level, label=label, **style)
+    figures.draw_chance(axes, means, metric, across="y")
     axes.grid(axis="x")
     axes.margins(x=0.08)
     axes.locator_params(axis="x", nbins=5, steps=[1, 2, 5, 10])
@@ -142,21 +135,34 @@ def select(
     return {name: table[table["method"].isin(shown)] for name, table in tables.items()}
 
 
-def draw(
-    tables: Mapping[str, pd.DataFrame], *, names: Mapping[str, str], methods: Mapping[str, str]
+def plot_methods(
+    *,
+    metrics: Path,
+    intervals: Sequence[Path],
+    paper: Path,
+    names: Mapping[str, str],
+    methods: Mapping[str, str],
+    latent_dim: int,
+    dataset_notes: Mapping[str, str],
 ) -> Figure:
-    """Draw the figure from the tables of `select`; an axes' label is "{dataset} {metric}"."""
+    """Draw `metrics`, `intervals` (a table per dataset) and the paper's values, in percent.
+
+    `latent_dim` is that of all methods that have one. Axes' labels: "{dataset} {metric}". Raises
+    InputError when there is no method to draw, or a table is of another kind.
+    """
+    ours = read_metrics(metrics, leak_free=True), read_intervals(intervals)
+    tables = select(*ours, read_table(paper), methods=list(methods), latent_dim=latent_dim)
     means = tables["means"]
     labels = row_labels(methods, picked={ORACLE: ORACLE_NAME})
-    rows = figures.arrange_metrics(means, dict(names))
+    rows = figures.arrange_metrics(means, names)
     places = {}  # of the metrics of images, and of pixels
-    for kind in (figures.METRICS, figures.PIXEL_METRICS):
+    for kind in (figures.IMAGE_LABELS, figures.PIXEL_LABELS):
         measured = set(means.loc[means["metric"].isin(kind), "method"])
         places |= dict.fromkeys(kind, place_lines([key for key in labels if key in measured]))
     middle = 0 if LEAK_FREE_SPLIT in set(means["split"]) else STEP  # without it, ours at the tick
     heights = [LINE * (max(places[row[0][1]].values()) + 1.4 + GAP) + 0.5 for row in rows]
     figure = Figure(figsize=(figures.PAGE_WIDTH, sum(heights) + 0.65), layout="constrained")
-    options = {"metrics": means, "names": dict(names), "heights": heights}
+    options = {"metrics": means, "names": names, "heights": heights}
     for (key, metric), axes in figures.add_panels(figure, rows, **options).items():
         parts = {}
         for name, table in tables.items():
@@ -168,40 +174,12 @@ def draw(
     seeds = tables["seeds"]["seed"].nunique()
     title = "this run (1 seed)" if seeds == 1 else f"this run (mean over {seeds} seeds)"
     title += f" with 95 % intervals over test images; {figures.COUNTED}"
+    title = figures.legend_title(title, dataset_notes)
     figures.add_legend(figure, loc="outside lower center", ncols=3, title=title)
     return figure
 
 
-def plot_methods(
-    *,
-    metrics: Path,
-    intervals: Sequence[Path],
-    paper: Path,
-    names: Mapping[str, str],
-    methods: Mapping[str, str],
-    latent_dim: int,
-    pdf: Path,
-    png: Path,
-) -> None:
-    """Draw `metrics`, `intervals` and the paper's values `paper`, and write `pdf` and `png`."""
-    table = figures.read_metrics(metrics, leak_free=True)
-    tables = table, read_intervals(intervals), read_table(paper)
-    with figures.house_style():
-        chosen = select(*tables, methods=list(methods), latent_dim=latent_dim)
-        figures.save_figure(draw(chosen, names=names, methods=methods), pdf=pdf, png=png)
-
-
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        plot_methods(
-            metrics=Path(snakemake.input.metrics),
-            intervals=[Path(path) for path in snakemake.input.intervals],
-            paper=Path(snakemake.input.paper),
-            names=snakemake.params.names,
-            methods=snakemake.params.methods,
-            latent_dim=snakemake.params.latent_dim,
-            pdf=Path(snakemake.output.pdf),
-            png=Path(snakemake.output.png),
-        )
+    run_script(figures.saved(plot_methods), snakemake)

@@ -1,14 +1,11 @@
 """Draw the mean reconstruction error against the latent size.
 
-Input: `metrics` (metrics.tsv).
-Parameter: `names`, dataset key -> display name, in the order of the panels.
-Outputs: `pdf` and `png`, one panel per dataset and method (the swept networks, and PCA) with the
-error on normal training, normal test and abnormal test images of the published test set; from two
-latent sizes of 32 or more on, an inset repeats that part of the curves. Answers the paper's figure
-of reconstruction errors.
-Fails when the metrics hold no row of the published test split.
+One panel per dataset and method (the swept networks, and PCA) with the error on normal training,
+normal test and abnormal test images of the published test set; from two latent sizes of 32 or more
+on, an inset repeats that part of the curves. Answers the paper's figure of reconstruction errors.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from medae.report import figures
+from medae.report.rows import read_metrics, swept_methods
 
 IMAGES = {  # metric -> (label, colour, marker)
     "error_train_normal": ("normal, training", figures.NORMAL_TRAIN, "s"),
@@ -50,11 +48,14 @@ def clear_corner(axes: Axes, metrics: pd.DataFrame) -> None:
         axes.set_ylim(top=max(axes.get_ylim()[1], highest / CLEAR[1]))
 
 
-def draw(metrics: pd.DataFrame, names: dict[str, str]) -> Figure:
-    """Draw the figure; an axes' label is "{dataset} {method}"."""
-    methods = figures.swept_methods(metrics)
-    metrics = metrics[metrics["metric"].isin(IMAGES) & metrics["method"].isin(methods)]
-    panels = {key: part for key, part in metrics.groupby(["dataset", "method"], sort=False)}
+def plot_reconstruction_error(
+    *, metrics: Path, names: Mapping[str, str], methods: Mapping[str, str]
+) -> Figure:
+    """Draw the errors of the table `metrics`; axes' labels: "{dataset} {method}"."""
+    table = read_metrics(metrics)
+    swept = swept_methods(table)
+    table = table[table["metric"].isin(IMAGES) & table["method"].isin(swept)]
+    panels = {key: part for key, part in table.groupby(["dataset", "method"], sort=False)}
     panels = dict(sorted(panels.items(), key=lambda panel: list(names).index(panel[0][0])))
     rows, columns = figures.grid_shape(len(panels), columns=2)
     width = figures.PANEL_WIDTH if columns == 1 else figures.PAGE_WIDTH
@@ -72,29 +73,15 @@ def draw(metrics: pd.DataFrame, names: dict[str, str]) -> Figure:
             draw_curves(inset, large, inches=inches * INSET[2])
             inset.yaxis.set_major_locator(MaxNLocator(4))
             inset.text(0.95, 0.9, f"$d$ ≥ {INSET_FROM}", transform=inset.transAxes, ha="right")
-        name = f"{names[key]}, {figures.method_name(method)}" if len(methods) > 1 else names[key]
+        name = f"{names[key]}, {methods[method]}" if len(swept) > 1 else names[key]
         figures.set_title(axes, name, note=figures.image_counts(part))
-    title = f"published test set, {figures.seeds_note(metrics)}\n{figures.COUNTED}"
+    title = f"published test set, {figures.seeds_note(table)}\n{figures.COUNTED}"
     options = {"ncols": 3 if columns > 1 else 1, "title": title}
     figures.add_legend(figure, loc="outside lower center", **options)
     return figure
 
 
-def plot_reconstruction_error(
-    *, metrics: Path, names: dict[str, str], pdf: Path, png: Path
-) -> None:
-    """Draw the reconstruction errors of the table `metrics`, and write `pdf` and `png`."""
-    with figures.house_style():
-        figures.save_figure(draw(figures.read_metrics(metrics), names), pdf=pdf, png=png)
-
-
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        plot_reconstruction_error(
-            metrics=Path(snakemake.input.metrics),
-            names=snakemake.params.names,
-            pdf=Path(snakemake.output.pdf),
-            png=Path(snakemake.output.png),
-        )
+    run_script(figures.saved(plot_reconstruction_error), snakemake)

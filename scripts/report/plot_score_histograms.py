@@ -1,15 +1,9 @@
 """Draw histograms of the anomaly scores of normal and abnormal test images of one dataset.
 
-Where normal test images have a twin in training, these and the others are drawn apart.
-
-Inputs: `scores`, a list of scores.tsv, one per setting; `metrics` (metrics.tsv), which gives the
-AUC in the titles, on both test sets where they differ; and `audit`, the audit's images.tsv.
-Parameters: `name`, the dataset's display name; `settings`, a list of {method, latent_dim, seed}
-parallel to `scores`. Wildcard: `dataset`.
-Outputs: `pdf` and `png`, one histogram per setting in the given order.
-Fails when the lists differ in length or a setting has no AUC.
+Where normal test images have a copy in training, these and the others are drawn separately.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from medae.base.files import read_table
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.report import figures
+from medae.report.rows import read_metrics
 
 NORMAL, ABNORMAL = ("normal", figures.NORMAL), ("abnormal", figures.ABNORMAL)
 TWIN = ("normal with a copy in training", figures.NORMAL)
@@ -57,11 +52,25 @@ def draw_panel(axes: Axes, table: pd.DataFrame) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(4))
 
 
-def draw(*, tables: list[pd.DataFrame], aucs: pd.Series, name: str, settings: list[dict]) -> Figure:
-    """Draw the figure; `aucs` (0–1) are indexed by (method, latent_dim, seed, split).
+def plot_score_histograms(
+    *,
+    scores: Sequence[Path],
+    metrics: Path,
+    audit: Path,
+    name: str,
+    settings: Sequence[Mapping],
+    methods: Mapping[str, str],
+) -> Figure:
+    """Draw a histogram of each setting, which names its dataset and seed too.
 
-    An axes' label is "{method} d{latent_dim}".
+    `metrics` gives the AUC in the titles, `audit` (images.tsv) the copies. Axes' labels:
+    "{method} d{latent_dim}".
     """
+    table = read_metrics(metrics, leak_free=True)
+    table = table[(table["dataset"] == settings[0]["dataset"]) & (table["metric"] == "auc")]
+    aucs = table.set_index(["method", "latent_dim", "seed", "split"])["value"].sort_index()
+    twins = read_table(audit)[["split", "id", "twin"]].query("split == 'test'")
+    tables = [read_table(path).merge(twins, on=["split", "id"], validate="1:1") for path in scores]
     rows, columns = figures.grid_shape(len(tables), columns=4)
     width = max(figures.PANEL_WIDTH, figures.PAGE_WIDTH * columns / 4)
     figure = Figure(figsize=(width, 1.4 * rows + 0.75), layout="constrained")
@@ -70,7 +79,7 @@ def draw(*, tables: list[pd.DataFrame], aucs: pd.Series, name: str, settings: li
         method, size = setting["method"], setting["latent_dim"]
         axes = figure.add_subplot(rows, columns, place + 1, label=f"{method} d{size}")
         draw_panel(axes, table)
-        parts = [figures.method_name(method)] * several + [f"d = {size}"] * (size > 0)
+        parts = [methods[method]] * several + [f"d = {size}"] * (size > 0)
         found = aucs.loc[method, size, setting["seed"]]
         note = f"AUC {100 * found[PUBLISHED_SPLIT]:.1f} %"
         if LEAK_FREE_SPLIT in found:
@@ -84,39 +93,7 @@ def draw(*, tables: list[pd.DataFrame], aucs: pd.Series, name: str, settings: li
     return figure
 
 
-def plot_score_histograms(
-    *,
-    scores: list[Path],
-    metrics: Path,
-    audit: Path,
-    dataset: str,
-    name: str,
-    settings: list[dict],
-    pdf: Path,
-    png: Path,
-) -> None:
-    """Draw the score tables of `dataset`, one per setting, and write `pdf` and `png`."""
-    table = figures.read_metrics(metrics, leak_free=True)
-    table = table.query("dataset == @dataset and metric == 'auc'")
-    aucs = table.set_index(["method", "latent_dim", "seed", "split"])["value"].sort_index()
-    twins = read_table(audit)[["split", "id", "twin"]].query("split == 'test'")
-    tables = [read_table(path).merge(twins, on=["split", "id"], validate="1:1") for path in scores]
-    with figures.house_style():
-        drawn = draw(tables=tables, aucs=aucs, name=name, settings=settings)
-        figures.save_figure(drawn, pdf=pdf, png=png)
-
-
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        plot_score_histograms(
-            scores=[Path(path) for path in snakemake.input.scores],
-            metrics=Path(snakemake.input.metrics),
-            audit=Path(snakemake.input.audit),
-            dataset=snakemake.wildcards.dataset,
-            name=snakemake.params.name,
-            settings=snakemake.params.settings,
-            pdf=Path(snakemake.output.pdf),
-            png=Path(snakemake.output.png),
-        )
+    run_script(figures.saved(plot_score_histograms), snakemake)

@@ -1,11 +1,8 @@
 """Draw the retraining control: AUC against the latent dimension, one line per training set.
 
-Input: the collected table of metrics. Parameter: `names`, the datasets' display names, in the order
-wanted.
-Outputs: `pdf` and `png`, one panel per dataset and method with several latent dimensions, on the
-published test set; dotted lines are the baseline that takes the nearest training image. Where no
-training set leaves out images, the figure is a sentence.
-Fails when the table of metrics is missing or damaged.
+One panel per dataset and method with several latent dimensions, on the published test set; dotted
+lines are the baseline that takes the nearest training image. Where no training set leaves out
+images, the figure is a sentence.
 """
 
 from collections.abc import Mapping
@@ -18,7 +15,13 @@ from matplotlib.figure import Figure
 from medae.base.files import read_table
 from medae.evaluation.splits import PUBLISHED_SPLIT
 from medae.report import figures
-from medae.report.retraining import TRAINING_SET_NAMES, retrained_rows, training_sizes
+from medae.report.rows import (
+    TRAINING_SET_NAMES,
+    dataset_order,
+    retrained_rows,
+    swept_methods,
+    training_sizes,
+)
 
 COLORS = {
     "all": figures.BLUE,
@@ -27,7 +30,7 @@ COLORS = {
 }
 NEAREST = "nearest"
 NOTHING = "No model was trained on training sets that differ."
-COLUMNS = 2
+PER_ROW = 2  # panels
 HEIGHT = 2.1  # inches of a panel
 
 
@@ -45,15 +48,22 @@ def draw_panel(axes: Axes, rows: pd.DataFrame, nearest: pd.DataFrame) -> None:
         axes.plot([], [], color=figures.BLACK, linestyle=":", label="nearest training image")
 
 
-def draw(metrics: pd.DataFrame, names: Mapping[str, str]) -> Figure:
-    """Draw the figure from the rows of `retrained_rows`; labels of axes: "{dataset} {method}"."""
-    rows = metrics[(metrics["split"] == PUBLISHED_SPLIT) & (metrics["metric"] == "auc")]
-    panels = panels_of(rows, names)
+def plot_training_sets(
+    *, metrics: Path, names: Mapping[str, str], methods: Mapping[str, str]
+) -> Figure:
+    """Draw the table `metrics`; axes' labels: "{dataset} {method}"."""
+    rows = retrained_rows(read_table(metrics))
+    rows = rows[(rows["split"] == PUBLISHED_SPLIT) & (rows["metric"] == "auc")]
+    panels = [
+        (dataset, method)
+        for dataset in dataset_order(rows, names)
+        for method in swept_methods(rows[rows["dataset"] == dataset])
+    ]
     if not panels:
         figure = Figure(figsize=(figures.PANEL_WIDTH, 0.6))
         figure.text(0.5, 0.5, NOTHING, ha="center", va="center")
         return figure
-    high, wide = figures.grid_shape(len(panels), columns=COLUMNS)
+    high, wide = figures.grid_shape(len(panels), columns=PER_ROW)
     figure = Figure(figsize=(figures.PAGE_WIDTH, HEIGHT * high + 0.4), layout="constrained")
     sizes = {size for size in rows["latent_dim"] if size}
     shared = None
@@ -65,7 +75,7 @@ def draw(metrics: pd.DataFrame, names: Mapping[str, str]) -> Figure:
         draw_panel(axes, own[own["method"] == method], own[own["method"] == NEAREST])
         figures.latent_axis(axes, sizes, inches=figures.PAGE_WIDTH / wide - 0.5)
         counts = " / ".join(training_sizes(own[own["method"] == method]).values())
-        title = f"{names[dataset]}, {figures.method_name(method)}"
+        title = f"{names[dataset]}, {methods[method]}"
         figures.set_title(axes, title, note=f"{counts} training images")
         axes.set_xlabel("latent dimension d")
         if place % wide == 0:
@@ -74,29 +84,7 @@ def draw(metrics: pd.DataFrame, names: Mapping[str, str]) -> Figure:
     return figure
 
 
-def panels_of(rows: pd.DataFrame, names: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the datasets, in the order of `names`, with the methods that are swept in `rows`."""
-    return [
-        (dataset, method)
-        for dataset in figures.dataset_order(rows, names)
-        for method in figures.swept_methods(rows[rows["dataset"] == dataset])
-    ]
-
-
-def plot_training_sets(*, metrics: Path, names: Mapping[str, str], pdf: Path, png: Path) -> None:
-    """Draw the table `metrics`, and write `pdf` and `png`."""
-    rows = retrained_rows(read_table(metrics))
-    with figures.house_style():
-        figures.save_figure(draw(rows, names), pdf=pdf, png=png)
-
-
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        plot_training_sets(
-            metrics=Path(snakemake.input.metrics),
-            names=snakemake.params.names,
-            pdf=Path(snakemake.output.pdf),
-            png=Path(snakemake.output.png),
-        )
+    run_script(figures.saved(plot_training_sets), snakemake)

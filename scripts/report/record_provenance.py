@@ -1,12 +1,9 @@
-"""Record how a run's results were made: code, packages, configuration, hardware, time by stage.
-
-Inputs: the run's results (so that it comes last), its checkpoints and benchmark files. Output:
-`provenance.json`. Fails on a benchmark file that is not a table.
-"""
+"""Record how a run's results were made: code, packages, configuration, hardware, time by stage."""
 
 import json
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,22 +11,9 @@ import medae
 from medae.base.files import read_table, write_text
 from medae.base.hardware import machine
 
-PACKAGES = [
-    "snakemake",
-    "torch",
-    "numpy",
-    "pandas",
-    "scikit-learn",
-    "scikit-dimension",
-    "constriction",
-    "kneed",
-    "matplotlib",
-    "h5py",
-    "seaborn",
-    "pillow",
-    "nilearn",
-    "safetensors",
-]
+PACKAGES = ["snakemake", "torch", "numpy", "pandas", "scikit-learn", "scikit-dimension"]
+PACKAGES += ["constriction", "kneed", "matplotlib", "h5py", "seaborn", "pillow", "nilearn"]
+PACKAGES += ["safetensors"]
 
 
 def git_state(folder: Path) -> dict:
@@ -69,7 +53,7 @@ def checkpoint_description(path: Path) -> dict:
     return json.loads(header["__metadata__"]["medae"])
 
 
-def distinct_trainings(descriptions: list[dict]) -> list[dict]:
+def distinct_trainings(descriptions: Sequence[dict]) -> list[dict]:
     """Return the distinct devices, versions and code that trainings name."""
     keys = ("method", "device", "device_name", "versions", "code_sha256", "training")
     parts = [{key: description[key] for key in keys} for description in descriptions]
@@ -77,17 +61,15 @@ def distinct_trainings(descriptions: list[dict]) -> list[dict]:
     return [found[key] for key in sorted(found)]
 
 
-def smaller_batches(descriptions: list[dict]) -> list[dict]:
+def smaller_batches(descriptions: Sequence[dict]) -> list[dict]:
     """Return the trainings whose batches were smaller than configured, for lack of memory."""
     found = []
     for description in descriptions:
         configured = description["training"]["batch_size"]
-        used = description.get("batch_size_used", configured)  # the first checkpoints don't say
-        if used != configured:
-            keys = ("dataset", "training_set", "method", "seed")
-            latent_dim = description["arguments"]["latent_dim"]
+        if description["batch_size_used"] != configured:
+            keys = ("dataset", "training_set", "method", "seed", "batch_size_used")
             named = {key: description[key] for key in keys}
-            found.append(named | {"latent_dim": latent_dim, "batch_size_used": used})
+            found.append(named | {"latent_dim": description["arguments"]["latent_dim"]})
     return found
 
 
@@ -95,11 +77,11 @@ def record_provenance(
     *,
     configuration: dict,
     configfiles: str,
-    benchmarks: Path,
-    checkpoints: list[Path],
-    output: Path,
+    benchmarks: str,
+    checkpoints: Sequence[Path],
+    provenance: Path,
 ) -> None:
-    """Write the record as JSON."""
+    """Write the record as JSON; `benchmarks` is the folder of the rules' benchmark files."""
     descriptions = [checkpoint_description(path) for path in checkpoints]
     record = {
         "command": f"snakemake --cores all --configfile {configfiles}",
@@ -108,20 +90,13 @@ def record_provenance(
         "hardware": machine(),
         "trainings": distinct_trainings(descriptions),
         "trained_with_smaller_batches": smaller_batches(descriptions),
-        "stages": stage_times(benchmarks),
+        "stages": stage_times(Path(benchmarks)),
         "configuration": configuration,
     }
-    write_text(json.dumps(record, indent=2, ensure_ascii=False, sort_keys=False) + "\n", output)
+    write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", provenance)
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        record_provenance(
-            configuration=snakemake.params.configuration,
-            configfiles=snakemake.params.configfiles,
-            benchmarks=Path(snakemake.params.benchmarks),
-            checkpoints=[Path(path) for path in snakemake.input.checkpoints],
-            output=Path(snakemake.output.provenance),
-        )
+    run_script(record_provenance, snakemake)

@@ -5,59 +5,56 @@ of one reference setting are taken, so that nobody picks the nice ones. The medi
 position (n - 1) // 2 by ascending score; equal scores are ordered by id. An image of a class of
 fewer than three has several of these roles, and appears once for each.
 
-Inputs: `packed`, the dataset; `scores` and `maps`, one scores.tsv and one maps.h5 per setting.
-Parameters: `settings`, {method, latent_dim} of each, in their order, 0 without a latent size;
-`reference`, one of them.
-Output: `examples`, an HDF5 file with /ids, /labels, /roles, /scores (of the reference), /images
+`examples` is an HDF5 file with /ids, /labels, /roles, /scores (of the reference), /images
 (N×C×H×W in [-1, 1]), /masks (N×H×W, if there are any) and a group {method}/d{latent_dim} for each
 setting, with /reconstructions, /maps and attribute `scores`. Attribute `reference`: its group.
-Fails when the files are not about the same test images, or a class has none.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from medae.base.errors import InputError
 from medae.base.files import atomic_path
 from medae.base.hdf5 import new_hdf5
 from medae.data.packed import read_packed
 from medae.models.score_files import read_maps, read_scores
+from medae.report.choosing import CLASSES, at_ranks, rank_images
 
-CLASSES = ["normal", "abnormal"]  # by label, 0 and 1
+ROLES = ["lowest", "median", "highest"]
 TEXT = h5py.string_dtype()
 
 
-def choose(*, ids: list[str], labels: np.ndarray, scores: np.ndarray) -> dict[str, int]:
+def choose(labels: np.ndarray, scores: np.ndarray) -> dict[str, int]:
     """Return role ("normal lowest", …) -> image's position; InputError when a class is empty."""
     chosen = {}
     for label, name in enumerate(CLASSES):
-        ranked = sorted(np.flatnonzero(labels == label), key=lambda i: (scores[i], ids[i]))
-        if not ranked:
-            raise InputError(f"There is no {name} test image to show. Add some to the dataset.")
-        places = {"lowest": 0, "median": (len(ranked) - 1) // 2, "highest": -1}
-        chosen |= {f"{name} {role}": int(ranked[place]) for role, place in places.items()}
+        positions = at_ranks(rank_images(labels, scores, label=label), parts=2)
+        chosen |= {f"{name} {role}": i for role, i in zip(ROLES, positions, strict=True)}
     return chosen
 
 
 def select_examples(
     *,
     packed: Path,
-    scores: list[Path],
-    maps: list[Path],
-    settings: list[dict],
-    reference: dict,
+    scores: Sequence[Path],
+    maps: Sequence[Path],
+    settings: Sequence[Mapping],
+    reference: Mapping,
     examples: Path,
 ) -> None:
-    """Choose the examples by the scores of `reference`, and write the file `examples`."""
+    """Choose the examples by the scores of `reference`, and write the file `examples`.
+
+    Raises InputError when the files are not about the same test images, or a class has none.
+    """
     data = read_packed(packed)
     names = [f"{setting['method']}/d{setting['latent_dim']}" for setting in settings]
     tables = {}
     for name, path in zip(names, scores, strict=True):
         tables[name] = read_scores(path, data).query("split == 'test'")["score"].to_numpy()
     judge = f"{reference['method']}/d{reference['latent_dim']}"
-    chosen = choose(ids=data.test_ids, labels=data.test_labels, scores=tables[judge])
+    chosen = choose(data.test_labels, tables[judge])
     rows = list(chosen.values())
     with atomic_path(examples) as temporary, new_hdf5(temporary) as file:
         file.attrs["reference"] = judge
@@ -76,14 +73,6 @@ def select_examples(
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        select_examples(
-            packed=Path(snakemake.input.packed),
-            scores=[Path(path) for path in snakemake.input.scores],
-            maps=[Path(path) for path in snakemake.input.maps],
-            settings=snakemake.params.settings,
-            reference=snakemake.params.reference,
-            examples=Path(snakemake.output.examples),
-        )
+    run_script(select_examples, snakemake)

@@ -1,12 +1,4 @@
-"""Tabulate the audits of all datasets: copies, thresholds, and what separates classes by itself.
-
-Inputs: images.tsv and thresholds.tsv of every dataset's audit. Parameters: `names`, the datasets'
-display names in the order of the inputs; `group_patterns`, parallel, the regular expression that
-finds an image's patient in its id, or None; `moved`, whether mirrored and rotated copies count.
-Outputs: three tables as Markdown and as an HTML page, and all their numbers as a TSV with the
-columns dataset, table, row, quantity and value.
-Fails when a table of an audit is missing or damaged.
-"""
+"""Tabulate the audits of all datasets: copies, thresholds, and what separates classes by itself."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medae.base.files import read_table, write_table, write_text
+from medae.base.files import read_table, write_table
 from medae.data.groups import image_groups
 from medae.evaluation.metrics import image_metrics
-from medae.report.tables import MISSING, Section, html_page, html_sections, markdown_sections
+from medae.report.tables import MISSING, Section, write_sections
 
 TITLE = "Audit of the datasets"
 STATISTICS = {"brightness": "Brightness", "contrast": "Contrast", "total_variation": "Variation"}
@@ -59,6 +51,9 @@ SEPARABILITY = (
     "the number cannot tell the two classes apart; far from 50 it can, without a model."
 )
 
+Numbers = dict[str, dict[str, dict[str, float]]]
+"""By the TSV's table, row and quantity."""
+
 
 def tabulate_audit(
     *,
@@ -71,49 +66,64 @@ def tabulate_audit(
     html: Path,
     table: Path,
 ) -> None:
-    """Write the three forms of the tables."""
-    found = []
-    for dataset, image_file, threshold_file, pattern in zip(
-        names, images, thresholds, group_patterns, strict=True
-    ):
-        parts = measure_audit(read_table(image_file), read_table(threshold_file), pattern)
-        found.append(parts.assign(dataset=dataset))
-    numbers = pd.concat(found)[["dataset", "table", "row", "quantity", "value"]]
+    """Write the tables; the TSV has the columns dataset, table, row, quantity and value.
+
+    `images`, `thresholds` and `group_patterns` are parallel to `names`; a pattern is the regular
+    expression that finds an image's patient in its id, or None. `moved` says whether mirrored and
+    rotated copies count.
+    """
+    parts = {
+        dataset: measure_audit(read_table(image_file), read_table(threshold_file), pattern)
+        for dataset, image_file, threshold_file, pattern in zip(
+            names, images, thresholds, group_patterns, strict=True
+        )
+    }
     sections = [
-        datasets_section(numbers, names, moved=moved),
-        thresholds_section(numbers, names, moved=moved),
-        classes_section(numbers, names),
+        datasets_section(parts, names, moved=moved),
+        thresholds_section(parts, names, moved=moved),
+        classes_section(parts, names),
     ]
-    write_text(markdown_sections(sections), markdown)
-    write_text(html_page(TITLE, "", html_sections(sections)), html)
-    write_table(numbers, table)
+    write_sections(TITLE, sections, markdown=markdown, html=html)
+    lines = [
+        (dataset, kind, row, quantity, value)
+        for dataset, numbers in parts.items()
+        for kind, rows in numbers.items()
+        for row, values in rows.items()
+        for quantity, value in values.items()
+    ]
+    columns = ["dataset", "table", "row", "quantity", "value"]
+    write_table(pd.DataFrame(lines, columns=columns), table)
 
 
 def measure_audit(
     images: pd.DataFrame, thresholds: pd.DataFrame, group_pattern: str | None
-) -> pd.DataFrame:
-    """Return all numbers of one dataset's audit: table, row, quantity, value."""
+) -> Numbers:
+    """Return all numbers of one dataset's audit."""
     used = thresholds[thresholds["used"] == 1].iloc[0]
-    parts = {("dataset", "all"): dataset_numbers(images, used, group_pattern)}
-    for row in thresholds.drop(columns=["used", "origin"]).to_dict("records"):
-        parts["threshold", f"{row.pop('threshold'):.9g}"] = row
+    listed = thresholds.drop(columns=["used", "origin"]).to_dict("records")
     chosen = {
         name: images[(images["split"] == split) & (images["label"] == label)]
         for (split, label), name in CLASSES.items()
     }
-    for name, part in chosen.items():
-        parts["class", name] = {
-            f"{statistic}_{kind}": getattr(part[statistic], kind)()
-            for statistic in STATISTICS
-            for kind in ("mean", "std")
-        }
-    for low, high in COMPARED:
-        parts["auc", f"{low} against {high}"] = {
-            statistic: separability(chosen[low][statistic], chosen[high][statistic])
-            for statistic in STATISTICS
-        }
-    rows = [(*key, name, value) for key, part in parts.items() for name, value in part.items()]
-    return pd.DataFrame(rows, columns=["table", "row", "quantity", "value"])
+    return {
+        "dataset": {"all": dataset_numbers(images, used, group_pattern)},
+        "threshold": {f"{row.pop('threshold'):.9g}": row for row in listed},
+        "class": {
+            name: {
+                f"{statistic}_{kind}": getattr(part[statistic], kind)()
+                for statistic in STATISTICS
+                for kind in ("mean", "std")
+            }
+            for name, part in chosen.items()
+        },
+        "auc": {
+            f"{low} against {high}": {
+                statistic: separability(chosen[low][statistic], chosen[high][statistic])
+                for statistic in STATISTICS
+            }
+            for low, high in COMPARED
+        },
+    }
 
 
 def dataset_numbers(
@@ -149,10 +159,12 @@ def separability(low: pd.Series, high: pd.Series) -> float:
     return 100 * image_metrics(labels=labels, scores=scores, what="images of the audit")["auc"]
 
 
-def datasets_section(numbers: pd.DataFrame, names: Mapping[str, str], *, moved: bool) -> Section:
+def datasets_section(
+    parts: Mapping[str, Numbers], names: Mapping[str, str], *, moved: bool
+) -> Section:
     """Return the table with a column per dataset."""
-    columns = [_values(numbers, dataset, "dataset", "all") for dataset in names]
-    lines = [describe_dataset(values, moved=moved) for values in columns]
+    found = [parts[dataset]["dataset"]["all"] for dataset in names]
+    lines = [describe_dataset(values, moved=moved) for values in found]
     text = DEFINITIONS.format(similarity=SIMILARITY[moved]) + UNMOVED_MEANS * moved
     return Section(
         heading="Copies",
@@ -199,67 +211,47 @@ def describe_dataset(values: Mapping[str, float], *, moved: bool) -> dict[str, s
     }
 
 
-def thresholds_section(numbers: pd.DataFrame, names: Mapping[str, str], *, moved: bool) -> Section:
+def thresholds_section(
+    parts: Mapping[str, Numbers], names: Mapping[str, str], *, moved: bool
+) -> Section:
     """Return the table with a row per dataset and threshold, the one that is used in words."""
-    rows = []
+    lines = []
     for dataset, name in names.items():
-        used = _values(numbers, dataset, "dataset", "all")["threshold"]
-        part = numbers[(numbers["dataset"] == dataset) & (numbers["table"] == "threshold")]
-        for threshold in part["row"].unique():
-            values = _values(numbers, dataset, "threshold", threshold)
+        used = parts[dataset]["dataset"]["all"]["threshold"]
+        for threshold, values in parts[dataset]["threshold"].items():
             cells = [f"{values[key]:.0f}" for key in THRESHOLD_COUNTS]
-            if moved:
-                for place, key in enumerate(UNMOVED):
-                    cells[place] += f" ({values[f'{key}_unmoved']:.0f})" if values[key] else ""
+            for place, key in enumerate(UNMOVED if moved else []):
+                cells[place] += f" ({values[f'{key}_unmoved']:.0f})" if values[key] else ""
             mark = ", used" if np.isclose(float(threshold), used, rtol=0, atol=1e-9) else ""
-            rows.append([name, f"{float(threshold):.4f}{mark}", *cells])
+            lines.append([name, f"{float(threshold):.4f}{mark}", *cells])
     return Section(
         heading="By threshold",
         text=BY_THRESHOLD + IN_PARENTHESES * moved,
         header=["Dataset", "Threshold", *THRESHOLD_COUNTS.values()],
-        rows=rows,
+        rows=lines,
         align="ll" + "r" * len(THRESHOLD_COUNTS),
     )
 
 
-def classes_section(numbers: pd.DataFrame, names: Mapping[str, str]) -> Section:
+def classes_section(parts: Mapping[str, Numbers], names: Mapping[str, str]) -> Section:
     """Return the table of statistics by class, and of how well they tell classes apart."""
-    rows = []
+    lines = []
     for dataset, name in names.items():
-        part = numbers[numbers["dataset"] == dataset]
-        for row in part.loc[part["table"] == "class", "row"].unique():
-            values = _values(numbers, dataset, "class", row)
+        for row, values in parts[dataset]["class"].items():
             cells = [f"{values[f'{s}_mean']:.1f} ± {values[f'{s}_std']:.1f}" for s in STATISTICS]
-            rows.append([name, f"{row} images", *cells])
-        for row in part.loc[part["table"] == "auc", "row"].unique():
-            values = _values(numbers, dataset, "auc", row)
-            rows.append([name, f"AUC: {row}", *(f"{values[s]:.1f}" for s in STATISTICS)])
+            lines.append([name, f"{row} images", *cells])
+        for row, values in parts[dataset]["auc"].items():
+            lines.append([name, f"AUC: {row}", *(f"{values[s]:.1f}" for s in STATISTICS)])
     return Section(
         heading="What separates the classes without a model",
         text=SEPARABILITY,
         header=["Dataset", "Images", *STATISTICS.values()],
-        rows=rows,
+        rows=lines,
         align="ll" + "r" * len(STATISTICS),
     )
 
 
-def _values(numbers: pd.DataFrame, dataset: str, table: str, row: str) -> dict[str, float]:
-    keys = {"dataset": dataset, "table": table, "row": row}
-    part = numbers[(numbers[list(keys)] == pd.Series(keys)).all(axis=1)]
-    return dict(zip(part["quantity"], part["value"], strict=True))
-
-
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        tabulate_audit(
-            images=[Path(path) for path in snakemake.input.images],
-            thresholds=[Path(path) for path in snakemake.input.thresholds],
-            names=snakemake.params.names,
-            group_patterns=snakemake.params.group_patterns,
-            moved=snakemake.params.moved,
-            markdown=Path(snakemake.output.markdown),
-            html=Path(snakemake.output.html),
-            table=Path(snakemake.output.table),
-        )
+    run_script(tabulate_audit, snakemake)

@@ -1,33 +1,24 @@
 """Tabulate methods and baselines, in the form of Table 2 of the paper, with tests.
 
-Inputs: the collected table of metrics, of which the rows with all training images are used; the
-tables of bootstrap intervals, one per dataset; and, where a run chooses d without labels, the
-tables of the choices.
-Parameters: `names` and `methods`, the display names of datasets and methods, in table order;
-`latent_dim` of all methods that have one; `selector`, whose choice is a row; `notes`, sentences
-that the description ends with.
-Outputs: the table as Markdown and as an HTML page, both followed by the intervals and tests; as
-LaTeX (needs the package booktabs); and as a TSV with a row per method, dataset, metric and split,
-unrounded, in percent, differences in percentage points. After the networks comes an oracle, the
-autoencoder at each dataset's best d by test AUC, which takes no part in the tests, and the one
-whose d was chosen without labels; then the baselines. The leak-free split is left out where it is
-the published one.
-Fails when no method has results, a dataset has no display name, or intervals are no such table.
+After the networks comes an oracle, the autoencoder at each dataset's best d by test AUC, which
+takes no part in the tests, and, where a run chooses d without labels, the one with that d; then the
+baselines. In Markdown and HTML intervals and tests follow.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from medae.base.files import read_table, write_table, write_text
+from medae.base.files import read_table, write_table
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import TABLE_METRICS, distinct_splits, sort_rows, summarise
 from medae.models.baselines import BASELINES
-from medae.report.comparison import (
+from medae.report.grids import make_grid, write_grid
+from medae.report.rows import (
     ORACLE,
     SELECTED,
+    SPLIT_NAMES,
     add_statistics,
     compared_rows,
     oracle_dimensions,
@@ -35,79 +26,81 @@ from medae.report.comparison import (
     row_labels,
     selected_dimensions,
 )
-from medae.report.tables import (
-    MISSING,
-    Section,
-    html_sections,
-    make_grid,
-    markdown_sections,
-    render_html,
-    render_latex,
-    render_markdown,
-)
+from medae.report.tables import MISSING, Section
 
 PICKED_NAMES = {
     ORACLE: "AE[d_optimal] (oracle: d by test AUC)",
     SELECTED: "AE[d_auto] (d without labels)",
 }
-CAPTION = "Anomaly detection by autoencoder methods and baselines."
-LABEL = "tab:methods"
+TITLE = "Anomaly detection by autoencoder methods and baselines."
 PERCENT = ["mean", "std", "low", "high"]
 POINTS = ["difference", "difference_low", "difference_high"]
 HEADER = ["Metric", "Method", "d", "Value", "95 % interval", "Difference to AE", "95 % interval"]
 HEADER += ["p (Holm)"]
 ALIGN = "llrrcrcr"
-TEST_SETS = {PUBLISHED_SPLIT: "published test set", LEAK_FREE_SPLIT: "leak-free test set"}
 
 
 def tabulate_methods(
     *,
     metrics: Path,
     intervals: Sequence[Path],
-    selections: Sequence[Path],
+    selections: Sequence[Path] = (),
     names: Mapping[str, str],
     methods: Mapping[str, str],
     latent_dim: int,
-    selector: str,
+    selector: str = "",
     notes: Sequence[str],
+    dataset_notes: Mapping[str, str],
     markdown: Path,
     latex: Path,
     html: Path,
     table: Path,
 ) -> None:
-    """Write the four forms of the table."""
+    """Write the table.
+
+    `intervals` has a table per dataset; `selections` the tables of choices, if any, in which
+    `selector` chose d; `latent_dim` is that of all methods that have one; `notes` are sentences
+    that the table's text ends with. Raises InputError when no method has results, a dataset has no
+    display name, or a table is of another kind.
+    """
     rows = read_table(metrics)
     summary = summarise(rows[rows["training_set"] == "all"])
     oracle = oracle_dimensions(summary[summary["split"] == PUBLISHED_SPLIT])
-    chosen = selected_dimensions(selections, selector=selector)
-    picked = {ORACLE: oracle, SELECTED: chosen}
+    selected = selected_dimensions(selections, selector=selector)
+    picked = {ORACLE: oracle, SELECTED: selected}
     cells = compared_rows(summary, latent_dim=latent_dim, picked=picked)
     cells = cells[cells["metric"].isin(list(TABLE_METRICS))]
     labels = row_labels(methods, picked=PICKED_NAMES)
     labels = {key: label for key, label in labels.items() if key in set(cells["method"])}
-    grid = make_grid(cells, row="method", row_title="Method", rows=labels, names=names)
     about = describe_rows(latent_dim, oracle, names=names, methods=list(labels))
-    if chosen:
-        sizes = ", ".join(f"{names[key]} d = {chosen[key]}" for key in names if key in chosen)
+    if selected:
         about += (
-            f" AE[d_auto] has the d that `{selector}` chose on held-out normal images ({sizes})."
+            f" AE[d_auto] has the d that `{selector}` chose on held-out normal images "
+            f"({list_sizes(selected, names)})."
         )
-    grid = replace(grid, notes=(about, *notes))
+    grid = make_grid(
+        cells,
+        row="method",
+        row_title="Method",
+        rows=labels,
+        names=names,
+        notes=[about, *notes, *dataset_notes.values()],
+    )
     cells = cells.assign(row=cells["method"].map({key: place for place, key in enumerate(labels)}))
     statistics = add_statistics(
         distinct_splits(cells[cells["row"].notna()]),
         compared_rows(read_intervals(intervals), latent_dim=latent_dim, picked=picked),
     )
-    text = describe_statistics(statistics, latent_dim, names=names)
-    sections = [Section("Statistics", text)]
-    sections += [
-        Section(title, header=HEADER, rows=lines, align=ALIGN, level=3)
-        for title, lines in printed_tables(statistics, names=names, labels=labels).items()
-    ]
-    write_text(f"{render_markdown(grid)}\n{markdown_sections(sections)}", markdown)
-    write_text(render_latex(grid, caption=CAPTION, label=LABEL), latex)
-    write_text(render_html(grid, title=CAPTION, after=html_sections(sections)), html)
+    sections = [Section("Statistics", describe_statistics(statistics, latent_dim, names=names))]
+    sections += statistics_sections(statistics, names=names, labels=labels)
+    outputs = {"markdown": markdown, "latex": latex, "html": html}
+    write_grid(grid, title=TITLE, label="tab:methods", after=sections, **outputs)
     write_table(percent_rows(statistics, names=names), table)
+
+
+def list_sizes(sizes: Mapping[str, int], names: Mapping[str, str]) -> str:
+    """Return each dataset's d in words, in table order."""
+    return ", ".join(f"{names[key]} d = {sizes[key]}" for key in names if key in sizes)
 
 
 def describe_rows(
@@ -120,10 +113,9 @@ def describe_rows(
     """Return the sentences about the rows' d, the oracle, and the baselines, if there are any."""
     text = f"All methods with a latent dimension have d = {latent_dim}"
     if oracle:
-        best = ", ".join(f"{names[key]} d = {oracle[key]}" for key in names if key in oracle)
         text += (
             ", except AE[d_optimal], an oracle: the d with the best mean AUC on the published test "
-            f"set, so chosen with the test labels ({best})"
+            f"set, so chosen with the test labels ({list_sizes(oracle, names)})"
         )
     if set(methods) & set(BASELINES):
         text += ". The last rows are baselines without a network"
@@ -147,7 +139,7 @@ def describe_statistics(
         f"Intervals are percentiles of {replicates} bootstrap replicates over the test images "
         f"({'; '.join(units)}). Images of one patient are drawn together or, where patients are "
         "not known, copies of one image. In each replicate a metric is averaged over the seeds. "
-        "Nothing is trained anew."
+        "Nothing is trained again."
     ]
     if statistics["p_holm"].notna().any():
         sentences.append(
@@ -163,20 +155,10 @@ def describe_statistics(
     return " ".join(sentences)
 
 
-def percent_rows(statistics: pd.DataFrame, *, names: Mapping[str, str]) -> pd.DataFrame:
-    """Return the rows of the TSV, in the table's order."""
-    rows = sort_rows(statistics, by=["row", "dataset", "metric", "split"], names=names)
-    scaled = {f"{key}_percent": 100 * rows[key] for key in PERCENT}
-    scaled |= {f"{key}_points": 100 * rows[key] for key in POINTS}
-    keys = ["method", "latent_dim", "dataset", "metric", "split"]
-    rest = ["p_value", "p_holm", "n_seeds", "n_train", "n_normal", "n_abnormal", "replicates"]
-    return rows.assign(**scaled)[[*keys, *scaled, *rest, "n_groups"]]
-
-
-def printed_tables(
+def statistics_sections(
     statistics: pd.DataFrame, *, names: Mapping[str, str], labels: Mapping[str, str]
-) -> dict[str, list[list[str]]]:
-    """Return a title and the printed rows, in the order of HEADER, of each dataset and split."""
+) -> list[Section]:
+    """Return a table of intervals and tests of each dataset and split."""
     rows = sort_rows(statistics, by=["dataset", "split", "metric", "row"], names=names)
     tables: dict[str, list[list[str]]] = {}
     for cell in rows.itertuples():
@@ -190,9 +172,22 @@ def printed_tables(
             in_percent(cell.difference_low, cell.difference_high, sign="+"),
             format_probability(cell.p_holm),
         ]
-        title = f"{names[cell.dataset]}, {TEST_SETS[cell.split]}"
+        title = f"{names[cell.dataset]}, {SPLIT_NAMES[cell.split]}"
         tables.setdefault(title, []).append(line)
-    return tables
+    return [
+        Section(title, header=HEADER, rows=lines, align=ALIGN, level=3)
+        for title, lines in tables.items()
+    ]
+
+
+def percent_rows(statistics: pd.DataFrame, *, names: Mapping[str, str]) -> pd.DataFrame:
+    """Return the rows of the TSV, in the table's order."""
+    rows = sort_rows(statistics, by=["row", "dataset", "metric", "split"], names=names)
+    scaled = {f"{key}_percent": 100 * rows[key] for key in PERCENT}
+    scaled |= {f"{key}_points": 100 * rows[key] for key in POINTS}
+    keys = ["method", "latent_dim", "dataset", "metric", "split"]
+    rest = ["p_value", "p_holm", "n_seeds", "n_train", "n_normal", "n_abnormal", "replicates"]
+    return rows.assign(**scaled)[[*keys, *scaled, *rest, "n_groups"]]
 
 
 def in_percent(*fractions: float, sign: str = "") -> str:
@@ -210,20 +205,6 @@ def format_probability(p_value: float) -> str:
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        tabulate_methods(
-            metrics=Path(snakemake.input.metrics),
-            intervals=[Path(path) for path in snakemake.input.intervals],
-            selections=[Path(path) for path in snakemake.input.selections],
-            names=snakemake.params.names,
-            methods=snakemake.params.methods,
-            latent_dim=snakemake.params.latent_dim,
-            selector=snakemake.params.selector,
-            notes=snakemake.params.notes,
-            markdown=Path(snakemake.output.markdown),
-            latex=Path(snakemake.output.latex),
-            html=Path(snakemake.output.html),
-            table=Path(snakemake.output.table),
-        )
+    run_script(tabulate_methods, snakemake)

@@ -1,11 +1,6 @@
 """Tabulate the retraining control: what models lose without the twins, and without as many others.
 
-Input: the collected table of metrics. Parameters: `names` and `methods`, the display names of
-datasets and methods, in table order.
-Outputs: a table for either test set, as Markdown and as an HTML page, and the numbers as a TSV with
-a row per dataset, method, latent dimension, split and metric: in percent, differences in
-percentage points. Where no training set leaves out images the tables are a sentence.
-Fails when a dataset has no display name.
+A table for either test set; where no training set leaves out images, a sentence.
 """
 
 from collections.abc import Mapping
@@ -13,9 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from medae.base.files import read_table, write_table, write_text
+from medae.base.files import read_table, write_table
 from medae.duplicates.training_sets import TRAINING_SETS
-from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import (
     TABLE_METRICS,
     count_test_images,
@@ -23,21 +17,12 @@ from medae.evaluation.summary import (
     sort_rows,
     summarise,
 )
-from medae.report.retraining import MODEL, TRAINING_SET_NAMES, retrained_rows, training_sizes
-from medae.report.tables import (
-    MISSING,
-    Section,
-    describe_test_sets,
-    format_percent,
-    format_points,
-    html_page,
-    html_sections,
-    markdown_sections,
-)
+from medae.report.grids import describe_test_sets
+from medae.report.rows import SPLIT_NAMES, TRAINING_SET_NAMES, retrained_rows, training_sizes
+from medae.report.tables import MISSING, Section, format_percent, format_points, write_sections
 
 TITLE = "Retraining without copies of test images"
-SPLITS = {PUBLISHED_SPLIT: "Published test set", LEAK_FREE_SPLIT: "Leak-free test set"}
-KEY = [*MODEL, "split", "metric"]
+KEY = ["dataset", "method", "latent_dim", "split", "metric"]
 DIFFERENCES = {  # name: (of which training set, less which one)
     "loss_by_twins": ("all", "without_twins"),
     "loss_by_fewer": ("all", "without_random"),
@@ -53,7 +38,7 @@ NOTHING = (
 EXPLANATION = (
     "Percent, mean ± standard deviation over seeds where there are several. Without twins: without "
     "the training images in a copy group with a test image. Without random images, the control: "
-    "without as many that are drawn by lot, for each seed anew, and never a part of a copy group; "
+    "without as many, drawn at random for each seed, and never a part of a copy group; "
     "it keeps its share of the twins. Loss by twins: all − without twins. Loss by fewer images: "
     "all − without random images. Both and their difference are in percentage points."
 )
@@ -68,26 +53,22 @@ def tabulate_training_sets(
     html: Path,
     table: Path,
 ) -> None:
-    """Write the three forms of the table."""
+    """Write the tables; the TSV has a row per dataset, method, d, split and metric.
+
+    Raises InputError when a dataset has no display name.
+    """
     rows = retrained_rows(read_table(metrics))
     losses = measure_losses(rows)
-    if losses.empty:
-        text, sections = NOTHING, []
-    else:
+    sections = [Section(text=NOTHING)]
+    if not losses.empty:
         images = {display_name(key, names): sets for key, sets in count_test_images(rows).items()}
-        text = " ".join([EXPLANATION, describe_sizes(rows, names), *describe_test_sets(images)])
-        lines = {
-            title: printed_rows(losses[losses["split"] == split], names=names, methods=methods)
-            for split, title in SPLITS.items()
-        }
-        sections = [
-            Section(title, header=HEADER, rows=rows, align=ALIGN)
-            for title, rows in lines.items()
-            if rows
-        ]
-    below = f"\n{markdown_sections(sections)}" if sections else ""
-    write_text(f"{text}\n{below}", markdown)
-    write_text(html_page(TITLE, text, html_sections(sections)), html)
+        text = [EXPLANATION, describe_sizes(rows, names), *describe_test_sets(images)]
+        sections = [Section(text=" ".join(text))]
+    for split, title in SPLIT_NAMES.items():
+        lines = printed_rows(losses[losses["split"] == split], names=names, methods=methods)
+        if lines:
+            sections.append(Section(title.capitalize(), header=HEADER, rows=lines, align=ALIGN))
+    write_sections(TITLE, sections, markdown=markdown, html=html)
     write_table(losses, table)
 
 
@@ -143,14 +124,6 @@ def printed_rows(
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        tabulate_training_sets(
-            metrics=Path(snakemake.input.metrics),
-            names=snakemake.params.names,
-            methods=snakemake.params.methods,
-            markdown=Path(snakemake.output.markdown),
-            html=Path(snakemake.output.html),
-            table=Path(snakemake.output.table),
-        )
+    run_script(tabulate_training_sets, snakemake)

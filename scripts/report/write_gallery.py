@@ -1,16 +1,8 @@
-"""Write a page on which one sees what every method and latent dimension makes of test images.
+"""Write a page that shows what every method and latent dimension makes of test images.
 
-Inputs: `packed`, the dataset; `scores` and `maps`, one scores.tsv and one maps.h5 per setting;
-`audit`, images.tsv of the dataset's audit; `template`, the page in Jinja's notation.
-Parameters: `name`, the dataset's display name; `settings`, {method, latent_dim} of each, in their
-order, 0 without a latent dimension; `reference`, one of them; `methods`, the display names.
-Output: `page`, one HTML file that needs no other file and no network.
-
-Of each class of the published test set, images at evenly spaced ranks of the reference's score are
-shown, the lowest and the highest among them, so that nobody picks the nice ones: as many of
-PER_CLASS as fit into LIMIT bytes.
-Fails when the files are not about the same test images, a class has none, or not even the fewest
-fit.
+One HTML file that needs no other file and no network. Of each class of the published test set,
+images at evenly spaced ranks of the reference's score are shown, the lowest and the highest among
+them, so that nobody picks the nice ones: as many of PER_CLASS as fit into LIMIT bytes.
 """
 
 import base64
@@ -29,28 +21,23 @@ from medae.base.files import write_text
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.models.score_files import read_maps, read_scores
+from medae.report.choosing import CLASSES, HEAT, PERCENTILE, at_ranks, rank_images
 
-CLASSES = ["normal", "abnormal"]  # by label, 0 and 1
 PER_CLASS = [12, 6, 3]
 LIMIT = 10_000_000  # bytes of a page, so that it can be mailed and opens at once
-PERCENTILE = 99.5  # of the maps' pixels, where colours end; the few above would darken the rest
 
 logger = logging.getLogger(__name__)
 
 
-def choose(*, ids: Sequence[str], labels: np.ndarray, scores: np.ndarray, count: int) -> list[int]:
+def choose(labels: np.ndarray, scores: np.ndarray, *, count: int) -> list[int]:
     """Return positions of `count` images of each class, or all of fewer, by ascending score.
 
-    The i-th of them has rank i (n - 1) // (count - 1) of the n of its class, from 0; equal scores
-    are ordered by id. Normal images come first. InputError when a class is empty.
+    Normal images come first. InputError when a class is empty.
     """
     chosen = []
-    for label, name in enumerate(CLASSES):
-        ranked = sorted(np.flatnonzero(labels == label), key=lambda i: (scores[i], ids[i]))
-        if not ranked:
-            raise InputError(f"There is no {name} test image to show. Add some to the dataset.")
-        last, steps = len(ranked) - 1, min(count, len(ranked)) - 1
-        chosen += [int(ranked[i * last // max(steps, 1)]) for i in range(steps + 1)]
+    for label in range(len(CLASSES)):
+        ranked = rank_images(labels, scores, label=label)
+        chosen += at_ranks(ranked, parts=min(count, len(ranked)) - 1)
     return chosen
 
 
@@ -72,10 +59,9 @@ def sprite(*rows: np.ndarray) -> str:
         whole = np.broadcast_to(pictures, (count, channels, height, width))
         lines.append(whole.transpose(2, 0, 3, 1).reshape(height, count * width, channels))
     pixels = np.concatenate(lines)
+    picture = Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels)
     stream = io.BytesIO()
-    Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels).save(
-        stream, format="PNG", optimize=True
-    )
+    picture.save(stream, format="PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
@@ -105,9 +91,10 @@ def collect(
 ) -> dict:
     """Return what the page's script reads: the images, and scores and sprite of every setting.
 
-    `scores` are of all test images, one array per setting; `start` is the place of the reference.
+    `twins` says which test images have a copy in training, `scores` are of all test images, one
+    array per setting; `start` is the place of the reference.
     """
-    rows = choose(ids=data.test_ids, labels=data.test_labels, scores=scores[start], count=count)
+    rows = choose(data.test_labels, scores[start], count=count)
     shown, all_maps = [], []
     for setting, values, path in zip(settings, scores, maps, strict=True):
         found = read_maps(path, data, rows=rows)
@@ -123,7 +110,7 @@ def collect(
     inputs = [data.test_images[rows]]
     if data.test_masks is not None:
         inputs.append(255 * data.test_masks[rows, None])
-    colours = matplotlib.colormaps["inferno"](np.arange(256), bytes=True)[:, :3]
+    colours = matplotlib.colormaps[HEAT](np.arange(256), bytes=True)[:, :3]
     return {
         "side": data.test_images.shape[-1],
         "images": [
@@ -139,14 +126,6 @@ def collect(
     }
 
 
-def render(template: str, **texts: object) -> str:
-    """Return the page; texts are escaped."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
-    )
-    return environment.from_string(template).render(**texts)
-
-
 def write_gallery(
     *,
     packed: Path,
@@ -160,24 +139,28 @@ def write_gallery(
     methods: Mapping[str, str],
     page: Path,
 ) -> None:
-    """Choose the images by the scores of `reference`, and write `page`."""
+    """Choose the images by the scores of `reference`, and write `page`.
+
+    `template` is in Jinja's notation. Raises InputError when the files are not about the same test
+    images, a class has none, or not even the fewest fit.
+    """
     data = read_packed(packed)
-    tables = [read_scores(path, data).query("split == 'test'") for path in scores]
     keys = [(setting["method"], setting["latent_dim"]) for setting in settings]
     start = keys.index((reference["method"], reference["latent_dim"]))
+    tables = [read_scores(path, data).query("split == 'test'") for path in scores]
+    inputs = {
+        "data": data,
+        "twins": ~leak_free(read_audit(audit, data)),
+        "scores": [table["score"].to_numpy() for table in tables],
+        "maps": maps,
+    }
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    frame = environment.from_string(template.read_text(encoding="utf-8"))
     for count in PER_CLASS:
-        contents = collect(
-            data=data,
-            twins=~leak_free(read_audit(audit, data)),
-            scores=[table["score"].to_numpy() for table in tables],
-            maps=maps,
-            settings=settings,
-            methods=methods,
-            start=start,
-            count=count,
-        )
-        text = render(
-            template.read_text(encoding="utf-8"),
+        contents = collect(**inputs, settings=settings, methods=methods, start=start, count=count)
+        text = frame.render(
             name=name,
             contents=contents,
             percentile=PERCENTILE,
@@ -196,18 +179,6 @@ def write_gallery(
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        write_gallery(
-            packed=Path(snakemake.input.packed),
-            scores=[Path(path) for path in snakemake.input.scores],
-            maps=[Path(path) for path in snakemake.input.maps],
-            audit=Path(snakemake.input.audit),
-            template=Path(snakemake.input.template),
-            name=snakemake.params.name,
-            settings=snakemake.params.settings,
-            reference=snakemake.params.reference,
-            methods=snakemake.params.methods,
-            page=Path(snakemake.output.page),
-        )
+    run_script(write_gallery, snakemake)

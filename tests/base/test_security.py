@@ -140,7 +140,7 @@ def odd_dataset(tmp_path):
 def packed_dataset(odd_dataset, tmp_path):
     pack_dataset(
         root=odd_dataset,
-        output=tmp_path / "packed.h5",
+        packed=tmp_path / "packed.h5",
         dataset="odd",
         layout="folder",
         channels=1,

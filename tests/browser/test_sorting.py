@@ -4,14 +4,15 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from medae.report.tables import html_page, html_table
+from medae.report.tables import Section, html_page
 
 
 @pytest.fixture
 def heads(browser, tmp_path):
-    rows = [["b", "9.5 ± 0.1"], ["a", "–"], ["c", "-1.0"], ["d", "<strong>10.2</strong>"]]
+    rows = [["b", "9.5 ± 0.1"], ["a", "–"], ["c", "-1.0"], ["d", "10.2"]]
     page = tmp_path / "table.html"
-    page.write_text(html_page("T", "", html_table(["Name", "AUC"], rows, "lr")), encoding="utf-8")
+    section = Section(header=["Name", "AUC"], rows=rows, align="lr")
+    page.write_text(html_page("T", [section]), encoding="utf-8")
     browser.open(page)
     yield browser.driver.find_elements(By.CSS_SELECTOR, "thead th")
     assert browser.complaints() == [] and browser.outside() == []

@@ -55,7 +55,7 @@ def test_a_further_dataset_packs_from_its_layout(root, tmp_path, key):
     {"lag": make_lag, "isic": make_isic, "camelyon16": make_camelyon16}[key](tmp_path / "raw")
     pack_dataset(
         root=tmp_path / "raw",
-        output=tmp_path / "x.h5",
+        packed=tmp_path / "x.h5",
         dataset=key,
         layout=entry["layout"],
         channels=entry["channels"],

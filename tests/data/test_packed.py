@@ -73,7 +73,7 @@ def pack_only(root, output, **changes):
         "source": "toy",
         "workers": 2,
     }
-    pack_dataset(root=root, output=output, **(arguments | changes))
+    pack_dataset(root=root, packed=output, **(arguments | changes))
 
 
 def write(path, *, masks=True, n_train=70, n_test=9, **changes):

@@ -58,7 +58,7 @@ def all_files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("phantom") / "raw" / "phantom"
-    generate_phantom(output=folder, image_size=SIZE, parameters=SMALL)
+    generate_phantom(images=folder, image_size=SIZE, parameters=SMALL)
     return folder
 
 
@@ -350,7 +350,7 @@ def test_source_states_origin_licence_and_parameters(small):
 def test_same_parameters_give_the_same_bytes_in_another_process(small, tmp_path):
     code = (
         "from pathlib import Path; import sys; from generate_phantom import generate_phantom; "
-        f"generate_phantom(output=Path(sys.argv[1]), image_size={SIZE}, parameters={SMALL})"
+        f"generate_phantom(images=Path(sys.argv[1]), image_size={SIZE}, parameters={SMALL})"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "again")]
     subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
@@ -359,8 +359,8 @@ def test_same_parameters_give_the_same_bytes_in_another_process(small, tmp_path)
 
 def test_images_depend_on_the_seed_and_not_on_the_numbers_of_images(small, tmp_path):
     parameters = {"train_normal": 5, "test_normal": 1, "test_abnormal": 4}
-    generate_phantom(output=tmp_path / "more", image_size=SIZE, parameters=parameters)
-    generate_phantom(output=tmp_path / "seed", image_size=SIZE, parameters=SMALL | {"seed": 1})
+    generate_phantom(images=tmp_path / "more", image_size=SIZE, parameters=parameters)
+    generate_phantom(images=tmp_path / "seed", image_size=SIZE, parameters=SMALL | {"seed": 1})
     first, more, seed = map(all_files, (small, tmp_path / "more", tmp_path / "seed"))
     common = {name for name in first if name in more and name.endswith(".png")}
     assert len(common) == 3 + 1 + 2 * 3
@@ -370,5 +370,5 @@ def test_images_depend_on_the_seed_and_not_on_the_numbers_of_images(small, tmp_p
 
 def test_images_are_not_too_small_for_white_matter(tmp_path):
     with pytest.raises(InputError, match="image_size 31: use 32 or more"):
-        generate_phantom(output=tmp_path / "set", image_size=31, parameters=SMALL)
+        generate_phantom(images=tmp_path / "set", image_size=31, parameters=SMALL)
     assert not list(tmp_path.iterdir())

@@ -90,9 +90,9 @@ def draw(tmp_path):
         write_audit(tmp_path / "images.tsv", IDS, ["x", "y", "z"])
         audit = read_table(tmp_path / "images.tsv").assign(copy_group=GROUPS)
         write_table(audit, tmp_path / "images.tsv")
-        options = {"training_set": training_set, "seeds": [0, 3], "output": tmp_path / "rows.tsv"}
+        options = {"training_set": training_set, "seeds": [0, 3], "table": tmp_path / "rows.tsv"}
         draw_training_set(images=tmp_path / "images.tsv", **options)
-        return options["output"]
+        return options["table"]
 
     return drawn
 

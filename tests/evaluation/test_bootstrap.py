@@ -202,7 +202,7 @@ class Run:
             audit=self.folder / "images.tsv",
             dataset="xray",
             settings=self.settings,
-            output=self.folder / name,
+            intervals=self.folder / name,
             **defaults | options,
         )
         return read_table(self.folder / name)

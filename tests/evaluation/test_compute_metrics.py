@@ -55,7 +55,7 @@ class Setting:
         arguments = {key: vars(self)[key] for key in ("scores", "maps", "packed", "audit")}
         arguments |= {"training_rows": None, "training_set": "all", "seeds": [3, 7]}
         setting = {"dataset": "toy", "method": "ae", "latent_dim": 16}
-        compute_metrics(**arguments | setting | changes, output=self.output)
+        compute_metrics(**arguments | setting | changes, metrics=self.output)
         return read_table(self.output)
 
 

@@ -58,7 +58,7 @@ class Run:
         options = {"image_size": 16, "masks": False, "expected": None, "workers": 1}
         pack_dataset(
             root=self.images,
-            output=self.packed,
+            packed=self.packed,
             channels=channels,
             intensity_range=value_range,
             **texts,

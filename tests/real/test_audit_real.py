@@ -58,7 +58,7 @@ def test_test_images_of_brain_tumor_that_training_has(moved, normal, unmoved, re
     packed = tmp_path / "packed.h5"
     pack_dataset(
         root=real_data / entry["folder"],
-        output=packed,
+        packed=packed,
         dataset="brain_tumor",
         image_size=64,
         intensity_range=None,

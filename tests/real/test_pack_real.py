@@ -30,7 +30,7 @@ def packed(request, tmp_path_factory):
     output = tmp_path_factory.mktemp("packed") / "x.h5"
     pack_dataset(
         root=root,
-        output=output,
+        packed=output,
         dataset=request.param,
         layout=entry["layout"],
         channels=entry["channels"],

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from plot_methods import GAP, draw, place_lines, plot_methods, select
+from metric_frames import drawn
+from plot_methods import plot_methods
 
 from medae.base.errors import InputError
-from medae.base.files import read_table, write_table
+from medae.base.files import read_table
 from medae.evaluation.bootstrap import INTERVAL_COLUMNS
 from medae.evaluation.metrics import METRIC_COLUMNS
 
@@ -61,8 +62,19 @@ def paper(root):
 
 @pytest.fixture
 def figure(metrics, intervals, paper):
-    tables = select(metrics, intervals, paper, methods=list(METHODS), latent_dim=16)
-    return draw(tables, names=NAMES, methods=METHODS)
+    return drawn_from(metrics, intervals, paper)
+
+
+def drawn_from(*tables, methods=METHODS):
+    metrics, intervals, paper = tables
+    return drawn(
+        plot_methods,
+        {"metrics": metrics, "intervals": [intervals], "paper": paper},
+        names=NAMES,
+        methods=methods,
+        latent_dim=16,
+        dataset_notes={"xray": "X-rays are small."},
+    )
 
 
 def panel(figure, label):
@@ -87,14 +99,14 @@ def line_names(axes):
     return [text.get_text() for text in axes.get_yticklabels()]
 
 
-def drawn(axes, label):
+def marks(axes, label):
     (found,) = [line for line in axes.lines if line.get_label() == label]
     return found
 
 
 def test_means_intervals_and_seeds_are_in_percent_on_both_test_sets(figure):
     axes = panel(figure, "brats auc")
-    published, leak_free = (drawn(axes, f"{key} test set") for key in ("published", "leak-free"))
+    published, leak_free = (marks(axes, f"{key} test set") for key in ("published", "leak-free"))
     assert published.get_xdata() == pytest.approx([81, 64, 66, 72, 86])
     assert leak_free.get_xdata() == pytest.approx([96, 41, 45])  # the d of the published best
     assert published.get_marker() != leak_free.get_marker()
@@ -112,6 +124,7 @@ def test_means_intervals_and_seeds_are_in_percent_on_both_test_sets(figure):
 
 def test_every_mark_is_at_its_methods_line(figure):
     axes = panel(figure, "brats auc")
+    assert axes.yaxis_inverted()  # the first method is on top
     places = dict(
         zip(["ae", "vae", "oracle", "nearest", "contrast"], axes.get_yticks(), strict=True)
     )
@@ -119,33 +132,24 @@ def test_every_mark_is_at_its_methods_line(figure):
         ("published test set", ["ae", "contrast", "nearest", "vae", "oracle"]),
         ("leak-free test set", ["ae", "nearest", "oracle"]),
     ):
-        offset = drawn(axes, label).get_ydata() - [places[method] for method in methods]
+        offset = marks(axes, label).get_ydata() - [places[method] for method in methods]
         assert offset == pytest.approx(offset[0])
         assert 0.1 < abs(offset[0]) < 0.4
 
 
 def test_without_a_leak_free_set_ours_are_at_the_tick(metrics, intervals, paper):
     published = metrics[metrics["split"] == "published"]
-    tables = select(published, intervals, paper, methods=list(METHODS), latent_dim=16)
-    axes = panel(draw(tables, names=NAMES, methods=METHODS), "brats auc")
-    assert sorted(drawn(axes, "published test set").get_ydata()) == axes.get_yticks().tolist()
+    axes = panel(drawn_from(published, intervals, paper), "brats auc")
+    assert sorted(marks(axes, "published test set").get_ydata()) == axes.get_yticks().tolist()
     assert axes.containers[0].lines[0].get_ydata().min() > 0
 
 
-def test_one_test_set_where_they_are_the_same(figure):
-    labels = panel(figure, "xray auc").get_legend_handles_labels()[1]
-    assert "published test set" in labels
-    assert "leak-free test set" not in labels
-
-
-def test_baselines_stand_apart():
-    assert place_lines(["ae", "vae", "nearest"]) == {"ae": 0, "vae": 1, "nearest": 2 + GAP}
-
-
 def test_chance_is_drawn(figure):
-    assert drawn(panel(figure, "brats auc"), "chance").get_xdata()[0] == 50
-    assert drawn(panel(figure, "xray ap"), "chance").get_xdata()[0] == pytest.approx(600 / 11)
+    assert marks(panel(figure, "brats auc"), "chance").get_xdata()[0] == 50
+    assert marks(panel(figure, "xray ap"), "chance").get_xdata()[0] == pytest.approx(600 / 11)
     assert not [x for x in panel(figure, "brats ap_pix").lines if "chance" in x.get_label()]
+    labels = panel(figure, "xray auc").get_legend_handles_labels()[1]
+    assert "published test set" in labels and "leak-free test set" not in labels
 
 
 def test_the_papers_numbers_stand_between(figure):
@@ -157,61 +161,33 @@ def test_the_papers_numbers_stand_between(figure):
     assert not panel(figure, "xray auc").containers  # the paper has no such dataset
 
 
-def test_the_first_method_is_on_top(figure):
-    low, high = panel(figure, "brats auc").get_ylim()
-    assert low > high
-
-
 def test_one_seed_has_no_ticks(metrics, intervals, paper):
-    tables = select(
-        metrics[metrics["seed"] == 0], intervals, paper, methods=list(METHODS), latent_dim=16
-    )
-    figure = draw(tables, names=NAMES, methods=METHODS)
+    figure = drawn_from(metrics[metrics["seed"] == 0], intervals, paper)
     assert panel(figure, "xray auc").get_legend_handles_labels()[1] == [
         "published test set",
         "chance",
     ]
     title = figure.legends[0].get_title().get_text()
     assert title.startswith("this run (1 seed) with 95 % intervals over test images")
+    assert title.endswith("X-rays are small.")
 
 
 def test_eleven_lines_of_one_dataset_fit_half_a_page(metrics, intervals, paper):
-    rows = [part for part in (metrics, intervals)]
+    rows = [metrics, intervals]
     names = [*METHODS, "pca", "mean_intensity", "total_variation"]
     for i, table in enumerate(rows):
         first = table[(table["dataset"] == "brats") & (table["metric"] == "auc")].iloc[:1]
         first = first.assign(n_normal=5) if i == 0 else first
         parts = [first.assign(method=key, metric=m) for key in names for m in ("auc", "ap")]
         rows[i] = pd.concat(parts, ignore_index=True)
-    tables = select(*rows, paper, methods=names, latent_dim=16)
-    figure = draw(tables, names=NAMES, methods={key: key for key in names})
+    figure = drawn_from(*rows, paper, methods={key: key for key in names})
     assert [axes.get_label() for axes in figure.axes] == ["brats auc", "brats ap"]
     width, height = figure.get_size_inches()
     assert width == pytest.approx(6.9)
     assert height < 4
 
 
-def test_equal_calls_write_equal_files(metrics, intervals, root, tmp_path):
-    metrics = metrics.query("dataset == 'xray' and metric == 'auc'")
-    write_table(metrics, tmp_path / "metrics.tsv")
-    write_table(intervals, tmp_path / "intervals.tsv")
-    for name in ("one", "two"):
-        plot_methods(
-            metrics=tmp_path / "metrics.tsv",
-            intervals=[tmp_path / "intervals.tsv"],
-            paper=root / "workflow/resources/paper_values.tsv",
-            names=NAMES,
-            methods=METHODS,
-            latent_dim=16,
-            pdf=tmp_path / f"{name}.pdf",
-            png=tmp_path / f"{name}.png",
-        )
-    assert (tmp_path / "one.pdf").read_bytes() == (tmp_path / "two.pdf").read_bytes()
-    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-
-
 def test_nothing_to_draw(metrics, intervals, paper):
-    with pytest.raises(InputError, match="no metrics of ceae with d = 64"):
-        select(
-            metrics[metrics["method"] == "vae"], intervals, paper, methods=["ceae"], latent_dim=64
-        )
+    alone = metrics[metrics["method"] == "vae"]
+    with pytest.raises(InputError, match="no metrics of ceae with d = 16"):
+        drawn_from(alone, intervals, paper, methods={"ceae": "CeAE"})

@@ -2,8 +2,6 @@ import base64
 import io
 import json
 import re
-import runpy
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,19 +47,14 @@ def cell(picture: np.ndarray, column: int, row: int) -> np.ndarray:
 def test_images_are_chosen_by_rank():
     labels = np.array([0] * 7 + [1] * 2)
     scores = np.array([6, 0, 5, 1, 4, 2, 3, 9, 8.0])
-    assert choose(ids="abcdefghi", labels=labels, scores=scores, count=3) == [1, 6, 0, 8, 7]
-    assert choose(ids="abcdefghi", labels=labels, scores=scores, count=4) == [1, 5, 4, 0, 8, 7]
+    assert choose(labels, scores, count=3) == [1, 6, 0, 8, 7]
+    assert choose(labels, scores, count=4) == [1, 5, 4, 0, 8, 7]
 
 
 def test_equal_scores_are_ordered_by_id():
-    labels = np.array([0, 0, 0, 1])
-    assert choose(ids="cabd", labels=labels, scores=np.ones(4), count=12) == [1, 2, 0, 3]
-
-
-@pytest.mark.parametrize(("label", "missing"), [(0, "abnormal"), (1, "normal")])
-def test_an_empty_class_is_named(label, missing):
-    with pytest.raises(InputError, match=f"no {missing} test image"):
-        choose(ids=["a"], labels=np.array([label]), scores=np.zeros(1), count=3)
+    labels = np.repeat([0, 1], [600, 400])
+    scores = np.arange(1000) % 2  # of each class the even positions come first
+    assert choose(labels, scores, count=3) == [0, 598, 599, 600, 998, 999]
 
 
 def test_shares_count_normal_images_with_a_lower_score():
@@ -103,7 +96,7 @@ def test_the_page_has_every_chosen_image_and_every_setting(make, masks, channels
     data = read_packed(files["packed"])
     tables = [read_scores(path, data).query("split == 'test'") for path in files["scores"]]
     judge = tables[SETTINGS.index(REFERENCE)]["score"].to_numpy()
-    rows = choose(ids=IDS, labels=LABELS, scores=judge, count=12)
+    rows = choose(LABELS, judge, count=12)
     assert len(rows) == len(IDS)
     assert found["images"] == [
         {"id": IDS[i], "label": ["normal", "abnormal"][LABELS[i]], "twin": IDS[i] in TWINS}
@@ -189,23 +182,3 @@ def test_files_about_other_images_are_named(root, tmp_path):
     with pytest.raises(InputError, match="ae1/scores"):
         write_gallery(**files, page=tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
-
-
-def test_script_maps_snakemake_to_files(make, root, tmp_path):
-    page, files = make()
-    keys = ("packed", "audit", "template", "scores", "maps")
-    inputs = {
-        key: list(map(str, files[key])) if isinstance(files[key], list) else str(files[key])
-        for key in keys
-    }
-    parameters = {key: files[key] for key in ("name", "reference", "methods")}
-    settings = [setting | {"seed": 0} for setting in SETTINGS]
-    snakemake = SimpleNamespace(
-        input=SimpleNamespace(**inputs),
-        params=SimpleNamespace(settings=settings, **parameters),
-        output=SimpleNamespace(page=str(tmp_path / "out/toy.html")),
-        log=[str(tmp_path / "a.log")],
-    )
-    path = root / "scripts/report/write_gallery.py"
-    runpy.run_path(str(path), {"snakemake": snakemake}, run_name="__main__")
-    assert (tmp_path / "out/toy.html").read_text() == page

@@ -57,7 +57,7 @@ def training_job(packed: Path, folder: Path, *, epochs: int = 3, seeds=(0, 1), *
             "histories": [str(folder / f"seed{s}/history.tsv") for s in seeds],
         },
         "params": {
-            "method": "ae",
+            "module": "ae",
             "options": METHOD,
             "seeds": list(seeds),
             "epochs": epochs,

@@ -90,7 +90,7 @@ def paths(pattern):
 
 def runs(query):
     """The runs of a query, which may name wildcards, as a parameter of a script."""
-    columns = ["training_set", "method", "latent_dim", "seed"]
+    columns = ["dataset", "training_set", "method", "latent_dim", "seed"]
     return lambda wildcards: RUNS.query(query.format(**wildcards))[columns].to_dict(
         "records"
     )

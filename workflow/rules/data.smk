@@ -122,7 +122,6 @@ rule pack_dataset:
         "../../envs/environment.yaml"
     threads: 2
     params:
-        dataset="{dataset}",
         root=images_folder,
         fingerprint=images_fingerprint,
         image_size=config["image_size"],

@@ -39,7 +39,7 @@ rule train_autoencoder:
         "../../envs/environment.yaml"
     threads: config["training"]["torch_threads"]
     params:
-        method=lambda wildcards: METHODS[wildcards.method].module,
+        module=lambda wildcards: METHODS[wildcards.method].module,
         options=lambda wildcards: METHODS[wildcards.method].options,
         seeds=config["seeds"],
         epochs=epochs,

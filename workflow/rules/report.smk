@@ -2,7 +2,15 @@
 
 RECONSTRUCTING = "dataset == '{dataset}' & shown & first & reconstructs"
 RANKED = "dataset == '{dataset}' & shown & first & scores_images"
-NAMED = {"names": NAMES, "methods": METHOD_NAMES}
+NAMED = {
+    "names": NAMES,
+    "methods": METHOD_NAMES,
+    "dataset_notes": {
+        key: config["registry"][key]["note"]
+        for key in NAMES
+        if "note" in config["registry"][key]
+    },
+}
 
 
 def table(name, caption, label, *ends, category="Tables"):

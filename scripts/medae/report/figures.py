@@ -1,14 +1,18 @@
-"""What all figures share: one style, the metrics' table, the axis of latent sizes, and saving.
+"""What all figures share: style, colours and lines; panels and the axis of latent sizes; saving.
 
 Figures are made as `matplotlib.figure.Figure` objects without pyplot, so no display is needed and
 nothing global is left behind.
 """
 
+import inspect
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
+from inspect import Parameter
 from itertools import pairwise
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 import numpy as np
@@ -16,14 +20,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
-from matplotlib.transforms import ScaledTranslation
 
-from medae.base.errors import InputError
-from medae.base.files import atomic_path, read_table
+from medae.base.files import atomic_path
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
-from medae.evaluation.summary import count_test_images, distinct_splits, summarise
-from medae.models.baselines import BASELINES
-from medae.models.methods import REGISTRY
+from medae.evaluation.summary import count_test_images, summarise
+from medae.report.rows import dataset_order
 
 PAGE_WIDTH = 6.9  # inches; the text width of a two-column page, so that fonts print at their size
 PANEL_WIDTH = 3.3  # inches; one column of that page
@@ -34,11 +35,14 @@ BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, ORANGE, BLACK = "#56B4E9", "#E69F00", "#000000"
 PAIRS = [(BLUE, BLACK), (VERMILLION, GREEN), (PURPLE, ORANGE), (SKY, "0.5")]  # ours, paper's
 NORMAL_TRAIN, NORMAL, ABNORMAL = SKY, BLUE, VERMILLION
+SPLIT_LINES = {PUBLISHED_SPLIT: "-", LEAK_FREE_SPLIT: "--"}
 
-METRICS = {"auc": "AUC (%)", "ap": "AP (%)"}
-PIXEL_METRICS = {"ap_pix": r"AP$_{\mathrm{pix}}$ (%)", "dice_max": "⌈Dice⌉ (%)"}
-LABELS = METRICS | PIXEL_METRICS
+IMAGE_LABELS = {"auc": "AUC (%)", "ap": "AP (%)"}
+PIXEL_LABELS = {"ap_pix": r"AP$_{\mathrm{pix}}$ (%)", "dice_max": "⌈Dice⌉ (%)"}
+LABELS = IMAGE_LABELS | PIXEL_LABELS
 COUNTED = "numbers: normal + abnormal test images"
+BESIDE = 1.12  # times the latent size, where the paper's numbers stand
+NOTE_WIDTH = 110  # characters of a line across the page
 Cell = tuple[str, str] | None
 
 STYLE = {
@@ -78,6 +82,21 @@ def house_style() -> Iterator[None]:
         yield
 
 
+def saved(draw: Callable[..., Figure]) -> Callable[..., None]:
+    """Return a function like `draw`, in our style, that writes what it draws to `pdf` and `png`."""
+
+    @wraps(draw)
+    def plot(*, pdf: Path, png: Path, **options: object) -> None:
+        with house_style():
+            save_figure(draw(**options), pdf=pdf, png=png)
+
+    signature = inspect.signature(draw, eval_str=True)
+    files = [Parameter(name, Parameter.KEYWORD_ONLY, annotation=Path) for name in ("pdf", "png")]
+    parameters = [*signature.parameters.values(), *files]
+    plot.__signature__ = signature.replace(parameters=parameters, return_annotation=None)
+    return plot
+
+
 def save_figure(figure: Figure, *, pdf: Path, png: Path) -> None:
     """Write `figure` as PDF and as PNG (300 dpi): whole or not at all, equal figures byte for byte.
 
@@ -89,39 +108,6 @@ def save_figure(figure: Figure, *, pdf: Path, png: Path) -> None:
         figure.savefig(
             temporary, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True}
         )
-
-
-def read_metrics(path: Path, *, leak_free: bool = False) -> pd.DataFrame:
-    """Read `metrics.tsv`: the rows with all training images on the published test set.
-
-    With `leak_free` also those on the leak-free test set, where it is another one. Raises
-    InputError when the file is no table, or has no published rows.
-    """
-    metrics = read_table(path)
-    if {"split", "training_set"} <= set(metrics):
-        metrics = metrics[metrics["training_set"] == "all"]
-        if (metrics["split"] == PUBLISHED_SPLIT).any():
-            metrics = distinct_splits(metrics)
-            return metrics if leak_free else metrics[metrics["split"] == PUBLISHED_SPLIT]
-    raise InputError(
-        f"The table {path} has no metrics of the split '{PUBLISHED_SPLIT}' with all training "
-        "images, so nothing can be drawn. Delete it and run the workflow again; it will be made "
-        "anew."
-    )
-
-
-def dataset_order(metrics: pd.DataFrame, names: dict[str, str]) -> list[str]:
-    """Return the datasets of `metrics` in the order of `names` (dataset key -> display name)."""
-    return sorted(metrics["dataset"].unique(), key=list(names).index)
-
-
-def swept_methods(metrics: pd.DataFrame) -> list[str]:
-    """Return the networks with at least two latent sizes, or all without any, then PCA."""
-    with_size = metrics[metrics["latent_dim"] > 0]
-    sizes = with_size.groupby("method", sort=False)["latent_dim"].nunique()
-    networks = sizes[~sizes.index.isin(list(BASELINES))]
-    chosen = list(networks.index[networks > 1]) or list(networks.index)
-    return chosen + [key for key in sizes.index if key in BASELINES]
 
 
 def over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -157,24 +143,13 @@ def draw_sweep(
 
 def draw_paper(axes: Axes, paper: pd.DataFrame, *, color: str, label: str) -> None:
     """Draw the paper's means with error bars (columns latent_dim, mean, std) just beside ours."""
-    sizes, mean, std = (paper[key] for key in ("latent_dim", "mean", "std"))
     axes.errorbar(
-        sizes,
-        mean,
-        std,
-        fmt="D",
-        markersize=3,
-        markerfacecolor="white",
-        color=color,
-        elinewidth=0.8,
-        capsize=1.5,
-        zorder=4,
-        clip_on=False,
-        label=label,
-        transform=axes.transData + ScaledTranslation(3.5 / 72, 0, axes.figure.dpi_scale_trans),
+        BESIDE * paper["latent_dim"],
+        paper["mean"],
+        paper["std"],
+        **{"fmt": "D", "markersize": 3, "markerfacecolor": "white", "color": color},
+        **{"elinewidth": 0.8, "capsize": 1.5, "zorder": 4, "clip_on": False, "label": label},
     )
-    for edge in (mean - std, mean + std):  # points with their own transform don't widen the axes
-        axes.update_datalim(list(zip(sizes, edge, strict=True)))
 
 
 def add_legend(figure: Figure, **options: object) -> None:
@@ -186,22 +161,21 @@ def add_legend(figure: Figure, **options: object) -> None:
     figure.legend(entries.values(), entries.keys(), **options)
 
 
+def legend_title(text: str, notes: Mapping[str, str]) -> str:
+    """Return a legend's title: `text`, and below it the `notes` on datasets, wrapped."""
+    return "\n".join([text, *(fill(plain(note), NOTE_WIDTH) for note in notes.values())])
+
+
 def seeds_note(metrics: pd.DataFrame) -> str:
     """Return what a line over these metrics stands for, in the words of a legend."""
     seeds = metrics["seed"].nunique()
     return "this run (1 seed)" if seeds == 1 else f"this run (mean ± std of {seeds} seeds)"
 
 
-def method_name(method: str) -> str:
-    """Return the display name of a method or baseline."""
-    known = {**REGISTRY, **BASELINES}
-    return known[method].display_name if method in known else method
-
-
 def image_counts(metrics: pd.DataFrame) -> str:
     """Return how many test images the metrics of one dataset rest on; a line per split.
 
-    The numbers are of normal and of abnormal images, which the legend has to say (COUNTED).
+    The numbers are those of normal and abnormal images; the legend has to say so (COUNTED).
     """
     (splits,) = count_test_images(metrics).values()
     lines = ["{} + {} images".format(*splits[PUBLISHED_SPLIT])]
@@ -210,18 +184,21 @@ def image_counts(metrics: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def chance_levels(metrics: pd.DataFrame, metric: str) -> dict[str, float]:
-    """Return by split what a random score has of auc or ap on one dataset's images (0–1).
+def draw_chance(axes: Axes, metrics: pd.DataFrame, metric: str, *, across: str = "x") -> None:
+    """Draw what a random score has of auc or ap on one dataset's images, on either test set.
 
-    Other metrics have no such level here; equal levels of both splits are given once.
+    The lines lie across the axis `across`, on which the metric is not. Other metrics have no such
+    level here; equal levels of both test sets are drawn once.
     """
     splits = next(iter(count_test_images(metrics).values()), {})
-    match metric:
-        case "auc":
-            return {PUBLISHED_SPLIT: 0.5}
-        case "ap":
-            return {key: bad / (normal + bad) for key, (normal, bad) in splits.items()}
-    return {}
+    levels = {PUBLISHED_SPLIT: 0.5} if metric == "auc" else {}
+    if metric == "ap":
+        levels = {key: bad / (normal + bad) for key, (normal, bad) in splits.items()}
+    line = axes.axhline if across == "x" else axes.axvline
+    for split, level in levels.items():
+        label = "chance" if split == PUBLISHED_SPLIT else "chance, leak-free"
+        style = {"color": "0.65", "linestyle": SPLIT_LINES[split], "linewidth": 0.9, "zorder": 1}
+        line(100 * level, label=label, **style)
 
 
 def plain(text: str) -> str:
@@ -263,22 +240,22 @@ def grid_shape(panels: int, *, columns: int) -> tuple[int, int]:
     return rows, math.ceil(panels / rows)
 
 
-def arrange_metrics(metrics: pd.DataFrame, names: dict[str, str]) -> list[list[Cell]]:
+def arrange_metrics(metrics: pd.DataFrame, names: Mapping[str, str]) -> list[list[Cell]]:
     """Return rows of cells (dataset, metric) of equal length; None where nothing stands.
 
-    Of up to four datasets in a row each of METRICS in turn, of a single dataset side by side; then
-    the PIXEL_METRICS of the datasets that have any.
+    Of up to four datasets in a row each of IMAGE_LABELS in turn, of a single dataset side by side;
+    then the PIXEL_LABELS of the datasets that have any.
     """
     datasets = dataset_order(metrics, names)
     columns = grid_shape(len(datasets), columns=4)[1]
     blocks = [datasets[start : start + columns] for start in range(0, len(datasets), columns)]
     rows: list[list[Cell]]
-    rows = [[(key, metric) for key in block] for block in blocks for metric in METRICS]
+    rows = [[(key, metric) for key in block] for block in blocks for metric in IMAGE_LABELS]
     if len(datasets) == 1:
-        columns = len(METRICS)
+        columns = len(IMAGE_LABELS)
         rows = [[cell for row in rows for cell in row]]
-    masked = dataset_order(metrics[metrics["metric"].isin(list(PIXEL_METRICS))], names)
-    pixels = [(key, metric) for key in masked for metric in PIXEL_METRICS]
+    masked = dataset_order(metrics[metrics["metric"].isin(list(PIXEL_LABELS))], names)
+    pixels = [(key, metric) for key in masked for metric in PIXEL_LABELS]
     rows += [pixels[start : start + columns] for start in range(0, len(pixels), columns)]
     return [row + [None] * (columns - len(row)) for row in rows]
 
@@ -288,7 +265,7 @@ def add_panels(
     rows: list[list[Cell]],
     *,
     metrics: pd.DataFrame,
-    names: dict[str, str],
+    names: Mapping[str, str],
     heights: Sequence[float] | None = None,
 ) -> dict[tuple[str, str], Axes]:
     """Add axes for the cells of `arrange_metrics`, labelled "{dataset} {metric}", with titles.

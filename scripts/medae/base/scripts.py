@@ -26,7 +26,8 @@ def job_arguments(function: Callable[..., None], job: Any, given: dict[str, Any]
     input, output, params and wildcards.
     """
     found = {}
-    parts = [vars(getattr(job, part, job)) for part in ("input", "output", "params", "wildcards")]
+    names = ("input", "output", "params", "wildcards")
+    parts = [vars(getattr(job, name)) for name in names if hasattr(job, name)]
     for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
         values = [part[name] for part in parts if name in part]
         if name in given or (not values and parameter.default is not parameter.empty):

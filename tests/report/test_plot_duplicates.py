@@ -1,14 +1,12 @@
-"""The contact sheet of copies: which pairs it shows, and that they lie on each other."""
+"""The contact sheet of near-duplicates: which pairs it shows, and that they lie on each other."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from audit_dataset import audit_dataset
-from plot_copies import BELOW, PER_ROW, describe, draw, evenly, find_pair, make_bands, plot_copies
+from plot_duplicates import BELOW, describe, evenly, find_pair, make_bands, plot_duplicates
 
-from medae.base.files import read_table
-from medae.data.packed import PackedDataset, packed_writer, read_packed
-from medae.duplicates.audit import read_audit
+from medae.data.packed import PackedDataset, packed_writer
 from medae.duplicates.similarity import SYMMETRIES, move
 
 THRESHOLDS = pd.DataFrame({"threshold": [0.98, 0.99, 0.999], "used": [0, 1, 0]})
@@ -34,32 +32,17 @@ def test_bands_by_hand():
     ]
 
 
-def test_every_image_is_in_one_band():
-    random = np.random.default_rng(0)
-    test = table(random.uniform(0.97, 1, 500), identical=range(0, 500, 50))
-    bands = make_bands(test, THRESHOLDS)
-    counts = [int(band.title.split(": ")[1].split()[0]) for band in bands[:-1]]
-    counts.append(int(bands[-1].title.split()[-3]))
-    assert sum(counts) == 500
-
-
-def test_nothing_above_the_threshold_leaves_the_nearest():
+def test_nothing_or_all_above_the_threshold():
     (band,) = make_bands(table(np.linspace(0, 0.9, 50)), THRESHOLDS)
     assert band.chosen == list(range(49, 49 - BELOW, -1))
-
-
-def test_all_above_the_threshold():
     assert len(make_bands(table([1.0, 0.9999]), THRESHOLDS)) == 1
 
 
 def test_pairs_are_evenly_spaced_by_rank():
-    similarity = np.array([0.1, 0.5, 0.3, 0.2, 0.4, 0.4])
-    every = np.ones(6, dtype=bool)
-    # In order 1, 4, 5 (tied, as they come), 2, 3, 0; ranks 0, 2.5 (to even: 2) and 5.
-    assert evenly(similarity, every) == [1, 5, 0]
-    assert evenly(similarity, similarity > 0.35) == [1, 4, 5]
-    assert evenly(similarity, similarity > 0.45) == [1]
-    assert len(evenly(np.arange(99.0), np.ones(99, dtype=bool))) == PER_ROW
+    # In order 1, 4, 5 (tied, as they come), 2, 3, 0; places 0, 2.5 (to even: 2) and 5.
+    (band,) = make_bands(table([0.991, 0.995, 0.993, 0.992, 0.994, 0.994]), THRESHOLDS)
+    assert band.chosen == [1, 5, 0]
+    assert [evenly([7, 8, 9][:count]) for count in (1, 2, 3)] == [[7], [7, 8], [7, 8, 9]]
 
 
 # --- pairs ---
@@ -76,7 +59,7 @@ def test_the_moved_training_image_lies_as_the_test_image(symmetry, channels):
     back = [number for number in range(8) if np.array_equal(move(test, number), train[1])]
     row = pd.Series({"nearest": 1, "symmetry": SYMMETRIES[back[0]]})  # an id that reads as a number
     image, nearest, moved, difference = find_pair(data, row, 0)
-    np.testing.assert_array_equal(nearest, train[1])
+    np.testing.assert_array_equal(nearest, train[1] / 127.5 - 1)
     np.testing.assert_array_equal(moved, image)
     assert difference.shape == (16, 16)
     assert not difference.any()
@@ -146,12 +129,8 @@ def audited(tmp_path):
 
 
 def test_what_is_drawn(audited):
-    data = read_packed(audited / "packed.h5")
-    audit = read_audit(audited / "images.tsv", data)
-    test = audit[audit["split"] == "test"].reset_index(drop=True)
-    bands = make_bands(test, read_table(audited / "thresholds.tsv"))
-    assert [band.chosen for band in bands[:2]] == [[2], [0]]
-    figure = draw(data=data, test=test, bands=bands, name="Toy $")
+    tables = {name: audited / f"{name}.tsv" for name in ("images", "thresholds")}
+    figure = plot_duplicates(packed=audited / "packed.h5", **tables, name="Toy $")
     panels = {axes.get_label(): axes for axes in figure.axes}
     assert len(panels) == 6 * 4 + 1
     shown = {key: axes.images[0].get_array() for key, axes in panels.items() if axes.images}
@@ -166,18 +145,3 @@ def test_what_is_drawn(audited):
     assert max(tops) <= height
     boxes = [axes.get_position() for axes in figure.axes]
     assert min(box.y0 for box in boxes) > 0
-
-
-def test_the_files(audited):
-    made = []
-    for run in ("one", "two"):
-        outputs = {end: audited / f"{run}.{end}" for end in ("pdf", "png")}
-        plot_copies(
-            packed=audited / "packed.h5",
-            images=audited / "images.tsv",
-            thresholds=audited / "thresholds.tsv",
-            name="Toy",
-            **outputs,
-        )
-        made.append([path.read_bytes() for path in outputs.values()])
-    assert made[0] == made[1]

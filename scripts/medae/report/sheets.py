@@ -1,0 +1,75 @@
+"""Contact sheets: how pictures are placed on them, in inches."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
+
+from medae.report.choosing import HEAT
+from medae.report.figures import (
+    ABNORMAL,
+    FONT_SIZE,
+    NORMAL,
+    ORANGE,
+    PAGE_WIDTH,
+    as_picture,
+    plain,
+)
+
+CLASS_COLORS = [NORMAL, ABNORMAL]
+"""By label, 0 and 1."""
+
+
+class Sheet:
+    """A figure of the page's width on which all lies in inches from its upper left corner."""
+
+    def __init__(self, *, height: float, title: str) -> None:
+        """Make an empty sheet of `height` inches with a title."""
+        self.figure = Figure(figsize=(PAGE_WIDTH, height))
+        self.height = height
+        look = {"ha": "center", "va": "top", "fontsize": 8, "weight": "bold"}
+        self.write(PAGE_WIDTH / 2, 0.07, title, **look)
+
+    def write(self, left: float, top: float, text: str, **look) -> None:
+        """Write a user's text; `look` as in `Figure.text`."""
+        place = left / PAGE_WIDTH, 1 - top / self.height
+        self.figure.text(*place, plain(text), **{"fontsize": FONT_SIZE} | look)
+
+    def add_box(self, left: float, top: float, width: float, height: float, label: str) -> Axes:
+        """Add axes without ticks or frame."""
+        place = left / PAGE_WIDTH, 1 - (top + height) / self.height
+        place += width / PAGE_WIDTH, height / self.height
+        axes = self.figure.add_axes(place, label=label, xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        return axes
+
+    def add_picture(
+        self, left: float, top: float, side: float, picture: np.ndarray, label: str, **look
+    ) -> AxesImage:
+        """Add a square picture: an image C × H × W in [-1, 1], or a map H × W in HEAT's colours."""
+        axes = self.add_box(left, top, side, side, label)
+        if picture.ndim == 3:
+            return axes.imshow(as_picture(picture), **look)
+        return axes.imshow(picture, **{"cmap": HEAT} | look)
+
+    def add_color_bar(
+        self, image: AxesImage, left: float, top: float, width: float, label: str, **look
+    ) -> Axes:
+        """Add the scale of a map's colours."""
+        axes = self.add_box(left, top, width, 0.09, "colour bar")
+        look = {"orientation": "horizontal", "extend": "max", "ticks": MaxNLocator(6)} | look
+        self.figure.colorbar(image, cax=axes, label=label, **look)
+        return axes
+
+
+def outline(image: AxesImage, mask: np.ndarray) -> None:
+    """Draw the outline of a mask H × W, if it marks anything, over a picture."""
+    if mask.any():
+        image.axes.contour(mask, levels=[0.5], colors=[ORANGE], linewidths=1)
+
+
+def side_label(image: AxesImage, text: str, **look) -> None:
+    """Write a plain text at the left of a picture."""
+    look = {"rotation": 0, "ha": "right", "va": "center", "fontsize": FONT_SIZE} | look
+    image.axes.set_ylabel(plain(text), **look)

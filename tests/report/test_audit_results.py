@@ -1,0 +1,199 @@
+"""What is shown of the audits, as tables and as a figure: numbers by hand, words, and forms."""
+
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from metric_frames import drawn
+from plot_audit import FLOOR, LEFT, distance, plot_audit
+from sklearn.metrics import roc_auc_score
+from tabulate_audit import measure_audit, separability, tabulate_audit
+
+from medae.base.files import read_table, write_table
+from medae.duplicates.audit import IMAGE_COLUMNS
+
+# Training a1 a2 b3, normal test a4 (a twin of a1) c5, abnormal test c6.
+IMAGES = pd.DataFrame(
+    {
+        "split": ["train"] * 3 + ["test"] * 3,
+        "id": ["a1", "a2", "b3", "a4", "c5", "c6"],
+        "label": [0, 0, 0, 0, 0, 1],
+        "brightness": [10.0, 20.0, 30.0, 20.0, 40.0, 30.0],
+        "contrast": [1.0, 1.0, 1.0, 2.0, 3.0, 2.5],
+        "total_variation": [5.0, 6.0, 7.0, 5.0, 8.0, 1.0],
+        "nearest": ["a4", "a4", "a4", "a1", "a1", "a1"],
+        "similarity": [0.995, 0.5, 0.4, 0.995, 0.3, 0.2],
+        "symmetry": "unmoved",
+        "unmoved_similarity": [0.9, 0.5, 0.4, 0.9, 0.3, 0.2],
+        "identical": 0,
+        "other_patient_similarity": np.nan,
+        "twin": [1, 0, 0, 1, 0, 0],
+        "copy_group": [0, 1, 2, 0, 3, 4],
+    }
+)[IMAGE_COLUMNS]
+COUNTS = ["test_normal", "test_abnormal", "train", "test_normal_unmoved", "test_abnormal_unmoved"]
+COUNTS += ["train_unmoved", "train_copies", "test_copies", "copy_groups", "train_in_groups"]
+THRESHOLDS = pd.DataFrame(
+    [
+        [0.9, 2, 1, 2, 1, 0, 1, 3, 2, 1, 3, 0, "listed"],
+        [0.9876543, 1, 0, 1, 0, 0, 0, 0, 0, 1, 1, 1, "calibrated"],
+        [0.999, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "listed"],
+    ],
+    columns=["threshold", *COUNTS, "used", "origin"],
+)
+NAMES = {"scans": "Scans & more", "xray": "X-ray"}
+
+
+def tabulate(folder, moved=True):
+    write_table(IMAGES, folder / "images.tsv")
+    write_table(THRESHOLDS, folder / "thresholds.tsv")
+    clean = THRESHOLDS.assign(**dict.fromkeys(COUNTS, 0), origin="configured")
+    write_table(clean, folder / "clean.tsv")
+    write_table(IMAGES.assign(twin=0), folder / "clean_images.tsv")
+    outputs = {name: folder / f"audit.{name}" for name in ("markdown", "html", "table")}
+    tabulate_audit(
+        images=[folder / "images.tsv", folder / "clean_images.tsv"],
+        thresholds=[folder / "thresholds.tsv", folder / "clean.tsv"],
+        names=NAMES,
+        group_patterns=["([abc])", None],
+        moved=moved,
+        **outputs,
+    )
+    return {name: path.read_text(encoding="utf-8") for name, path in outputs.items()}
+
+
+def test_the_three_tables(tmp_path):
+    text = tabulate(tmp_path)["markdown"]
+    for row in (
+        "|  | Scans & more | X-ray |",
+        "| Training images | 3 | 3 |",
+        "| Test images, normal + abnormal | 2 + 1 | 2 + 1 |",
+        "| Patients, training + test | 2 + 2, 1 in both | – |",
+        "| Threshold | 0.9877, calibrated | 0.9877, configured |",
+        "| Normal test images with a twin | 1 (50.0 %), 0 unmoved | 0 |",
+        "| Abnormal test images with a twin | 0 | 0 |",
+        "| Training images with a twin | 1 (33.3 %), 0 unmoved | 0 |",
+        "| Training images in a copy group with a test image | 1 | 0 |",
+        "| Copy groups | 1 | 0 |",
+        "| Leak-free test images, normal + abnormal | 1 + 1 | 2 + 1 |",
+        "| Scans & more | 0.9000 | 2 (1) | 1 (0) | 2 (1) | 3 | 2 | 1 |",
+        "| Scans & more | 0.9877, used | 1 (0) | 0 | 1 (0) | 0 | 0 | 1 |",
+        "| Scans & more | training images | 20.0 ± 10.0 | 1.0 ± 0.0 | 6.0 ± 1.0 |",
+        "| X-ray | normal test images | 30.0 ± 14.1 | 2.5 ± 0.7 | 6.5 ± 2.1 |",
+        # Brightness 30 against 20 and 40; contrast 2.5 against 2 and 3; variation 1 is the lowest.
+        "| Scans & more | AUC: abnormal test against normal test | 50.0 | 50.0 | 100.0 |",
+        # 20 and 40 against 10, 20, 30: lower in 1, equal in 1 of 6 pairs.
+        "| Scans & more | AUC: normal test against training | 25.0 | 0.0 | 41.7 |",
+    ):
+        assert f"{row}\n" in text
+    assert text.count(", used |") == 2
+
+
+def test_words_follow_the_configuration(tmp_path):
+    text = tabulate(tmp_path)["markdown"]
+    assert "over the eight ways to mirror and rotate" in text
+    assert "Unmoved: with a twin" in text
+    text = tabulate(tmp_path, moved=False)["markdown"]
+    assert "mirror" not in text
+    assert "unmoved" not in text
+    assert "| Normal test images with a twin | 1 (50.0 %) | 0 |" in text
+    assert "| Scans & more | 0.9000 | 2 | 1 | 2 | 3 | 2 | 1 |\n" in text
+
+
+def test_html_has_the_same_tables(tmp_path):
+    text = tabulate(tmp_path)["html"]
+    page = ElementTree.fromstring(text.partition("<meta")[0] + text[text.index("<title>") :])
+    tables = page.findall(".//table")
+    assert [len(table.findall(".//tr")) for table in tables] == [14, 7, 11]
+
+
+def test_tsv_has_every_number(tmp_path):
+    tabulate(tmp_path)
+    table = read_table(tmp_path / "audit.table")
+    keys = ["dataset", "table", "row", "quantity"]
+    assert list(table.columns) == [*keys, "value"]
+    assert not table.duplicated(keys).any()
+    values = table.set_index(keys)["value"]
+    assert values["scans", "threshold", "0.9", "train_copies"] == 3
+    assert values["scans", "dataset", "all", "threshold"] == pytest.approx(0.9876543)
+    assert values["scans", "dataset", "all", "patients_in_both"] == 1
+    assert values["xray", "dataset", "all", "threshold_is_calibrated"] == 0
+    numbers = measure_audit(IMAGES, THRESHOLDS, None)["dataset"]["all"]
+    assert not [quantity for quantity in numbers if "patients" in quantity]
+
+
+def test_separability_equals_sklearn():
+    random = np.random.default_rng(0)
+    low, high = (pd.Series(random.integers(0, 9, n)) for n in (30, 40))
+    expected = roc_auc_score([1] * 30 + [0] * 40, -np.concatenate([low, high]))
+    assert separability(low, high) == pytest.approx(100 * expected)
+    assert separability(low, low) == 50
+
+
+# --- the figure ---
+
+LINES = pd.DataFrame(
+    {"threshold": [0.98, 0.99, 0.999], "used": [0, 1, 0], "origin": ["", "configured", ""]}
+)
+
+
+def images(patients=False):
+    """Two training images, four normal and two abnormal test images."""
+    table = pd.DataFrame(
+        {
+            "split": ["train"] * 2 + ["test"] * 6,
+            "label": [0, 0, 0, 0, 0, 0, 1, 1],
+            "similarity": [0.9, 0.1, 1.0, 0.995, 0.9, 0.0, 0.7, -0.2],
+            "unmoved_similarity": [0.9, 0.1, 0.8, 0.995, 0.9, 0.0, 0.7, -0.2],
+            "identical": [0, 0, 0, 0, 0, 1, 0, 0],
+            "other_patient_similarity": [0.6, 0.7, 0.5, 0.5, 0.5, 0.5, np.nan, np.nan],
+        }
+    )
+    return table if patients else table.assign(other_patient_similarity=np.nan)
+
+
+def panel(label, *, table=None, moved=True):
+    tables = {"images": images() if table is None else table, "thresholds": LINES}
+    figure = drawn(plot_audit, tables, name="Scans $1", moved=moved)
+    (axes,) = [axes for axes in figure.axes if axes.get_label() == label]
+    return axes
+
+
+def legend(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_distance_stays_in_the_axis():
+    assert distance(np.array([1.0, 0.9, 0.0, -1.0])) == pytest.approx([FLOOR, 0.1, LEFT, LEFT])
+
+
+def test_shares_of_each_class_are_percent_of_it():
+    axes = panel("shares", table=images(patients=True))
+    assert legend(axes) == [
+        "normal test images (n = 4)",
+        "abnormal test images (n = 2)",
+        "normal images, to other patients (n = 6)",
+        "threshold 0.9900 (configured)",
+    ]
+    filled = [patch for patch in axes.patches if patch.get_fill()]
+    heights = [sorted(set(np.round(patch.get_xy()[:, 1], 9))) for patch in filled]
+    assert heights == [[0, 25], [0, 50]]
+    assert axes.get_xlim() == (LEFT, FLOOR)  # reversed
+    lines = [line.get_xdata()[0] for line in axes.get_lines() if len(line.get_xdata()) == 2]
+    assert sorted(lines) == pytest.approx(sorted([0.02, 0.01, 0.001, 0.01]))
+    assert len(legend(panel("shares"))) == 3
+
+
+def counts_at(line, threshold):
+    places, counts = line.get_data()
+    return counts[np.searchsorted(places, 1 - threshold + 1e-9, side="right") - 1]
+
+
+def test_numbers_of_twins_by_threshold():
+    moved, unmoved = panel("counts").get_lines()[:2]
+    # The image with identical pixels counts at every threshold, whatever its similarity.
+    assert [counts_at(moved, t) for t in (0.9, 0.99, 0.999)] == [4, 3, 2]
+    assert [counts_at(unmoved, t) for t in (0.9, 0.99, 0.999)] == [3, 2, 1]
+    axes = panel("counts", moved=False)
+    assert legend(axes) == ["with a twin", "threshold 0.9900 (configured)"]
