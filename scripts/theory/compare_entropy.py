@@ -22,7 +22,7 @@ from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.report import figures
 from medae.report.tables import MISSING, Section
 from medae.theory.columns import ENTROPY_COLUMNS
-from medae.theory.results import LINES, SPLITS, known, read_tables, write_comparison
+from medae.theory.results import SPLITS, known, read_tables, write_comparison
 
 TITLE = "Entropy of the latent vector"
 MODEL = ["dataset", "method", "latent_dim"]
@@ -145,7 +145,7 @@ def draw(summary: pd.DataFrame, names: Mapping[str, str], methods: Mapping[str, 
         if column == 0:
             above.set_ylabel("AUC (%)")
             below.set_ylabel("error, normal")
-    for split, line in LINES.items() if datasets else ():
+    for split, line in figures.SPLIT_LINES.items() if datasets else ():
         label = f"{SPLITS[split]} test set"
         figure.axes[0].plot([], [], color="0.3", linestyle=line, label=label)
     figures.add_legend(figure, loc="outside lower center", ncols=3)
@@ -157,7 +157,7 @@ def draw_panels(above: Axes, below: Axes, own: pd.DataFrame, colors: Mapping[str
     same = own["auc_leak_free"].equals(own["auc_published"])
     for name, part in own.groupby("sweep"):
         look = {"color": colors[name], "marker": "o", "markersize": 2.5}
-        for split, line in LINES.items():
+        for split, line in figures.SPLIT_LINES.items():
             if split == PUBLISHED_SPLIT or not same:
                 above.plot(
                     part["gaussian_bits"], 100 * part[f"auc_{split}"], linestyle=line, **look

@@ -18,7 +18,7 @@ from medae.base.files import read_table
 from medae.base.script import run_script
 from medae.evaluation.bootstrap import CONFIDENCE
 from medae.evaluation.splits import PUBLISHED_SPLIT
-from medae.report.comparison import read_intervals
+from medae.report.rows import read_intervals
 from medae.theory.plan import AUTOENCODER
 from medae.theory.results import write_comparison
 

@@ -24,7 +24,6 @@ from medae.report.tables import MISSING, Section
 from medae.theory.columns import SCORED, SELECTION_COLUMNS
 from medae.theory.plan import AUTOENCODER
 from medae.theory.results import (
-    LINES,
     SPLITS,
     chosen_scores,
     distinct_lines,
@@ -176,7 +175,7 @@ def draw(
         axes.grid(axis="y")
         if place % columns == 0:
             axes.set_ylabel("AUC (%)")
-    for split, line in LINES.items() if datasets else ():
+    for split, line in figures.SPLIT_LINES.items() if datasets else ():
         label = f"{SPLITS[split]} test set"
         figure.axes[0].plot([], [], color="0.3", linestyle=line, label=label)
     figures.add_legend(figure, loc="outside lower center", ncols=3)

@@ -6,14 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from medae.base.errors import InputError
-from medae.base.files import read_table, write_table, write_text
+from medae.base.files import read_table, write_table
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
-from medae.report.tables import Section, html_page, html_sections, markdown_sections
+from medae.report.figures import SPLIT_LINES
+from medae.report.tables import Section, write_sections
 from medae.theory.columns import SCORE_METRIC_COLUMNS, SCORED
 
 SPLITS = {LEAK_FREE_SPLIT: "leak-free", PUBLISHED_SPLIT: "published"}
-LINES = {PUBLISHED_SPLIT: "-", LEAK_FREE_SPLIT: "--"}
-"""Styles of lines, as in all figures of a report."""
 
 
 def read_tables(paths: Sequence[Path], columns: Sequence[str]) -> pd.DataFrame:
@@ -55,15 +54,15 @@ def known(keys: Collection[str], names: Mapping[str, str], *, what: str) -> list
 
 
 def distinct_lines(rows: pd.DataFrame) -> dict[str, str]:
-    """Return the LINES of one dataset's splits; the published one where both are the same images.
+    """Return the SPLIT_LINES of one dataset; the published one where both are the same images.
 
     `rows` have the columns split, n_normal and n_abnormal. The leak-free test set is a part of the
     published one: of the same size, it is the same.
     """
     counts = rows.groupby("split")[["n_normal", "n_abnormal"]].first()
     if counts.nunique().max() == 1:
-        return {PUBLISHED_SPLIT: LINES[PUBLISHED_SPLIT]}
-    return {split: line for split, line in LINES.items() if split in counts.index}
+        return {PUBLISHED_SPLIT: SPLIT_LINES[PUBLISHED_SPLIT]}
+    return {split: line for split, line in SPLIT_LINES.items() if split in counts.index}
 
 
 def write_comparison(
@@ -78,6 +77,6 @@ def write_comparison(
 
     `output` has the paths `markdown`, `html` and `table`.
     """
-    write_text("\n\n".join(filter(None, [text, markdown_sections(sections)])), output["markdown"])
-    write_text(html_page(title, text, html_sections(sections)), output["html"])
+    sections = [Section(text=text), *sections]
+    write_sections(title, sections, markdown=output["markdown"], html=output["html"])
     write_table(rows, output["table"])
