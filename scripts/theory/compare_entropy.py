@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from medae.base.files import read_table
-from medae.base.script import run_script
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.report import figures
 from medae.report.tables import MISSING, Section
@@ -173,5 +172,7 @@ def draw_panels(above: Axes, below: Axes, own: pd.DataFrame, colors: Mapping[str
 
 
 if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
     files = {key: Path(path) for key, path in snakemake.output.items()}
     run_script(compare_entropy, snakemake, output=files)

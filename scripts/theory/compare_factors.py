@@ -15,7 +15,6 @@ from scipy.stats import norm
 
 from medae.base.errors import InputError
 from medae.base.files import read_table
-from medae.base.script import run_script
 from medae.evaluation.bootstrap import CONFIDENCE
 from medae.evaluation.splits import PUBLISHED_SPLIT
 from medae.report.rows import read_intervals
@@ -136,5 +135,7 @@ def describe(table: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
     files = {key: Path(path) for key, path in snakemake.output.items()}
     run_script(compare_factors, snakemake, output=files)

@@ -16,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medae.base.files import read_table
-from medae.base.script import run_script
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.models.baselines import BASELINES
 from medae.report import figures
@@ -210,5 +209,7 @@ def draw_panel(axes: Axes, rows: pd.DataFrame, methods: Mapping[str, str]) -> st
 
 
 if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
     files = {key: Path(path) for key, path in snakemake.output.items()}
     run_script(compare_scores, snakemake, output=files)

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from medae.base.errors import InputError
-from medae.base.script import run_script
 from medae.evaluation.splits import PUBLISHED_SPLIT
 from medae.report.tables import MISSING, Section, format_percent
 from medae.theory.columns import CURVE_COLUMNS, SELECTION_COLUMNS
@@ -145,5 +144,7 @@ def choice_lines(judged: pd.DataFrame, names: Mapping[str, str]) -> list[list[st
 
 
 if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
     files = {key: Path(path) for key, path in snakemake.output.items()}
     run_script(compare_selection, snakemake, output=files)

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-from medae.base.script import run_script
 from medae.data.groups import image_groups
 from medae.data.packed import packed_writer, read_packed
 from medae.duplicates.audit import read_audit
@@ -125,4 +124,6 @@ def sum_of(
 
 
 if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
     run_script(make_validation_set, snakemake)

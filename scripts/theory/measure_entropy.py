@@ -24,7 +24,6 @@ from torch.func import jvp, vmap
 
 from medae.base.errors import InputError
 from medae.base.files import write_table
-from medae.base.script import run_script
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import read_audit
 from medae.models.checkpoints import load_checkpoint
@@ -245,4 +244,6 @@ def code_latents(network: Network, data: PackedDataset, *, what: Path) -> dict[s
 
 
 if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
     run_script(measure_entropy, snakemake)

@@ -18,7 +18,6 @@ import pandas as pd
 
 from medae.base.errors import InputError
 from medae.base.files import write_table
-from medae.base.script import run_script
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.evaluation.metrics import measure
@@ -146,4 +145,6 @@ def measure_score(
 
 
 if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
     run_script(measure_scores, snakemake)

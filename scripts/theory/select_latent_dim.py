@@ -20,7 +20,6 @@ import pandas as pd
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
-from medae.base.script import run_script
 from medae.data.groups import image_groups
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import read_audit
@@ -197,4 +196,6 @@ def image_dimension(packed: Path, audit: Path) -> float:
 
 
 if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
     run_script(select_latent_dim, snakemake)
