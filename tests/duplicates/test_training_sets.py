@@ -11,11 +11,7 @@ from packed_files import write_audit
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.data.packed import PackedDataset
-from medae.duplicates.training_sets import (
-    draw_training_rows,
-    in_other_split,
-    read_training_rows,
-)
+from medae.duplicates.training_sets import draw_training_rows, read_training_rows
 
 
 @st.composite
@@ -29,12 +25,6 @@ def grouped(draw):
 
 def rows_of(groups, n_train, training_set, seed=0):
     return draw_training_rows(groups, n_train=n_train, training_set=training_set, seed=seed)
-
-
-def test_in_other_split_by_hand():
-    groups = np.array([0, 1, 1, 2, 7, 1, 3, 3, 7])
-    expected = [False, True, True, False, True, True, False, False, True]
-    assert in_other_split(groups, n_train=5).tolist() == expected
 
 
 @given(grouped())
@@ -67,11 +57,6 @@ def test_the_control_is_drawn_from_all_images_for_each_seed():
     assert np.array_equal(drawn[3], rows_of(groups, 20, "without_random", 3))
 
 
-def test_an_unknown_training_set_is_refused():
-    with pytest.raises(ValueError, match="no training set to draw: 'all'"):
-        rows_of(np.arange(4), 2, "all")
-
-
 # --- the table ---
 
 IDS = ["1", "2", "c", "d", "e", "f"]
@@ -97,18 +82,14 @@ def draw(tmp_path):
     return drawn
 
 
-def test_the_table_by_hand(draw):
-    table = read_table(draw("without_twins"))
-    assert list(table.columns) == ["id", "seed0", "seed3"]
-    assert table["id"].tolist() == IDS
-    assert table["seed0"].tolist() == table["seed3"].tolist() == [1, 0, 1, 0, 1, 0]
-
-
-def test_reading_gives_what_was_drawn(draw):
-    path = draw("without_random")
+def test_what_is_read_is_what_was_drawn(draw):
+    without = draw("without_twins")
+    assert list(read_table(without).columns) == ["id", "seed0", "seed3"]
+    assert read(without) == read(without, seed=3) == [True, False, True, False, True, False]
+    control = draw("without_random")
     for seed in (0, 3):
         expected = rows_of(GROUPS, 6, "without_random", seed).tolist()
-        assert read(path, seed=seed) == expected
+        assert read(control, seed=seed) == expected
     assert read(None) == [True] * 6
 
 
