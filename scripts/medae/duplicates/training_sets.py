@@ -38,6 +38,8 @@ def draw_training_rows(
     seen = in_other_split(groups, n_train=n_train)[:n_train]
     if training_set == "without_twins":
         return ~seen
+    if training_set != "without_random":
+        raise ValueError(f"no training set to draw: {training_set!r}")
     left = seen.sum()
     names, sizes = np.unique(groups[:n_train], return_counts=True)
     left_out = []
