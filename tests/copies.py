@@ -93,12 +93,8 @@ def recalls(train: np.ndarray, *, count: int, threshold: float) -> dict[str, flo
     """
     packed = as_packed(train)
     chosen = train[np.linspace(0, len(train) - 1, count).round().astype(int)]
-    return {
-        kind: float(np.mean(nearest_similarities(packed, planted(chosen, kind)) >= threshold))
-        for kind in KINDS
-    }
-
-
-def planted(images: np.ndarray, kind: str) -> np.ndarray:
-    """Return packed copies of one kind."""
-    return as_packed([np.ascontiguousarray(KINDS[kind](image)) for image in images])
+    shares = {}
+    for kind, make in KINDS.items():
+        copies = as_packed([np.ascontiguousarray(make(image)) for image in chosen])
+        shares[kind] = float(np.mean(nearest_similarities(packed, copies) >= threshold))
+    return shares

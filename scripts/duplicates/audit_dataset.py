@@ -54,13 +54,14 @@ def audit_dataset(
     data = read_packed(packed)
     n_train = len(data.train_ids)
     pixels = np.concatenate([data.train_images, data.test_images])
-    ids = np.array([*data.train_ids, *data.test_ids], dtype=object)
+    names = [*data.train_ids, *data.test_ids]
+    ids = np.array(names, dtype=object)
     split = np.repeat(["train", "test"], [n_train, len(data.test_ids)])
     labels = np.concatenate([np.zeros(n_train, dtype=np.uint8), data.test_labels])
     compared = comparable(pixels)
     highest, used, origin = np.full(len(ids), np.nan), threshold, "configured"
     if group_pattern is not None:
-        patients = image_groups([str(name) for name in ids], pattern=group_pattern)
+        patients = image_groups(names, pattern=group_pattern)
         highest, calibrated = calibrate(
             compared, labels=labels, patients=patients, configured=threshold, moved=moved
         )
@@ -93,17 +94,20 @@ def audit_dataset(
     counts["used"] = (counts["threshold"] == used).astype(int)
     counts["origin"] = np.where(counts["used"] == 1, origin, "listed")
     listed = copies.sort_values("similarity", ascending=False, kind="stable")[:LISTED_PAIRS]
-    ends = {"": listed["first"].to_numpy(), "other_": listed["second"].to_numpy()}
-    for prefix, places in ends.items():
-        listed = listed.assign(**{f"{prefix}split": split[places], f"{prefix}id": ids[places]})
-    listed["symmetry"] = np.array(SYMMETRIES)[listed["symmetry"]]
+    listed = listed.assign(
+        split=split[listed["first"]],
+        id=ids[listed["first"]],
+        other_split=split[listed["second"]],
+        other_id=ids[listed["second"]],
+        symmetry=np.array(SYMMETRIES)[listed["symmetry"]],
+    )
     write_table(table[IMAGE_COLUMNS], images)
     write_table(listed[PAIR_COLUMNS], pairs)
     write_table(counts, threshold_table)
     logger.info("threshold %.6f (%s): %d pairs of copies", used, origin, len(copies))
-    for label, name in enumerate(("normal", "abnormal")):
-        twin = table.loc[(split == "test") & (labels == label), "twin"]
-        logger.info("%d of %d %s test images have a twin in training", twin.sum(), len(twin), name)
+    for label, twin in table[split == "test"].groupby("label")["twin"]:
+        kind = ("normal", "abnormal")[label]
+        logger.info("%d of %d %s test images have a twin in training", twin.sum(), len(twin), kind)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Fails when a file is not about the packed test images, a class is missing, or a 
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,26 +17,24 @@ import numpy as np
 import pandas as pd
 
 from medae.base.files import write_table
-from medae.data.packed import read_packed
+from medae.data.groups import image_groups
+from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.evaluation.bootstrap import (
     INTERVAL_COLUMNS,
-    Resampling,
+    draw_weights,
     paired_p_value,
     percentile_interval,
     replicate_images,
     replicate_pixels,
-    resample,
 )
 from medae.evaluation.ranking import image_metrics, pixel_metrics
-from medae.evaluation.splits import groups_to_draw, split_images
+from medae.evaluation.splits import split_images
+from medae.evaluation.summary import CELL
 from medae.models.baselines import can
 from medae.models.score_files import read_maps_to_measure, read_scores
 
 logger = logging.getLogger(__name__)
-
-Draws = dict[tuple[str, str], tuple[float, np.ndarray]]
-"""By split and metric: its value, and its value in each replicate."""
 
 
 def bootstrap_metrics(
@@ -61,81 +60,74 @@ def bootstrap_metrics(
     """
     truth = read_packed(packed)
     audited = read_audit(audit, truth)
-    groups = groups_to_draw(audited, truth, pattern=group_pattern)
-    resamplings = [
-        resample(split, chosen, truth=truth, groups=groups, replicates=replicates, seed=seed)
+    if group_pattern is None:
+        groups = audited.loc[audited["split"] == "test", "copy_group"].to_numpy()
+    else:
+        groups = image_groups(truth.test_ids, pattern=group_pattern)
+    splits = {
+        split: (chosen, draw_groups(truth, chosen, groups, replicates=replicates, seed=seed))
         for split, chosen in split_images(truth, leak_free(audited)).items()
-    ]
+    }
     map_files = {path.parent: path for path in maps}
-    runs: dict[tuple[str, int], list[Draws]] = {}
+    # By method, latent dimension, split and metric, for each seed: the value, then its replicates.
+    found: dict[tuple[str, int, str, str], list[np.ndarray]] = defaultdict(list)
     for setting, path in zip(settings, scores, strict=True):
-        draws: Draws = {}
-        if can(setting["method"], "scores_images"):
-            table = read_scores(path, truth).query("split == 'test'")
-            cases = {"labels": truth.test_labels, "scores": table["score"].to_numpy()}
-            what = f"test images in {path}"
-            draws |= draw(image_metrics, replicate_images, cases, resamplings, what=what)
-        if map_file := map_files.pop(path.parent, None):
-            cases = {"masks": truth.test_masks, "maps": read_maps_to_measure(map_file, truth)}
-            what = f"test images' pixels in {map_file}"
-            draws |= draw(pixel_metrics, replicate_pixels, cases, resamplings, what=what)
-        runs.setdefault((setting["method"], setting["latent_dim"]), []).append(draws)
-        logger.info("%s: %s", setting, {key: value for key, (value, _) in draws.items()})
-    if map_files:
-        raise ValueError(f"no setting has its scores beside {next(iter(map_files.values()))}")
-    means = {key: mean_over_seeds(draws) for key, draws in runs.items()}
-    rows = compare(means, reference=(reference["method"], reference["latent_dim"]))
+        logger.info("%s", setting)
+        method, latent_dim = setting["method"], setting["latent_dim"]
+        map_file = map_files.get(path.parent)
+        for measure, replicate, cases, what in rankings(method, path, map_file, truth):
+            for split, (chosen, drawn) in splits.items():
+                own = {name: values[chosen] for name, values in cases.items()}
+                values = measure(**own, what=f"{split} {what}")
+                for metric, replicated in replicate(**own, **drawn).items():
+                    key = (method, latent_dim, split, metric)
+                    found[key].append(np.append(values[metric], replicated))
+    means = {key: np.mean(seeds, axis=0) for key, seeds in found.items()}
+    rows = []
+    for key, values in means.items():
+        low, high = percentile_interval(values[1:])
+        row = dict(zip(CELL[2:], key, strict=True)) | {"value": values[0], "low": low, "high": high}
+        row["n_groups"] = splits[row["split"]][1]["weights"].shape[1]
+        other = means.get((reference["method"], reference["latent_dim"], *key[2:]))
+        if other is not None and other is not values:
+            differences = values - other
+            low, high = percentile_interval(differences[1:])
+            row |= {"difference": differences[0], "difference_low": low, "difference_high": high}
+            row["p_value"] = paired_p_value(differences[1:])
+        rows.append(row)
     frame = pd.DataFrame(rows, columns=INTERVAL_COLUMNS)
-    sizes = {part.split: part.weights.shape[1] for part in resamplings}
-    frame["n_groups"] = frame["split"].map(sizes)
     frame = frame.assign(dataset=dataset, training_set="all", replicates=replicates)
     write_table(frame, intervals)
 
 
-def draw(
-    measure: Callable[..., dict[str, float]],
-    replicate: Callable[..., dict[str, np.ndarray]],
-    cases: Mapping[str, np.ndarray],
-    resamplings: Sequence[Resampling],
-    *,
-    what: str,
-) -> Draws:
-    """Return the metrics that `replicate` gives, on each split; `measure` gives their values."""
-    draws: Draws = {}
-    for split, chosen, groups, weights in resamplings:
-        own = {key: values[chosen] for key, values in cases.items()}
-        values = measure(**own, what=f"{split} {what}")
-        drawn = replicate(**own, groups=groups, weights=weights)
-        draws |= {(split, metric): (values[metric], drawn[metric]) for metric in drawn}
-    return draws
+def draw_groups(
+    truth: PackedDataset, chosen: np.ndarray, groups: np.ndarray, *, replicates: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Return the groups of the `chosen` test images, numbered from 0, and their weights."""
+    groups = np.unique(groups[chosen], return_inverse=True)[1]
+    masks = truth.test_masks
+    weights = draw_weights(
+        labels=truth.test_labels[chosen],
+        groups=groups,
+        replicates=replicates,
+        seed=seed,
+        masked=None if masks is None else masks[chosen].any(axis=(1, 2)),
+    )
+    logger.info("%d test images in %d groups", len(groups), weights.shape[1])
+    return {"groups": groups, "weights": weights}
 
 
-def mean_over_seeds(seeds: Sequence[Draws]) -> Draws:
-    """Return the mean over seeds of each metric and, replicate by replicate, of its draws."""
-    means: Draws = {}
-    for metric in seeds[0]:
-        values, replicates = zip(*(draws[metric] for draws in seeds), strict=True)
-        means[metric] = float(np.mean(values)), np.mean(replicates, axis=0)
-    return means
-
-
-def compare(
-    means: Mapping[tuple[str, int], Draws], *, reference: tuple[str, int]
-) -> Iterator[dict[str, object]]:
-    """Yield a row per setting (method, latent_dim), split and metric, without what all share."""
-    for (method, latent_dim), draws in means.items():
-        for (split, metric), (value, replicates) in draws.items():
-            low, high = percentile_interval(replicates)
-            row = {"method": method, "latent_dim": latent_dim, "split": split, "metric": metric}
-            row |= {"value": value, "low": low, "high": high}
-            if reference in means and (method, latent_dim) != reference:
-                other_value, other_replicates = means[reference][split, metric]
-                differences = replicates - other_replicates
-                row["difference"] = value - other_value
-                low, high = percentile_interval(differences)
-                row |= {"difference_low": low, "difference_high": high}
-                row["p_value"] = paired_p_value(differences)
-            yield row
+def rankings(
+    method: str, path: Path, map_file: Path | None, truth: PackedDataset
+) -> Iterator[tuple[Callable, Callable, dict[str, np.ndarray], str]]:
+    """Yield what is ranked of a setting: the metrics, their replicates, the arrays and a name."""
+    if can(method, "scores_images"):
+        table = read_scores(path, truth).query("split == 'test'")
+        cases = {"labels": truth.test_labels, "scores": table["score"].to_numpy()}
+        yield image_metrics, replicate_images, cases, f"test images in {path}"
+    if map_file is not None:
+        cases = {"masks": truth.test_masks, "maps": read_maps_to_measure(map_file, truth)}
+        yield pixel_metrics, replicate_pixels, cases, f"test images' pixels in {map_file}"
 
 
 if __name__ == "__main__":

@@ -12,14 +12,12 @@ from medae.base.files import read_table, write_table
 from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.evaluation.summary import check_unique
 
-ORDER = ["dataset", "training_set", "method", "latent_dim", "seed", "split", "metric"]
-
 
 def collect_metrics(*, metrics: Sequence[Path], output: Path) -> None:
-    """Write the rows of all tables in `metrics`, sorted by ORDER."""
+    """Write the rows of all tables in `metrics`, sorted by what they are about."""
     collected = pd.concat([read_table(path, METRIC_COLUMNS) for path in metrics])
     check_unique(collected)
-    write_table(collected.sort_values(ORDER), output)
+    write_table(collected.sort_values(METRIC_COLUMNS[:7]), output)
 
 
 if __name__ == "__main__":

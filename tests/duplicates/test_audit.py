@@ -119,21 +119,6 @@ def test_one_normal_image_in_a_thousand_reaches_the_threshold():
     assert np.count_nonzero(highest >= np.nextafter(np.float32(threshold), np.float32(0))) > 2
 
 
-@pytest.mark.parametrize(
-    ("labels", "patients"), [([0, 0, 0], [1, 1, 1]), ([0, 1, 1], [0, 1, 2]), ([1, 1, 1], [0, 1, 2])]
-)
-def test_no_two_patients_no_calibration(labels, patients):
-    highest, threshold = calibrate(
-        comparable(noise(3)),
-        labels=np.array(labels),
-        patients=np.array(patients),
-        configured=0.999,
-        moved=True,
-    )
-    assert threshold is None
-    assert np.isnan(highest).all()
-
-
 # --- groups ---
 
 
@@ -155,14 +140,6 @@ def test_copy_groups_are_connected_components(data):
     same = np.array([min(data.draw(place), i) for i in range(count)])
     every = [*edges, *((int(one), i) for i, one in enumerate(same))]
     assert copy_groups(pairs_of(*edges), same=same).tolist() == components(count, every)
-
-
-def test_identical_groups():
-    images = noise(5)
-    images[3] = images[1]
-    images[4] = images[1]
-    images[2] = move(images[0], 1)
-    assert identical_groups(images).tolist() == [0, 1, 2, 1, 1]
 
 
 # --- counts ---
@@ -222,19 +199,6 @@ def test_threshold_counts_equal_brute_force(seed):
 # --- reading ---
 
 
-@pytest.fixture
-def audited(tmp_path):
-    """The audit of a packed dataset, with a twin of its second test image."""
-    images, ids = noise(3), {"train_ids": ["a", "1"], "test_ids": ["b", "c", "d"]}
-    packed = write_packed(tmp_path / "p.h5", images[:2], images, [0, 0, 1], **ids)
-    write_audit(tmp_path / "images.tsv", *ids.values(), twin=[0, 1, 0])
-    return tmp_path / "images.tsv", read_packed(packed)
-
-
-def test_leak_free_images_are_those_without_a_twin(audited):
-    assert leak_free(read_audit(*audited)).tolist() == [True, False, True]
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -243,8 +207,12 @@ def test_leak_free_images_are_those_without_a_twin(audited):
         ({"new": 0}, "has the columns"),
     ],
 )
-def test_the_audit_of_other_images_is_refused(audited, changes, message):
-    path, truth = audited
+def test_the_audit_of_other_images_is_refused(tmp_path, changes, message):
+    images, ids = noise(3), {"train_ids": ["a", "1"], "test_ids": ["b", "c", "d"]}
+    truth = read_packed(write_packed(tmp_path / "p.h5", images[:2], images, [0, 0, 1], **ids))
+    path = tmp_path / "images.tsv"
+    write_audit(path, *ids.values(), twin=[0, 1, 0])
+    assert leak_free(read_audit(path, truth)).tolist() == [True, False, True]
     write_table(read_table(path).assign(**changes), path)
     with pytest.raises(InputError, match=message):
         read_audit(path, truth)

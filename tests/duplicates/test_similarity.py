@@ -79,17 +79,6 @@ def test_a_symmetry_does_what_its_name_says(number):
 # --- comparable ---
 
 
-@pytest.mark.parametrize(("side", "channels"), [(16, 1), (48, 3), (64, 1), (128, 3)])
-def test_comparable_is_centred_and_of_norm_one(side, channels):
-    images = random_images(6, side, channels=channels)
-    compared = comparable(images)
-    assert compared.shape == (6, min(side, 64), min(side, 64))
-    assert compared.dtype == np.float32
-    centred = as_grey(images) - as_grey(images).mean(axis=(1, 2), keepdims=True)
-    expected = centred / np.linalg.norm(centred, axis=(1, 2), keepdims=True)
-    np.testing.assert_allclose(compared, expected, atol=1e-6)
-
-
 @pytest.mark.parametrize("side", [16, 48, 64, 96])
 def test_images_of_one_value_correlate_with_none(side):
     # Of three channels, so that means are no whole numbers and every rounding is met.

@@ -11,11 +11,7 @@ from packed_files import write_audit
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.data.packed import PackedDataset
-from medae.duplicates.training_sets import (
-    draw_training_rows,
-    in_other_split,
-    read_training_rows,
-)
+from medae.duplicates.training_sets import draw_training_rows, read_training_rows
 
 
 @st.composite
@@ -29,12 +25,6 @@ def grouped(draw):
 
 def rows_of(groups, n_train, training_set, seed=0):
     return draw_training_rows(groups, n_train=n_train, training_set=training_set, seed=seed)
-
-
-def test_in_other_split_by_hand():
-    groups = np.array([0, 1, 1, 2, 7, 1, 3, 3, 7])
-    expected = [False, True, True, False, True, True, False, False, True]
-    assert in_other_split(groups, n_train=5).tolist() == expected
 
 
 @given(grouped())
@@ -97,18 +87,14 @@ def draw(tmp_path):
     return drawn
 
 
-def test_the_table_by_hand(draw):
-    table = read_table(draw("without_twins"))
-    assert list(table.columns) == ["id", "seed0", "seed3"]
-    assert table["id"].tolist() == IDS
-    assert table["seed0"].tolist() == table["seed3"].tolist() == [1, 0, 1, 0, 1, 0]
-
-
-def test_reading_gives_what_was_drawn(draw):
-    path = draw("without_random")
+def test_what_is_read_is_what_was_drawn(draw):
+    without = draw("without_twins")
+    assert list(read_table(without).columns) == ["id", "seed0", "seed3"]
+    assert read(without) == read(without, seed=3) == [True, False, True, False, True, False]
+    control = draw("without_random")
     for seed in (0, 3):
         expected = rows_of(GROUPS, 6, "without_random", seed).tolist()
-        assert read(path, seed=seed) == expected
+        assert read(control, seed=seed) == expected
     assert read(None) == [True] * 6
 
 

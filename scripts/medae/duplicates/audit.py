@@ -14,7 +14,6 @@ themselves. Without patients the threshold is the configured one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -60,37 +59,28 @@ PAIR_COLUMNS = ["split", "id", "other_split", "other_id", "similarity", "symmetr
 """Columns of pairs.tsv: pairs of copies, the most similar first; symmetry moves id to other_id."""
 
 
-@dataclass
 class Nearest:
     """Of each image the most similar other one among those allowed; -1 and -1.0 without one."""
 
-    position: np.ndarray
-    similarity: np.ndarray
-    symmetry: np.ndarray
-
-    @classmethod
-    def of(cls, count: int) -> "Nearest":
-        """Start with no neighbours."""
-        nothing = np.full(count, -1)
-        return cls(nothing, np.full(count, -1.0, dtype=np.float32), np.zeros(count, dtype=np.uint8))
+    def __init__(self, count: int):
+        self.position = np.full(count, -1)
+        self.similarity = np.full(count, -1, dtype=np.float32)
+        self.symmetry = np.zeros(count, dtype=np.uint8)
 
     def update(self, block: Block, values: np.ndarray, allowed: np.ndarray) -> None:
         """Take the pairs of `block` that are `allowed`, by `values`; both of the block's shape."""
         values = np.where(allowed, values, np.float32(-1))
         start = block.rows.start
-        found = values.argmax(axis=1)
-        rows = np.arange(len(found))
-        self._take(block.rows, values[rows, found], found + start, block.symmetry[rows, found])
-        found = values.argmax(axis=0)
-        columns = np.arange(len(found))
-        turned = INVERSE[block.symmetry[found, columns]]
-        self._take(slice(start, None), values[found, columns], found + start, turned)
-
-    def _take(self, place: slice, similarity, position, symmetry) -> None:
-        better = similarity > self.similarity[place]
-        self.similarity[place][better] = similarity[better]
-        self.position[place][better] = position[better]
-        self.symmetry[place][better] = symmetry[better]
+        for place, part, symmetry in (
+            (block.rows, values, block.symmetry),
+            (slice(start, None), values.T, INVERSE[block.symmetry.T]),
+        ):
+            found = part.argmax(axis=1)
+            pairs = np.arange(len(found)), found
+            better = part[pairs] > self.similarity[place]
+            self.similarity[place][better] = part[pairs][better]
+            self.position[place][better] = found[better] + start
+            self.symmetry[place][better] = symmetry[pairs][better]
 
 
 def calibrate(
@@ -109,7 +99,7 @@ def calibrate(
     """
     normal = np.flatnonzero(labels == 0)
     patients = patients[normal]
-    nearest = Nearest.of(len(normal))
+    nearest = Nearest(len(normal))
     for block in similarities(images[normal], moved=moved):
         others = patients[block.rows, None] != patients[None, block.rows.start :]
         nearest.update(block, block.best, others & (block.best < configured))
@@ -133,22 +123,14 @@ def find_pairs(
     split. Raises InputError for more than MAX_PAIRS pairs.
     """
     test = np.arange(len(images)) >= n_train
-    nearest, unmoved = Nearest.of(len(images)), Nearest.of(len(images))
+    nearest, unmoved = Nearest(len(images)), Nearest(len(images))
     found = []
-    count = 0
     for block in similarities(images, moved=moved):
         start = block.rows.start
         across = test[block.rows, None] != test[None, start:]
         nearest.update(block, block.best, across)
         unmoved.update(block, block.unmoved, across)
         first, second = np.nonzero(np.triu(block.best >= floor, k=1))
-        count += len(first)
-        if count > MAX_PAIRS:
-            raise InputError(
-                f"More than {MAX_PAIRS} pairs of images have a similarity of at least {floor:g}: "
-                "the images are too much alike to tell copies at this threshold. Raise "
-                "audit.thresholds in the configuration."
-            )
         columns = {
             "first": (first + start).astype("i4"),
             "second": (second + start).astype("i4"),
@@ -156,6 +138,12 @@ def find_pairs(
             "symmetry": block.symmetry[first, second],
         }
         found.append(pd.DataFrame(columns))
+        if sum(map(len, found)) > MAX_PAIRS:
+            raise InputError(
+                f"More than {MAX_PAIRS} pairs of images have a similarity of at least {floor:g}: "
+                "the images are too much alike to tell copies at this threshold. Raise "
+                "audit.thresholds in the configuration."
+            )
     return pd.concat(found, ignore_index=True), nearest, unmoved.similarity
 
 

@@ -29,26 +29,25 @@ def in_other_split(groups: np.ndarray, *, n_train: int) -> np.ndarray:
 def draw_training_rows(
     groups: np.ndarray, *, n_train: int, training_set: str, seed: int
 ) -> np.ndarray:
-    """Return which training images are used, in the order of the packed dataset; bool.
+    """Return which training images are used in `without_twins` or `without_random`; bool.
 
     `groups` are the copy groups of the training and then the test images. The control leaves out
     groups in random order, each that still fits, so that the numbers are equal whenever the sizes
     of the groups allow it.
     """
     seen = in_other_split(groups, n_train=n_train)[:n_train]
-    match training_set:
-        case "without_twins":
-            return ~seen
-        case "without_random":
-            left = int(seen.sum())
-            names, sizes = np.unique(groups[:n_train], return_counts=True)
-            left_out = []
-            for place in np.random.default_rng(seed).permutation(len(names)):
-                if sizes[place] <= left:
-                    left -= int(sizes[place])
-                    left_out.append(names[place])
-            return ~np.isin(groups[:n_train], left_out)
-    raise ValueError(f"no training set to draw: {training_set!r}")
+    if training_set == "without_twins":
+        return ~seen
+    if training_set != "without_random":
+        raise ValueError(f"no training set to draw: {training_set!r}")
+    left = seen.sum()
+    names, sizes = np.unique(groups[:n_train], return_counts=True)
+    left_out = []
+    for place in np.random.default_rng(seed).permutation(len(names)):
+        if sizes[place] <= left:
+            left -= sizes[place]
+            left_out.append(names[place])
+    return ~np.isin(groups[:n_train], left_out)
 
 
 def read_training_rows(

@@ -5,29 +5,20 @@ drawn, with replacement. A replicate is a vector of weights, how often each grou
 used for all settings and seeds alike: that pairs them. The networks stay as they were trained, so
 an interval tells what other test images would change, not what another training would.
 
-No library does this: DeLong's test (MLstatkit) knows no groups, no mean over seeds and no AP, and
-the bootstraps of scipy, MLstatkit and confidenceinterval draw single images.
+No library does this: those of scipy, MLstatkit and confidenceinterval draw single images.
 """
 
-import logging
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from medae.base.errors import InputError
-from medae.data.packed import PackedDataset
 from medae.evaluation.ranking import RankingCurve, auc, average_precision, dice_max, rank
-
-logger = logging.getLogger(__name__)
+from medae.evaluation.summary import CELL
 
 INTERVAL_COLUMNS = [
-    "dataset",
-    "training_set",
-    "method",
-    "latent_dim",
-    "split",
-    "metric",
+    *CELL,
     "value",
     "low",
     "high",
@@ -98,7 +89,8 @@ def replicate_images(
     for block in np.array_split(weights, len(weights) // BLOCK + 1):
         curve = rank(labels=labels, scores=scores, weights=block[:, groups])
         found.append((auc(curve), average_precision(curve)))
-    return dict(zip(("auc", "ap"), np.concatenate(found, axis=1), strict=True))
+    aucs, precisions = np.concatenate(found, axis=1)
+    return {"auc": aucs, "ap": precisions}
 
 
 def replicate_pixels(
@@ -148,47 +140,8 @@ def paired_p_value(differences: np.ndarray) -> float:
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """Return the p-values of one family of tests, adjusted by Holm's step-down method.
 
-    Holm (1979), Scandinavian Journal of Statistics 6:65-70. The smallest of n is multiplied by n,
-    the next by n - 1 and so on; none becomes smaller than one before it, or greater than 1.
+    Holm (1979), Scandinavian Journal of Statistics 6:65-70.
     """
-    p_values = np.asarray(p_values, dtype=float)
-    order = np.argsort(p_values, kind="stable")
-    stepped = p_values[order] * np.arange(len(p_values), 0, -1)
-    adjusted = np.empty_like(p_values)
-    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1)
-    return adjusted
-
-
-class Resampling(NamedTuple):
-    """The test images of one split, and how often each of their groups is drawn."""
-
-    split: str
-    chosen: np.ndarray
-    """Which of the dataset's test images these are; bool."""
-    groups: np.ndarray
-    """The group of each chosen image, numbered from 0."""
-    weights: np.ndarray
-    """Shape (replicates, groups)."""
-
-
-def resample(
-    split: str,
-    chosen: np.ndarray,
-    *,
-    truth: PackedDataset,
-    groups: np.ndarray,
-    replicates: int,
-    seed: int,
-) -> Resampling:
-    """Draw the groups of the `chosen` test images; `groups` are those of all, of any numbering."""
-    groups = np.unique(groups[chosen], return_inverse=True)[1]
-    masks = truth.test_masks
-    weights = draw_weights(
-        labels=truth.test_labels[chosen],
-        groups=groups,
-        replicates=replicates,
-        seed=seed,
-        masked=None if masks is None else masks[chosen].any(axis=(1, 2)),
-    )
-    logger.info("%s: %d test images in %d groups", split, len(groups), weights.shape[1])
-    return Resampling(split, chosen, groups, weights)
+    ranked = pd.Series(np.asarray(p_values, dtype=float)).sort_values(kind="stable")
+    stepped = ranked * np.arange(len(ranked), 0, -1)
+    return stepped.cummax().clip(upper=1).sort_index().to_numpy()

@@ -46,14 +46,8 @@ def measure(
     rows: list[dict] = []
     for split, chosen in split_images(truth, leak_free).items():
         labels = truth.test_labels[chosen]
-        n_abnormal = int(np.count_nonzero(labels))
-        counts = {
-            "n_train": int(np.count_nonzero(trained_on)),
-            "n_normal": len(labels) - n_abnormal,
-            "n_abnormal": n_abnormal,
-        }
-        kept = table[np.concatenate([trained_on, chosen])]
         values: dict[str, float] = {}
+        kept = table[np.concatenate([trained_on, chosen])]
         if scores_images:
             scores = kept.loc[kept["split"] == "test", "score"].to_numpy()
             values |= image_metrics(
@@ -67,6 +61,11 @@ def measure(
                 maps=maps[chosen],
                 what=f"pixels of the {split} test images in {what}",
             )
+        counts = {
+            "n_train": int(trained_on.sum()),
+            "n_normal": int((labels == 0).sum()),
+            "n_abnormal": int((labels == 1).sum()),
+        }
         rows += [
             {"split": split, "metric": name, "value": value} | counts
             for name, value in values.items()
@@ -77,27 +76,19 @@ def measure(
 
 
 def mean_reconstruction_errors(table: pd.DataFrame) -> dict[str, float]:
-    """Return mean reconstruction errors of normal training, normal test and abnormal test images.
+    """Return error_train_normal, error_test_normal and error_test_abnormal, means over images.
 
-    `table` has the columns split ("train" or "test"), label (0 or 1) and reconstruction_error
-    (squared [-1, 1] intensity units, mean over the pixels of an image). Returns error_train_normal,
-    error_test_normal and error_test_abnormal in that unit.
-
-    Raises InputError when one of the three groups is empty or an error is not finite.
+    `table` has the columns split, label (0 or 1) and reconstruction_error (squared [-1, 1]
+    intensity units, mean over the pixels of an image). Raises InputError when a mean is not finite.
     """
     means = {}
-    for split, label, group in (
-        ("train", 0, "normal"),
-        ("test", 0, "normal"),
-        ("test", 1, "abnormal"),
-    ):
-        chosen = (table["split"] == split) & (table["label"] == label)
-        errors = table.loc[chosen, "reconstruction_error"].to_numpy(dtype=np.float64)
-        if errors.size == 0 or not np.isfinite(errors).all():
-            fault = "there are none" if errors.size == 0 else "some are not finite"
+    for split, group in (("train", "normal"), ("test", "normal"), ("test", "abnormal")):
+        chosen = (table["split"] == split) & (table["label"] == (group == "abnormal"))
+        mean = float(table.loc[chosen, "reconstruction_error"].to_numpy(dtype=np.float64).mean())
+        if not np.isfinite(mean):
             raise InputError(
-                f"No mean of the reconstruction errors of {group} {split} images: {fault}. Delete "
-                "the table of scores, check the dataset's images, and run the workflow again."
+                f"The reconstruction errors of {group} {split} images are not finite. Delete the "
+                "table of scores, check the dataset's images, and run the workflow again."
             )
-        means[f"error_{split}_{group}"] = float(errors.mean())
+        means[f"error_{split}_{group}"] = mean
     return means

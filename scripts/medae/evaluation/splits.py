@@ -3,9 +3,7 @@
 import logging
 
 import numpy as np
-import pandas as pd
 
-from medae.data.groups import image_groups
 from medae.data.packed import PackedDataset
 
 logger = logging.getLogger(__name__)
@@ -30,15 +28,3 @@ def split_images(truth: PackedDataset, leak_free: np.ndarray) -> dict[str, np.nd
     elif not leak_free.all():
         splits[LEAK_FREE_SPLIT] = leak_free
     return splits
-
-
-def groups_to_draw(
-    audited: pd.DataFrame, truth: PackedDataset, *, pattern: str | None
-) -> np.ndarray:
-    """Return the group of each test image: its patient by `pattern`, or without one its copies.
-
-    `audited` is the audit's table of images.
-    """
-    if pattern is not None:
-        return image_groups(truth.test_ids, pattern=pattern)
-    return audited.loc[audited["split"] == "test", "copy_group"].to_numpy()

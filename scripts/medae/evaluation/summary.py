@@ -24,11 +24,13 @@ CELL = ["dataset", "training_set", "method", "latent_dim", "split", "metric"]
 
 def check_unique(metrics: pd.DataFrame) -> None:
     """Raise InputError when a table of metrics has two rows for one setting, seed and metric."""
-    repeated = metrics[metrics.duplicated([*CELL, "seed"])]
-    if len(repeated):
+    keys = [*CELL, "seed"]
+    repeated = metrics.loc[metrics.duplicated(keys), keys].to_dict("records")
+    if repeated:
+        row = ", ".join(f"{key} {value}" for key, value in repeated[0].items())
         raise InputError(
-            f"The tables of metrics have two rows for {_describe(repeated.iloc[0])}. Delete the "
-            "tables of this setting and run the workflow again."
+            f"The tables of metrics have two rows for {row}. Delete the tables of this setting and "
+            "run the workflow again."
         )
 
 
@@ -38,26 +40,14 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
     Returns the columns CELL, mean, std (over seeds, ddof 1; nan with one seed), n_seeds, n_train
     (of the first seed), n_normal, n_abnormal; mean and std in the unit of `value`.
 
-    Raises InputError when a seed occurs twice in a setting, or its seeds were scored on different
-    numbers of test images.
+    Raises InputError like `check_unique` and `count_test_images`.
     """
     check_unique(metrics)
-    groups = metrics.groupby(CELL, sort=True)
-    counts = groups[["n_normal", "n_abnormal"]].nunique()
-    uneven = counts[(counts > 1).any(axis=1)].reset_index()
-    if len(uneven):
-        raise InputError(
-            f"The seeds of {_describe(uneven.iloc[0])} were scored on different numbers of test "
-            "images. Delete the scores and metrics of this setting and run the workflow again."
-        )
+    count_test_images(metrics)
     first = {column: (column, "first") for column in ("n_train", "n_normal", "n_abnormal")}
-    return groups.agg(
+    return metrics.groupby(CELL, as_index=False).agg(
         mean=("value", "mean"), std=("value", "std"), n_seeds=("seed", "size"), **first
-    ).reset_index()
-
-
-def _describe(row: pd.Series) -> str:
-    return ", ".join(f"{key} {row[key]}" for key in [*CELL, "seed"] if key in row)
+    )
 
 
 def count_test_images(rows: pd.DataFrame) -> dict[str, dict[str, tuple[int, int]]]:
@@ -69,14 +59,13 @@ def count_test_images(rows: pd.DataFrame) -> dict[str, dict[str, tuple[int, int]
     counts = rows[["dataset", "split", "n_normal", "n_abnormal"]].drop_duplicates()
     found: dict[str, dict[str, tuple[int, int]]] = {}
     for dataset, split, n_normal, n_abnormal in counts.itertuples(index=False):
-        splits = found.setdefault(dataset, {})
-        if split in splits:
+        if split in found.setdefault(dataset, {}):
             raise InputError(
                 f"The settings of dataset {dataset} were scored on different numbers of test "
                 "images, so they are not comparable. Delete its scores and metrics and run the "
                 "workflow again."
             )
-        splits[split] = int(n_normal), int(n_abnormal)
+        found[dataset][split] = int(n_normal), int(n_abnormal)
     return found
 
 
