@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from medae.base.errors import InputError
-from medae.evaluation.ranking import RankingCurve, auc, average_precision, dice_max, rank
+from medae.evaluation.ranking import IMAGE_METRICS, PIXEL_METRICS, RankingCurve, rank
 from medae.evaluation.summary import CELL
 
 INTERVAL_COLUMNS = [
@@ -81,22 +81,22 @@ def draw_weights(
 def replicate_images(
     *, labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Return auc and ap in each replicate, shape (replicates,), exact with ties.
+    """Return IMAGE_METRICS in each replicate, shape (replicates,), exact with ties.
 
     `labels`, `scores` and `groups` have shape (n_images,), `weights` comes from `draw_weights`.
     """
-    found = []
-    for block in np.array_split(weights, len(weights) // BLOCK + 1):
-        curve = rank(labels=labels, scores=scores, weights=block[:, groups])
-        found.append((auc(curve), average_precision(curve)))
-    aucs, precisions = np.concatenate(found, axis=1)
-    return {"auc": aucs, "ap": precisions}
+    blocks = np.array_split(weights, len(weights) // BLOCK + 1)
+    curves = [rank(labels=labels, scores=scores, weights=block[:, groups]) for block in blocks]
+    return {
+        key: np.concatenate([metric.value(curve) for curve in curves])
+        for key, metric in IMAGE_METRICS.items()
+    }
 
 
 def replicate_pixels(
     *, masks: np.ndarray, maps: np.ndarray, groups: np.ndarray, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Return ap_pix and dice_max in each replicate, shape (replicates,).
+    """Return PIXEL_METRICS in each replicate, shape (replicates,).
 
     `masks` (0 or 1) and `maps` (anomaly maps) have shape (n_images, height, width). The maps are
     cut into up to 2 · BINS bins with equal shares of all pixels, and of the abnormal pixels, which
@@ -113,7 +113,7 @@ def replicate_pixels(
             part[group] += np.bincount(bins[mask == label], minlength=len(edges))
     counts = (np.cumsum(weights @ part, axis=1, dtype=np.float64) for part in histograms)
     curve = RankingCurve(edges[::-1], *counts)
-    return {"ap_pix": average_precision(curve), "dice_max": dice_max(curve)[0]}
+    return {key: metric.value(curve) for key, metric in PIXEL_METRICS.items()}
 
 
 def _quantiles(values: np.ndarray) -> np.ndarray:

@@ -5,7 +5,9 @@ the score, the more abnormal. Cases with equal scores cross a threshold together
 weights: how often a replicate of the bootstrap draws each, or what share a class is given.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -115,23 +117,49 @@ def dice_max(curve: RankingCurve) -> tuple[np.ndarray, np.ndarray]:
     return dice.max(axis=-1), curve.thresholds[dice.argmax(axis=-1)]
 
 
+class Metric(NamedTuple):
+    """A metric as metrics.tsv, tables, figures and the bootstrap know it."""
+
+    label: str
+    """In Markdown and HTML."""
+    latex: str
+    axis: str
+    """In figures, which read mathtext."""
+    value: Callable[[RankingCurve], np.ndarray]
+    """A fraction."""
+    lower_is_better: bool = False
+    chance: Callable[[float], float] | None = None
+    """What a random score has, from the share of abnormal images; None where that is not drawn."""
+
+
+IMAGE_METRICS = {
+    "auc": Metric("AUC", "AUC", "AUC", auc, chance=lambda share: 0.5),
+    "ap": Metric("AP", "AP", "AP", average_precision, chance=lambda share: share),
+}
+PIXEL_METRICS = {
+    "ap_pix": Metric("AP_pix", r"AP\textsubscript{pix}", r"AP$_{\mathrm{pix}}$", average_precision),
+    "dice_max": Metric(
+        "⌈Dice⌉", r"$\lceil$Dice$\rceil$", "⌈Dice⌉", lambda curve: dice_max(curve)[0]
+    ),
+}
+
+
 def image_metrics(*, labels: np.ndarray, scores: np.ndarray, what: str) -> dict[str, float]:
-    """Return auc and ap from labels and scores of shape (n_images,); raises like `check_cases`."""
+    """Return IMAGE_METRICS of labels and scores of shape (n_images,); raises like `check_cases`."""
     labels, scores = np.asarray(labels), np.asarray(scores)
     check_cases(labels=labels, scores=scores, what=what)
     curve = rank(labels=labels, scores=scores)
-    return {"auc": float(auc(curve)), "ap": float(average_precision(curve))}
+    return {key: float(metric.value(curve)) for key, metric in IMAGE_METRICS.items()}
 
 
 def pixel_metrics(*, masks: np.ndarray, maps: np.ndarray, what: str) -> dict[str, float]:
-    """Return auc_pix, ap_pix, dice_max and dice_max_threshold over all pixels of all images.
+    """Return auc_pix, PIXEL_METRICS and dice_max_threshold over all pixels of all images.
 
     `masks` (0 or 1) and `maps` (anomaly maps) have shape (n_images, height, width). Raises like
     `check_cases`.
     """
     check_cases(labels=masks, scores=maps, what=what)
     curve = rank(labels=masks, scores=maps)
-    dice, threshold = dice_max(curve)
-    values = [auc(curve), average_precision(curve), dice, threshold]
-    names = ["auc_pix", "ap_pix", "dice_max", "dice_max_threshold"]
-    return dict(zip(names, map(float, values), strict=True))
+    values = {key: float(metric.value(curve)) for key, metric in PIXEL_METRICS.items()}
+    threshold = float(dice_max(curve)[1])
+    return {"auc_pix": float(auc(curve)), **values, "dice_max_threshold": threshold}

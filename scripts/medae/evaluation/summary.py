@@ -9,15 +9,11 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from medae.base.errors import InputError
+from medae.evaluation.ranking import IMAGE_METRICS, PIXEL_METRICS
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 
-TABLE_METRICS = {
-    "auc": ("AUC", "AUC"),
-    "ap": ("AP", "AP"),
-    "ap_pix": ("AP_pix", r"AP\textsubscript{pix}"),
-    "dice_max": ("⌈Dice⌉", r"$\lceil$Dice$\rceil$"),
-}
-"""The metrics of the paper's tables, in its order, as Markdown and as LaTeX."""
+TABLE_METRICS = IMAGE_METRICS | PIXEL_METRICS
+"""The metrics of the paper's tables, in its order."""
 
 CELL = ["dataset", "training_set", "method", "latent_dim", "split", "metric"]
 
