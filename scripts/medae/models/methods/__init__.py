@@ -127,8 +127,6 @@ def _attributes(node: ast.ClassDef) -> dict[str, Any]:
 
 METHODS = read_methods(Path(__file__).parent)
 
-REGISTRY = METHODS  # the former name
-
 
 def build(method: str, *, image_size: int, channels: int, latent_dim: int, **options):
     """Return a new model of `method`, initialised from torch's current random state.
