@@ -53,12 +53,10 @@ SIZES = {
 class Method(NamedTuple):
     """What the file of a method says about it."""
 
-    name: str
-    """The file's name without `.py`."""
+    name: str  # of the file, without `.py`
     class_name: str
     display_name: str
-    options: dict[str, dict]
-    """Option -> JSON schema, which has its description and default."""
+    options: dict[str, dict]  # option -> JSON schema, which has its description and default
 
     @property
     def defaults(self) -> dict[str, Any]:
