@@ -42,7 +42,7 @@ def test_a_class_is_read_with_the_options_that_it_inherits(tmp_path):
     (tmp_path / "_helper.py").write_text("1 / 0")
     found = read_methods(tmp_path)
     assert list(found) == ["child", "good"]
-    assert found["good"] == ("good", "Good", "Good", SIZES | KNOB)
+    assert found["good"] == ("Good", "Good", SIZES | KNOB)
     assert found["child"].defaults == {"width": 16, "hidden_dim": 1024, "knob": 3, "more": 1}
 
 

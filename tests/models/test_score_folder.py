@@ -189,14 +189,6 @@ REFUSED = {
     "no model": (lambda run: run.model.unlink(), r"checkpoint\.safetensors is no model\. Name"),
     "damaged model": (lambda run: damage(run.model), "is not a whole checkpoint"),
     "no folder": (lambda run: shutil.rmtree(run.train), "Cannot list the folder .*train/normal"),
-    "empty folder": (
-        lambda run: [path.unlink() for path in run.train.iterdir()],
-        "There is no image in",
-    ),
-    "folder within": (
-        lambda run: shutil.copytree(run.images / "test/normal", run.train / "more"),
-        "has folders with images in it",
-    ),
     "damaged images": (
         damaged_images,
         r"2 files .*'02\.png', '03\.png' \('02\.png': not readable",

@@ -53,7 +53,6 @@ SIZES = {
 class Method(NamedTuple):
     """What the file of a method says about it."""
 
-    name: str  # of the file, without `.py`
     class_name: str
     display_name: str
     options: dict[str, dict]  # option -> JSON schema, which has its description and default
@@ -110,7 +109,7 @@ def _read_class(path: Path) -> tuple[Method, str | None]:
         for alias in statement.names
     }
     parents = (methods[base.id] for base in node.bases if getattr(base, "id", None) in methods)
-    return Method(path.stem, node.name, literals["display_name"], options), next(parents, None)
+    return Method(node.name, literals["display_name"], options), next(parents, None)
 
 
 def _attributes(node: ast.ClassDef) -> dict[str, Any]:
