@@ -1,15 +1,11 @@
-"""Make a dataset for choosing models without labels, of the training images of another one.
+"""Make a dataset for choosing d without labels, of the training images of another one.
 
-Inputs: the packed dataset, and its audit (images.tsv).
-Parameters: `group_pattern`, a regular expression that finds an image's patient in its id, or None;
-`share` of the training images to hold out; `seed`; `kinds` of synthetic anomalies.
-Output: a packed dataset with masks, named after its source and "_validation". Its training images
-are those that are not held out; its normal test images are the held-out ones; its abnormal test
-images are synthetic anomalies in these, one of each kind per image, with the id
+Its training images are those that are not held out; its normal test images are the held-out ones;
+its abnormal test images are synthetic anomalies in these, one of each kind per image, with the id
 synthetic/<kind>/<id of the image>. Test images and test labels of the source are not used, and
 source_sha256 is the sum over the training images, their ids and the parameters. Of the audit the
 copy groups of the training images are used; a test image can have joined two of them, no more.
-Fails when the training images cannot be split without cutting a group of copies or a patient's
+Fails when the training images cannot be split without cutting a group of duplicates or a patient's
 images, when the audit is that of other images, or when an image is nearly of one grey value.
 """
 
@@ -24,7 +20,8 @@ import numpy as np
 from medae.data.groups import image_groups
 from medae.data.packed import packed_writer, read_packed
 from medae.duplicates.audit import read_audit
-from medae.theory.held_out import SUFFIX, hold_out, image_components, synthetic_id
+from medae.theory.held_out import hold_out, image_components, synthetic_id
+from medae.theory.plan import SUFFIX
 from medae.theory.synthetic import Anomaly, make_anomaly
 
 logger = logging.getLogger(__name__)
@@ -34,18 +31,22 @@ BLOCK = 512  # images written at once
 
 def make_validation_set(
     *,
-    packed: Path,
+    source: Path,
     audit: Path,
     group_pattern: str | None,
     share: float,
     seed: int,
     kinds: Sequence[str],
-    output: Path,
+    packed: Path,
 ) -> None:
-    """Write the packed validation dataset."""
-    source = read_packed(packed)
-    images, ids = source.train_images, source.train_ids
-    copies = read_audit(audit, source)["copy_group"].to_numpy()[: len(ids)]
+    """Write the held-out dataset `packed`, of the packed dataset `source`.
+
+    `group_pattern` finds an image's patient in its id; `share` of the training images is held out,
+    by `seed`; `kinds` are those of synthetic anomalies.
+    """
+    data = read_packed(source)
+    images, ids = data.train_images, data.train_ids
+    copies = read_audit(audit, data)["copy_group"].to_numpy()[: len(ids)]
     patients = image_groups(ids, pattern=group_pattern)
     held = hold_out(copies, patients, share=share, seed=seed)
     kept = np.flatnonzero(~held)
@@ -59,7 +60,7 @@ def make_validation_set(
     names = sorted(test)  # as both splits of every packed dataset are
     seen = {images[row].tobytes() for row in kept}
     with packed_writer(
-        output,
+        packed,
         channels=images.shape[1],
         image_size=images.shape[-1],
         train_ids=[ids[row] for row in kept],
@@ -73,8 +74,8 @@ def make_validation_set(
             block = [test[name] for name in names[start : start + BLOCK]]
             writer.append("test", *(np.stack(part) for part in zip(*block, strict=True)))
         same = ["modality", "layout", "source", "resize_filter", "intensity_range"]
-        writer.attributes |= {name: source.attributes[name] for name in same} | {
-            "dataset": f"{source.attributes['dataset']}{SUFFIX}",
+        writer.attributes |= {name: data.attributes[name] for name in same} | {
+            "dataset": f"{data.attributes['dataset']}{SUFFIX}",
             "source_sha256": sum_of(
                 images, ids, held=held, parameters={"seed": seed, "kinds": list(kinds)}
             ),
@@ -123,15 +124,6 @@ def sum_of(
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        make_validation_set(
-            packed=Path(snakemake.input.packed),
-            audit=Path(snakemake.input.audit),
-            group_pattern=snakemake.params.group_pattern,
-            share=snakemake.params.share,
-            seed=snakemake.params.seed,
-            kinds=snakemake.params.kinds,
-            output=Path(snakemake.output.packed),
-        )
+    run_script(make_validation_set, snakemake)

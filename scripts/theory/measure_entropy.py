@@ -1,98 +1,249 @@
-"""Measure the entropy of the latent vectors of one setting, one block of rows per seed.
+"""Measure the entropy of the latent vectors of one setting, all seeds in one job.
 
-Input: a probe.h5 per seed. Parameter `rise`: the share by which the reconstruction error may rise
-through noise on the latent; it sets the precision at which the entropy is measured (medae.theory.entropy).
-Output: a table with the columns ENTROPY_COLUMNS of medae.theory.probe_files and these quantities:
-gaussian_bits and knn_bits, bits per image by the two estimates; rate_bits and rate_test_bits, mean
-bits per training and test image by the method's own prior, if it has one; effective_rank,
-participation_ratio and dims_in_use, numbers of directions; twonn and mle, intrinsic dimensions of
-the latents in units of the output; level, the noise (inf where the mean latent would do), and
-reconstruction_error, that without noise, in squared [-1, 1] intensity units; n_images.
-A value is empty where it cannot be measured, see `measure_probe`; H(Z) with too few images for d.
-Fails when a probe is damaged or is of another latent dimension.
+Quantities: `gaussian_bits` and `knn_bits`, H(Z) in bits per image (medae.theory.entropy), empty
+with too few images for d; `rate_bits` and `rate_test_bits`, mean bits per training and test image
+by the method's own prior, if it has one; `stream_bits`, the length of a lossless code of the test
+images' latents, header included, and `symbols_outside`, how many numbers the prior's table lacked,
+for latents that are whole numbers; `participation_ratio` and `dims_in_use`, numbers of directions;
+`level`, the noise (inf where the mean latent would do), and `reconstruction_error`, that without
+noise, in squared [-1, 1] intensity units; `n_images`. The models were trained on all images, of
+which one of each copy group counts here. Fails when a checkpoint is damaged or does not fit the
+dataset, or when a decoded stream is not what was coded.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.func import jvp, vmap
 
+from medae.base.errors import InputError
 from medae.base.files import write_table
+from medae.data.packed import PackedDataset, read_packed
+from medae.duplicates.audit import read_audit
+from medae.models.checkpoints import load_checkpoint
+from medae.models.networks import normalise
+from medae.models.torch_setup import (
+    is_out_of_memory,
+    make_deterministic,
+    select_device,
+    smaller_batch,
+)
+from medae.theory.coding import decode_latents, encode_latents, symbol_numbers, symbol_tables
+from medae.theory.columns import ENTROPY_COLUMNS
 from medae.theory.entropy import (
     IN_USE_BITS,
     Channel,
     direction_bits,
-    effective_rank,
+    first_of_groups,
     gaussian_bits,
     knn_bits,
     level_for_rise,
+    level_grid,
     participation_ratio,
 )
-from medae.theory.intrinsic_dimension import intrinsic_dimensions
-from medae.theory.probe_files import ENTROPY_COLUMNS, Probe, read_probe
 
 logger = logging.getLogger(__name__)
 
+SEED = 0  # of the noise and of the choice of images for the metric
+LEVELS = 24  # of noise, at which the error is measured
 # With 2.4 images per dimension both estimates of H(Z) are 7 % low, with fewer they collapse.
 IMAGES_PER_DIMENSION = 2
 
 
+class Probe(NamedTuple):
+    """What the entropy of one model rests on; see medae.theory.entropy for the words."""
+
+    latents: np.ndarray
+    """Of the training images, float32, shape (n, d)."""
+    channel: Channel
+    levels: np.ndarray
+    """Of noise at the output, squared [-1, 1] intensity units, ascending, the last inf."""
+    errors: np.ndarray
+    """Mean squared error over pixels and the n images at each level."""
+    error: float
+    """The one without noise."""
+
+
+class Network:
+    """A trained model in evaluation mode, which is left as it is, as functions of arrays."""
+
+    def __init__(self, model: nn.Module, *, device: torch.device, batch_size: int):
+        self.model, self.device, self.batch_size = model, device, batch_size
+
+    def images(self, images: np.ndarray) -> Tensor:
+        """Return uint8 images as the model takes them."""
+        return normalise(torch.from_numpy(images).to(self.device))
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Return latents n × d of uint8 images."""
+        return self.batched(lambda rows: self.model.encode(self.images(images[rows])), len(images))
+
+    def mean_error(self, latents: np.ndarray, images: np.ndarray) -> float:
+        """Return the mean squared error of what is decoded from `latents`."""
+
+        def errors(rows: slice) -> Tensor:
+            z = torch.from_numpy(latents[rows].astype(np.float32)).to(self.device)
+            difference = self.model.decode(z) - self.images(images[rows])
+            return difference.square().flatten(1).mean(dim=1)
+
+        return float(self.batched(errors, len(images)).mean(dtype=np.float64))
+
+    def mean_rate(self, images: np.ndarray) -> float:
+        """Return the mean code length of uint8 images by the method's prior, bits per image."""
+        found = self.batched(lambda rows: self.model.rate(self.images(images[rows])), len(images))
+        return float(found.mean(dtype=np.float64))
+
+    def decoder_metric(self, latents: np.ndarray) -> np.ndarray:
+        """Return the mean over latents n × d of JᵀJ / P, J the decoder's Jacobian, float64 d × d.
+
+        P is the number of output values. J is exact, by forward differentiation along each latent,
+        a batch of directions at a time; one image's Jacobian is in memory at once.
+        """
+        d = latents.shape[1]
+        directions = torch.eye(d, dtype=torch.from_numpy(latents).dtype, device=self.device)
+        metric = np.zeros((d, d))
+        for latent in torch.from_numpy(latents).to(self.device):
+
+            def columns(rows: slice, latent: Tensor = latent) -> Tensor:
+                def along(direction: Tensor) -> Tensor:
+                    return jvp(self.model.decode, (latent[None],), (direction[None],))[1].flatten()
+
+                return vmap(along)(directions[rows])
+
+            jacobian = self.batched(columns, d).astype(np.float64)
+            metric += jacobian @ jacobian.T / jacobian.shape[1]
+        return metric / len(latents)
+
+    @torch.no_grad()
+    def batched(self, compute: Callable[[slice], Tensor], count: int) -> np.ndarray:
+        """Return what `compute` gives for the rows 0 to `count`, batch by batch.
+
+        Batches stay smaller once memory ran out; InputError when a single row is too much.
+        """
+        found: list[np.ndarray] = []
+        start = 0
+        while start < count:
+            rows = slice(start, min(start + self.batch_size, count))
+            try:
+                part = compute(rows).cpu().numpy()
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                part = None
+            if part is None:  # outside the handler, which keeps what the failed batch allocated
+                self.batch_size = smaller_batch(self.batch_size, least=1, what="Measuring entropy")
+                continue
+            found.append(part)
+            start = rows.stop
+        return np.concatenate(found)
+
+
 def measure_entropy(
     *,
-    probes: Sequence[Path],
+    packed: Path,
+    audit: Path,
+    checkpoints: Sequence[Path],
     dataset: str,
     method: str,
     latent_dim: int,
     seeds: Sequence[int],
+    device: str,
+    torch_threads: int,
+    batch_size: int,
+    metric_images: int,
     rise: float,
-    output: Path,
+    table: Path,
 ) -> None:
-    """Write the table; `probes` are in the order of `seeds`."""
+    """Write the table; `checkpoints` are in the order of `seeds`.
+
+    `metric_images` is the number of training images at which the decoder's Jacobian is taken, and
+    `rise` the share by which noise on the latent may raise the reconstruction error: it sets the
+    precision at which the entropy is measured.
+    """
+    make_deterministic(torch_threads)
+    chosen = select_device(device)
+    data = read_packed(packed)
+    images = data.train_images[first_of_groups(read_audit(audit, data))]
+    logger.info("%d of %d training images are no duplicates", len(images), len(data.train_ids))
     rows = []
-    for seed, path in zip(seeds, probes, strict=True):
-        found = measure_probe(read_probe(path, latent_dim=latent_dim), rise=rise)
+    for seed, checkpoint in zip(seeds, checkpoints, strict=True):
+        model, description = load_checkpoint(checkpoint, chosen)
+        if description["dataset_sha256"] != data.attributes["source_sha256"]:
+            raise InputError(
+                f"{checkpoint} was trained on other images than those of the packed dataset "
+                f"'{data.attributes['dataset']}'. Delete the checkpoint and run the workflow again."
+            )
+        network = Network(model, device=chosen, batch_size=batch_size)
+        found = entropy_of(probe_model(network, images, metric_images=metric_images), rise=rise)
+        if hasattr(model, "rate"):
+            found["rate_bits"] = network.mean_rate(images)
+            found["rate_test_bits"] = network.mean_rate(data.test_images)
+        if hasattr(model, "bits"):
+            found |= code_latents(network, data, what=checkpoint)
         logger.info("seed %d: %s", seed, found)
         rows += [(dataset, method, latent_dim, seed, *item) for item in found.items()]
-    write_table(pd.DataFrame(rows, columns=ENTROPY_COLUMNS), output)
+    write_table(pd.DataFrame(rows, columns=ENTROPY_COLUMNS), table)
 
 
-def measure_probe(probe: Probe, *, rise: float) -> dict[str, float]:
-    """Return all quantities of one model."""
-    channel = Channel.fit(probe.latents, probe.metric)
-    gains = channel.gains
+def probe_model(network: Network, images: np.ndarray, *, metric_images: int) -> Probe:
+    """Return the probe of a network on normal training images (uint8, n × C × H × W)."""
+    latents = network.encode(images)
+    random = np.random.default_rng(SEED)
+    chosen = np.sort(random.permutation(len(images))[:metric_images])
+    channel = Channel.fit(latents, network.decoder_metric(latents[chosen]))
+    noise = random.standard_normal((len(latents), len(channel.gains)))  # the same at all levels
+    error = network.mean_error(latents, images)
+    levels = level_grid(channel.gains, error=error, count=LEVELS)
+    received = (channel.transmit(latents, level=level, noise=noise) for level in levels)
+    errors = np.array([network.mean_error(z, images) for z in received])
+    return Probe(latents, channel, levels, errors, error)
+
+
+def entropy_of(probe: Probe, *, rise: float) -> dict[str, float]:
+    """Return the quantities of one model that need no prior."""
+    gains = probe.channel.gains
     level = level_for_rise(probe.levels, probe.errors, error=probe.error, rise=rise)
     n, d = probe.latents.shape
-    enough = n >= IMAGES_PER_DIMENSION * d
-    found = {
-        "gaussian_bits": gaussian_bits(gains, level) if enough else float("nan"),
-        "knn_bits": knn_bits(channel, probe.latents, level=level) if enough else float("nan"),
-    }
-    for name, rate in (("rate_bits", probe.rate_train), ("rate_test_bits", probe.rate_test)):
-        if rate is not None:
-            found[name] = float(rate.mean())
+    found = {"gaussian_bits": float("nan"), "knn_bits": float("nan")}
+    if n >= IMAGES_PER_DIMENSION * d:
+        found["gaussian_bits"] = gaussian_bits(gains, level)
+        found["knn_bits"] = knn_bits(probe.channel, probe.latents, level=level)
     return found | {
-        "effective_rank": effective_rank(gains),
         "participation_ratio": participation_ratio(gains),
         "dims_in_use": np.count_nonzero(direction_bits(gains, level) >= IN_USE_BITS),
-        **intrinsic_dimensions(channel.coordinates(probe.latents)),
         "level": level,
         "reconstruction_error": probe.error,
-        "n_images": len(probe.latents),
+        "n_images": n,
     }
+
+
+def code_latents(network: Network, data: PackedDataset, *, what: Path) -> dict[str, float]:
+    """Return `stream_bits` and `symbols_outside` after coding and decoding the test latents.
+
+    All latents are one stream, decoded from the stream and the prior alone; `what` names the
+    checkpoint in errors.
+    """
+    latents = network.encode(data.test_images).astype(np.int64)
+    numbers = torch.from_numpy(symbol_numbers()).to(network.device, torch.float32)
+    with torch.inference_mode():
+        bits = network.model.bits(numbers[:, None].expand(-1, latents.shape[1])).cpu().numpy()
+    tables = symbol_tables(np.exp2(-bits.astype(np.float64)))
+    stream, outside = encode_latents(latents, tables)
+    if not np.array_equal(decode_latents(stream, tables), latents):
+        raise InputError(
+            f"The latents that {what} gives for the test images are not those that come back from "
+            "their code, so its length means nothing. Run the workflow again on the CPU."
+        )
+    return {"stream_bits": 8 * len(stream) / len(latents), "symbols_outside": float(outside)}
 
 
 if __name__ == "__main__":
-    from medae.base.logs import script_logging
+    from medae.base.scripts import run_script
 
-    with script_logging(snakemake.log[0]):
-        measure_entropy(
-            probes=[Path(path) for path in snakemake.input.probes],
-            dataset=snakemake.wildcards.dataset,
-            method=snakemake.wildcards.method,
-            latent_dim=int(snakemake.wildcards.latent_dim),
-            seeds=list(snakemake.params.seeds),
-            rise=snakemake.params.rise,
-            output=Path(snakemake.output.table),
-        )
+    run_script(measure_entropy, snakemake)

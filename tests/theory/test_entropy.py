@@ -1,23 +1,26 @@
 """Entropy of latents: known answers, what must change nothing, and levels by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.integrate import quad
+from scipy.stats import norm
 
 from medae.base.errors import InputError
 from medae.theory.entropy import (
     Channel,
     direction_bits,
-    effective_rank,
+    first_of_groups,
     gaussian_bits,
+    intrinsic_dimensions,
     knn_bits,
     knn_entropy,
     level_for_rise,
     level_grid,
     participation_ratio,
 )
-from medae.theory.intrinsic_dimension import intrinsic_dimensions
 
 GAINS = np.array([4.0, 1.0, 0.25])
 
@@ -49,7 +52,6 @@ def measured(latents, metric, level=0.1):
         [
             gaussian_bits(channel.gains, level),
             knn_bits(channel, latents, level=level),
-            effective_rank(channel.gains),
             participation_ratio(channel.gains),
             np.count_nonzero(direction_bits(channel.gains, level) >= 0.1),
             *intrinsic_dimensions(channel.coordinates(latents)).values(),
@@ -81,13 +83,6 @@ def test_what_is_received():
     assert received[:, 0] == pytest.approx(expected)
 
 
-def test_a_latent_that_the_decoder_ignores_is_replaced_by_its_mean():
-    u = white(50, 2) + 3
-    channel = Channel.fit(u, np.diag([1.0, 0.0]))
-    noise = np.random.default_rng(1).standard_normal(u.shape)
-    assert channel.transmit(u, level=1e-9, noise=noise)[:, 1] == pytest.approx(np.full(50, 3.0))
-
-
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 6), st.integers(0, 10**6))
 def test_nothing_depends_on_the_latents_scale_or_mixture(d, seed):
@@ -109,8 +104,8 @@ def test_an_unused_latent_changes_nothing(unused):
     wider = np.pad(metric, ((0, 1), (0, 1)))
     before = measured(latents, metric)
     after = measured(np.column_stack([latents, column]), wider)
-    if unused == "ignored":  # its coordinate is a zero, and rounding of the others is tried anew
-        assert after[:5] == pytest.approx(before[:5], rel=1e-6)
+    if unused == "ignored":  # its coordinate is a zero, and rounding of the others is drawn again
+        assert after[:4] == pytest.approx(before[:4], rel=1e-6)
     else:
         assert after == pytest.approx(before, rel=1e-6)
 
@@ -132,8 +127,8 @@ def test_latents_that_do_not_vary():
     assert channel.gains.shape == (0,)
     assert channel.transmit(latents, level=1.0, noise=np.zeros((30, 0))) == pytest.approx(latents)
     found = measured(latents, np.eye(4))
-    assert found[:5].tolist() == [0.0] * 5
-    assert np.isnan(found[5:]).all()
+    assert found[:4].tolist() == [0.0] * 4
+    assert np.isnan(found[4:]).all()
 
 
 @pytest.mark.parametrize(
@@ -156,24 +151,10 @@ def test_gaussian_bits_by_hand():
     assert direction_bits(np.array([3.0]), 0.2).tolist() == [2.0]
 
 
-def test_ranks_by_hand():
-    assert effective_rank(np.array([2.0, 2.0, 0.0])) == pytest.approx(2)
+def test_participation_ratio_by_hand():
     assert participation_ratio(np.array([2.0, 2.0, 0.0])) == pytest.approx(2)
     assert participation_ratio(np.array([3.0, 1.0])) == pytest.approx(16 / 10)
-    # Shares 1/2, 1/4, 1/4 have an entropy of 1.5 bits.
-    assert effective_rank(np.array([2.0, 1.0, 1.0])) == pytest.approx(2**1.5)
-    assert effective_rank(np.zeros(3)) == participation_ratio(np.zeros(3)) == 0
-    assert effective_rank(np.zeros(0)) == participation_ratio(np.zeros(0)) == 0
-
-
-@pytest.mark.parametrize(("d", "tolerance"), [(1, 0.1), (4, 0.3)])
-def test_knn_entropy_of_known_distributions(d, tolerance):
-    random = np.random.default_rng(0)
-    cube = random.random((2000, d))
-    assert knn_entropy(cube) == pytest.approx(0, abs=0.4 if d == 4 else tolerance)
-    assert knn_entropy(8 * cube) - knn_entropy(cube) == pytest.approx(3 * d)
-    normal = random.standard_normal((2000, d))
-    assert knn_entropy(normal) == pytest.approx(d * 0.5 * np.log2(2 * np.pi * np.e), abs=tolerance)
+    assert participation_ratio(np.zeros(3)) == participation_ratio(np.zeros(0)) == 0
 
 
 def test_knn_entropy_equals_brute_force():
@@ -183,57 +164,64 @@ def test_knn_entropy_equals_brute_force():
     assert knn_entropy(points, neighbours=2) == pytest.approx(expected / np.log(2))
 
 
-def test_points_that_repeat_have_no_entropy():
-    assert knn_entropy(np.zeros((10, 2))) == -np.inf
+def known_latents(case, *, d, draw, n=1000):
+    """Return latents, mixed at random, whose gains fall from 100 to 1 times the level 1."""
+    random = np.random.default_rng((draw, d))
+    u = random.standard_normal((n, d))
+    if case == "clusters":  # in each direction two, at ±√0.9 with variance 0.1
+        u = np.sqrt(0.9) * random.choice([-1.0, 1.0], u.shape) + np.sqrt(0.1) * u
+    elif case == "duplicates":  # every image three times
+        u = u[np.arange(n) // 3]
+    return mixed(u, np.geomspace(100, 1, d), seed=draw)
 
 
-@pytest.mark.parametrize(("d", "tolerance"), [(1, 0.2), (4, 0.3), (16, 0.6), (64, 1.0)])
-def test_bits_of_normal_latents(d, tolerance):
-    gains = np.geomspace(100, 1, d)
-    latents, metric = mixed(white_normal(1000, d), gains)
-    channel = Channel.fit(latents, metric)
-    truth = gaussian_bits(gains, 1.0)
-    assert gaussian_bits(channel.gains, 1.0) == pytest.approx(truth, abs=1e-6)
-    assert knn_bits(channel, latents, level=1.0) == pytest.approx(truth, abs=tolerance)
+def mean_errors(case, d, *, truth=None, draws=3):
+    """Return the errors of the two estimates in bits, mean over draws."""
+    truth = gaussian_bits(np.geomspace(100, 1, d), 1.0) if truth is None else truth
+    errors = []
+    for draw in range(draws):
+        latents, metric = known_latents(case, d=d, draw=draw)
+        channel = Channel.fit(latents, metric)
+        found = gaussian_bits(channel.gains, 1.0), knn_bits(channel, latents, level=1.0, seed=draw)
+        errors.append(np.array(found) - truth)
+    return np.mean(errors, axis=0)
 
 
-def white_normal(n, d):
-    points = np.random.default_rng(3).standard_normal((n, d))
-    return np.linalg.qr(points - points.mean(axis=0))[0] * np.sqrt(n)
+# What docs/theory.md says of the estimators, of 1000 images.
+@pytest.mark.parametrize("d", [1, 4, 16, 64, 128])
+def test_both_estimates_are_within_2_percent_on_gaussians(d):
+    truth = gaussian_bits(np.geomspace(100, 1, d), 1.0)
+    assert np.abs(mean_errors("gaussian", d)).max() < 0.02 * truth
 
 
-def test_knn_bits_sees_what_is_not_normal():
-    # Two values far apart against the noise: one bit, of which the Gaussian makes far more.
-    latents = np.repeat([[-1.0], [1.0]], 500, axis=0)
-    channel = Channel.fit(latents, np.eye(1))
-    assert gaussian_bits(channel.gains, 1e-2) == pytest.approx(3.33, abs=0.01)
-    assert knn_bits(channel, latents, level=1e-2) == pytest.approx(1, abs=0.2)
+@pytest.mark.parametrize("d", [1, 4, 16])
+def test_neighbours_see_clusters_in_few_dimensions_only(d):
+    truth = sum(clustered_bits(gain) for gain in np.geomspace(100, 1, d))
+    gaussian, neighbours = mean_errors("clusters", d, truth=truth)
+    assert gaussian > 0.15 * truth  # an upper bound
+    assert abs(neighbours) < 0.1 if d < 16 else neighbours > 0.9 * gaussian
 
 
-def test_copies_lower_the_bits_of_neighbours():
-    u = white(300, 4)
-    once = knn_bits(Channel.fit(u, np.eye(4)), u, level=1e-2)
-    three = np.repeat(u, 3, axis=0)
-    assert knn_bits(Channel.fit(three, np.eye(4)), three, level=1e-2) < once - 1
+def clustered_bits(gain):
+    """The information of one direction with two clusters at level 1, by integration."""
+    middle, width = np.sqrt(0.9 * gain), np.sqrt(0.1 * gain + 1)
+
+    def integrand(y):
+        density = (norm.pdf(y, middle, width) + norm.pdf(y, -middle, width)) / 2
+        return -density * np.log2(density)
+
+    entropy, _ = quad(integrand, -middle - 9 * width, middle + 9 * width, limit=200)
+    return entropy - 0.5 * np.log2(2 * np.pi * np.e)
 
 
-def test_bits_without_noise_to_speak_of_and_with_nothing_but_noise():
-    u = white(50, 2)
-    channel = Channel.fit(u, np.eye(2))
-    assert knn_bits(channel, u, level=np.inf) == 0
-    assert knn_bits(channel, u, level=1e6) == 0
-    assert knn_bits(channel, u, level=0.1) == knn_bits(channel, u, level=0.1)
+@pytest.mark.parametrize(("d", "least"), [(16, 1.5), (64, 4)])
+def test_duplicates_lower_the_bits_of_neighbours(d, least):
+    assert mean_errors("duplicates", d)[1] < -least
 
 
-def test_the_grid_encloses_small_and_large_rises():
-    grid = level_grid(GAINS, error=0.01, count=10)
-    assert len(grid) == 10 and np.isinf(grid[-1]) and (np.diff(grid) > 0).all()
-    rises = (grid[:-1, None] * GAINS / (grid[:-1, None] + GAINS)).sum(axis=1)
-    assert rises[0] <= 1e-3 * 0.01
-    assert rises[-1] == pytest.approx(GAINS.sum(), rel=0.1)
-    for gains in (np.zeros(3), np.zeros(0)):
-        assert np.isinf(level_grid(gains, error=0.01, count=5)[-1])
-        assert (np.diff(level_grid(gains, error=0.0, count=5)) > 0).all()
+def test_one_image_of_each_copy_group():
+    audit = {"split": ["train"] * 5 + ["test"], "copy_group": [3, 1, 3, 2, 1, 0]}
+    assert first_of_groups(pd.DataFrame(audit)).tolist() == [1, 3, 0]
 
 
 @pytest.mark.parametrize("rise", [0.01, 0.1, 1.0])

@@ -1,144 +1,244 @@
-"""The tables of entropy and of the images' dimension, and the check of the estimators."""
+"""Entropy of models: the metric by brute force, a linear decoder by theory, the coded stream."""
 
-from xml.etree import ElementTree
+import copy
 
+import measure_entropy
 import numpy as np
 import pytest
-from check_estimators import CASES, COLUMNS, check_cases, check_estimators, clustered_bits
-from measure_entropy import measure_entropy, measure_probe
-from measure_image_dimension import measure_image_dimension
-from test_audit_dataset import run as audit
-from test_audit_dataset import write_packed
+import torch
+from drawn_losses import drawn_losses
+from measure_entropy import Network, Probe, entropy_of, probe_model
+from torch import nn
+from toy_files import write_audit, write_packed
 
 from medae.base.errors import InputError
 from medae.base.files import read_table
-from medae.theory.intrinsic_dimension import intrinsic_dimensions
-from medae.theory.probe_files import ENTROPY_COLUMNS, Probe, write_probe
+from medae.models import methods
+from medae.models.checkpoints import save_checkpoint
+from medae.models.torch_setup import make_deterministic
+from medae.theory.coding import decode_latents
+from medae.theory.columns import ENTROPY_COLUMNS
+from medae.theory.entropy import Channel
+
+CPU = torch.device("cpu")
+SIZES = {"image_size": 16, "channels": 1, "latent_dim": 5, "width": 4, "hidden_dim": 32}
+GROUPS = [0, 1, 0, 2, 1, *range(3, 58)]  # of 60 training images: 58 distinct ones
 
 
-def linear_probe(gains, *, error=0.5, n=400, rates=None):
+class Linear(nn.Module):
+    """Projects on orthonormal directions and back: all that is lost is at right angles."""
+
+    def __init__(self, latent_dim, pixels):
+        super().__init__()
+        random = np.random.default_rng(0)
+        matrix = np.linalg.qr(random.standard_normal((pixels, latent_dim)))[0]
+        self.matrix = nn.Parameter(torch.from_numpy(matrix.astype(np.float32)))
+
+    def encode(self, images):
+        return images.flatten(1) @ self.matrix
+
+    def decode(self, latents):
+        side = int(self.matrix.shape[0] ** 0.5)
+        return (latents @ self.matrix.T).unflatten(1, (1, side, side))
+
+
+def noise_images(n, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, 1, 16, 16), dtype=np.uint8)
+
+
+def trained_looking(method, **options):
+    """Return a model in evaluation mode whose BatchNorm has seen images."""
+    torch.manual_seed(0)
+    model = methods.build(method, **SIZES | options)
+    images = torch.from_numpy(noise_images(64)).float() / 127.5 - 1
+    with torch.no_grad():
+        for _ in range(20):
+            drawn_losses(model, images)
+    return model.eval()
+
+
+def network(model, batch_size=8):
+    return Network(model, device=CPU, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("method", sorted(methods.METHODS))
+def test_the_metric_equals_finite_differences(method):
+    model = trained_looking(method).double()
+    latents = torch.randn(3, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    step = 1e-6
+    expected = np.zeros((5, 5))
+    with torch.no_grad():
+        for z in latents:
+            columns = [
+                (model.decode((z + e)[None]) - model.decode((z - e)[None])).flatten() / (2 * step)
+                for e in step * torch.eye(5, dtype=torch.float64)
+            ]
+            jacobian = torch.stack(columns, dim=1).numpy()
+            expected += jacobian.T @ jacobian / 256 / 3
+    found = network(model, batch_size=2).decoder_metric(latents.numpy())
+    assert np.abs(expected).max() > 1e-12
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_the_errors_of_a_linear_decoder_are_those_of_the_theory():
+    images = noise_images(600)
+    found = probe_model(network(Linear(4, 256), 200), images, metric_images=6)
+    gains = found.channel.gains
+    variances = np.linalg.eigvalsh(np.cov(found.latents.T, bias=True))[::-1]
+    assert gains == pytest.approx(variances / 256)
+    for level, error in zip(found.levels, found.errors, strict=True):
+        theory = (gains / (1 + gains / level)).sum()  # sμ / (s + μ), and μ where s is inf
+        assert error - found.error == pytest.approx(theory, rel=0.1, abs=1e-6)
+    assert found.errors[-1] - found.error == pytest.approx(gains.sum(), rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["ae", "entropy_ae"])
+def test_probing_leaves_the_model_and_repeats(method):
+    model, images = trained_looking(method), noise_images(20, seed=1)
+    before = copy.deepcopy(model.state_dict())
+    first, again, other = (
+        probe_model(network(model, size), images, metric_images=6) for size in (8, 8, 3)
+    )
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not model.training
+    np.testing.assert_array_equal(first.errors, again.errors)
+    np.testing.assert_allclose(other.errors, first.errors, rtol=1e-4)
+    with torch.no_grad():
+        inputs = torch.from_numpy(images).float() / 127.5 - 1
+        error = (model.decode(model.encode(inputs)) - inputs).square().mean().item()
+    assert first.error == pytest.approx(error, rel=1e-5)
+
+
+def test_batches_get_smaller_when_memory_runs_out(caplog):
+    def compute(rows):
+        if rows.stop - rows.start > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.arange(rows.start, rows.stop)
+
+    small = network(None)
+    assert small.batched(compute, 10).tolist() == list(range(10))
+    assert small.batch_size == 2  # and stays so
+    assert len(caplog.records) == 2
+
+    def fail(rows):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(InputError, match="Measuring entropy: out of memory"):
+        small.batched(fail, 2)
+
+    def break_down(rows):
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        small.batched(break_down, 2)
+
+
+def linear_probe(gains, *, error=0.5, n=400):
     """Return the probe of a linear decoder with these gains, by the theory."""
     gains = np.array(gains)
-    random = np.random.default_rng(0)
-    points = random.standard_normal((n, len(gains)))
+    points = np.random.default_rng(0).standard_normal((n, len(gains)))
     latents = np.linalg.qr(points - points.mean(axis=0))[0] * np.sqrt(n)
     levels = np.append(np.geomspace(1e-4, 100, 60), np.inf)
     rises = (gains / (1 + gains / levels[:, None])).sum(axis=1)
-    return Probe(latents, np.diag(gains), levels, error + rises, error, rates, rates)
+    return Probe(latents, Channel.fit(latents, np.diag(gains)), levels, error + rises, error)
 
 
 def test_all_quantities_by_hand():
     # At level 1 directions of gain 15, 3 and 0.01 raise the error by 15/16 + 3/4 + 0.01/1.01.
     rise = 15 / 16 + 3 / 4 + 0.01 / 1.01
-    probe = linear_probe([15.0, 3.0, 0.01], error=2.0, rates=np.array([1.0, 4.0]))
-    found = measure_probe(probe, rise=rise / 2)
+    found = entropy_of(linear_probe([15.0, 3.0, 0.01], error=2.0), rise=rise / 2)
     assert found["level"] == pytest.approx(1, rel=0.01)
     assert found["gaussian_bits"] == pytest.approx(2 + 1 + 0.5 * np.log2(1.01), abs=0.02)
     assert found["knn_bits"] == pytest.approx(found["gaussian_bits"], abs=0.3)
-    assert found["rate_bits"] == found["rate_test_bits"] == 2.5
     assert found["dims_in_use"] == 2
     assert found["participation_ratio"] == pytest.approx(18.01**2 / (225 + 9 + 1e-4))
-    scaled = intrinsic_dimensions(probe.latents * np.sqrt([15.0, 3.0, 0.01]))
-    assert {name: found[name] for name in scaled} == pytest.approx(scaled)
     assert found["reconstruction_error"] == 2.0 and found["n_images"] == 400
-    assert list(found) == [
-        *("gaussian_bits", "knn_bits", "rate_bits", "rate_test_bits", "effective_rank"),
-        *("participation_ratio", "dims_in_use", "twonn", "mle", "level", "reconstruction_error"),
-        "n_images",
-    ]
-
-
-def test_finer_precision_costs_more():
-    probe = linear_probe([4.0, 1.0])
-    coarse, fine = (measure_probe(probe, rise=rise)["gaussian_bits"] for rise in (0.5, 0.05))
-    assert fine > coarse + 1
 
 
 @pytest.mark.parametrize(("n", "measured"), [(6, True), (5, False)])
 def test_too_few_images_have_no_entropy(n, measured):
-    found = measure_probe(linear_probe([4.0, 2.0, 1.0], n=n), rise=0.1)
+    found = entropy_of(linear_probe([4.0, 2.0, 1.0], n=n), rise=0.1)
     assert np.isfinite(found["gaussian_bits"]) == measured
-    assert found["n_images"] == n and np.isfinite(found["effective_rank"])
+    assert found["n_images"] == n
 
 
 def test_latents_that_nothing_depends_on_have_no_entropy():
-    found = measure_probe(linear_probe([1e-9, 1e-12]), rise=0.1)
+    found = entropy_of(linear_probe([1e-9, 1e-12]), rise=0.1)
     assert found["level"] == np.inf
     assert found["gaussian_bits"] == found["knn_bits"] == found["dims_in_use"] == 0
 
 
-def test_the_table(tmp_path):
-    for seed, gains in ((0, [4.0, 1.0]), (3, [1e-9, 1e-9])):
-        write_probe(tmp_path / f"{seed}.h5", linear_probe(gains))
-    arguments = {"dataset": "toy", "method": "ae", "latent_dim": 2, "seeds": [0, 3], "rise": 0.1}
-    arguments |= {"probes": [tmp_path / "0.h5", tmp_path / "3.h5"]}
-    measure_entropy(**arguments, output=tmp_path / "entropy.tsv")
-    table = read_table(tmp_path / "entropy.tsv")
-    assert list(table.columns) == ENTROPY_COLUMNS
-    assert set(table["dataset"]) == {"toy"} and set(table["latent_dim"]) == {2}
-    bits = table[table["quantity"] == "gaussian_bits"].set_index("seed")["value"]
-    expected = measure_probe(linear_probe([4.0, 1.0]), rise=0.1)["gaussian_bits"]
-    assert bits[0] == pytest.approx(expected, rel=1e-4) and bits[3] == 0
-    assert np.isinf(table.set_index(["seed", "quantity"]).loc[(3, "level"), "value"])
-    assert not (set(table["quantity"]) & {"rate_bits", "rate_test_bits"})
+@pytest.fixture
+def measure(tmp_path):
+    """Measure a checkpoint of a method, for two seeds; return quantity by seed."""
+    make_deterministic(1)  # as the script does, so that models are the same before and after it
+    test = noise_images(300, seed=1)
+    labels = np.repeat([0, 1], 150)
+    data = write_packed(tmp_path / "toy.h5", train=noise_images(60), test=test, labels=labels)
+    write_audit(tmp_path / "images.tsv", data, copy_groups=[*GROUPS, *range(100, 400)])
+
+    def run(method="ae", source="toy", spread=None):
+        model = trained_looking(method)
+        if spread is not None:  # latents that reach further than the prior expects
+            with torch.no_grad():
+                model.encoder.bottleneck[-1].weight.mul_(spread)
+                model.prior.log_scales.add_(0.1)
+        description = {"method": method, "arguments": SIZES, "dataset_sha256": source}
+        save_checkpoint(tmp_path / "model.safetensors", model, description)
+        measure_entropy.measure_entropy(
+            packed=tmp_path / "toy.h5",
+            audit=tmp_path / "images.tsv",
+            checkpoints=[tmp_path / "model.safetensors"] * 2,
+            dataset="toy",
+            method=f"{method}_small",
+            latent_dim=5,
+            seeds=[0, 7],
+            device="cpu",
+            torch_threads=1,
+            batch_size=64,
+            metric_images=4,
+            rise=0.1,
+            table=tmp_path / "entropy.tsv",
+        )
+        table = read_table(tmp_path / "entropy.tsv")
+        assert list(table) == ENTROPY_COLUMNS
+        assert set(table["method"]) == {f"{method}_small"}
+        return table.pivot(index="seed", columns="quantity", values="value")
+
+    return run
+
+
+def test_the_table(measure, tmp_path):
+    found = measure()
+    assert found.loc[0].equals(found.loc[7])
+    assert (found["n_images"] == 57 + 1).all()  # one of each copy group
+    assert (found["gaussian_bits"] >= 0).all() and (found["reconstruction_error"] > 0).all()
+    assert not {"rate_bits", "stream_bits"} & set(found)
     first = (tmp_path / "entropy.tsv").read_bytes()
-    measure_entropy(**arguments, output=tmp_path / "entropy.tsv")
+    measure()
     assert (tmp_path / "entropy.tsv").read_bytes() == first
-    with pytest.raises(InputError, match="not those of 4"):
-        measure_entropy(**arguments | {"latent_dim": 4}, output=tmp_path / "entropy.tsv")
 
 
-def test_the_dimension_of_images(tmp_path):
-    # Images of three factors, and ten of them a second time.
-    random = np.random.default_rng(0)
-    waves = np.sin(
-        random.random((80, 3)) @ random.standard_normal((3, 256)) + 7 * random.random(256)
-    )
-    train = np.round(127.5 + 127 * waves).astype(np.uint8).reshape(80, 1, 16, 16)
-    train = np.concatenate([train, train[:10]])
-    packed = write_packed(tmp_path / "toy.h5", train, 255 - train[:4], [0, 0, 1, 1])
-    audit(packed, tmp_path, threshold=0.99999, moved=False)
-    output = tmp_path / "dimension.tsv"
-    measure_image_dimension(
-        packed=packed, audit=tmp_path / "images.tsv", dataset="toy", output=output
-    )
-    table = read_table(output)
-    assert list(table.columns) == ENTROPY_COLUMNS
-    assert set(table["method"]) == {"images"} and set(table["latent_dim"]) == {0}
-    values = dict(zip(table["quantity"], table["value"], strict=True))
-    assert values["n_images"] == 80
-    expected = intrinsic_dimensions(train[:80].reshape(80, -1))
-    assert [values["twonn"], values["mle"]] == pytest.approx(list(expected.values()))
-    assert 2 < values["mle"] < 4
+@pytest.mark.parametrize("spread", [0.0, 40.0])
+def test_the_stream_is_as_long_as_the_rate(measure, spread):
+    found = measure("entropy_ae", spread=spread).loc[0]
+    assert found["stream_bits"] == pytest.approx(found["rate_test_bits"], rel=0.05)
 
 
-def test_the_check_of_the_estimators(tmp_path):
-    arguments = {"images": [300], "dims": [1, 4], "manifold_dims": [2], "draws": 2}
-    paths = {name: tmp_path / f"check.{name}" for name in ("markdown", "html", "table")}
-    check_estimators(**arguments, **paths)
-    table = read_table(paths["table"])
-    assert list(table.columns) == COLUMNS
-    assert set(table["case"]) == set(CASES)
-    found = table.set_index(["case", "estimate", "dim"])
-    for estimate in ("gaussian_bits", "knn_bits"):
-        assert abs(found.loc[("gaussian", estimate, 4), "error"]) < 0.4
-    assert found.loc[("gaussian", "gaussian_bits", 1), "truth"] == pytest.approx(np.log2(101) / 2)
-    assert found.loc[("two clusters", "gaussian_bits", 4), "percent"] > 10  # an upper bound
-    assert abs(found.loc[("two clusters", "knn_bits", 1), "percent"]) < 5
-    assert np.isnan(found.loc[("uniform cube", "knn_entropy", 1), "percent"])
-    error = table["mean"] - table["truth"]
-    assert table["error"].to_numpy() == pytest.approx(error.to_numpy(), abs=1e-6)
-    markdown = paths["markdown"].read_text()
-    assert "## Manifold, copies" in markdown and markdown.count("| knn_bits | 300 |") == 6
-    ElementTree.fromstring(
-        paths["html"].read_text().partition("\n")[2].replace('<meta charset="utf-8">', "")
-    )
-    assert check_cases(**arguments).equals(check_cases(**arguments))
+def test_rates_are_the_models(measure):
+    model = trained_looking("entropy_ae")
+    with torch.no_grad():
+        for images, seed, name in ((300, 1, "rate_test_bits"), (60, 0, "rate_bits")):
+            rows = noise_images(images, seed=seed)
+            rows = rows if seed else np.delete(rows, [2, 4], axis=0)  # without duplicates
+            expected = model.rate(torch.from_numpy(rows) / 127.5 - 1).mean().item()
+            assert measure("entropy_ae").loc[0, name] == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_truth_of_two_clusters():
-    # Far apart against noise and width each cluster adds a bit to what one carries; without signal
-    # nothing is carried.
-    one = 0.5 * np.log2(1 + 0.1 * 1e6)
-    assert clustered_bits(1e6) == pytest.approx(1 + one, abs=0.02)
-    assert clustered_bits(1e-9) == pytest.approx(0, abs=1e-6)
+def test_other_images_and_a_stream_that_comes_back_wrong_are_refused(measure, monkeypatch):
+    with pytest.raises(InputError, match="trained on other images"):
+        measure(source="else")
+    wrong = lambda stream, tables: decode_latents(stream, tables) + 1  # noqa: E731
+    monkeypatch.setattr(measure_entropy, "decode_latents", wrong)
+    with pytest.raises(InputError, match="come back"):
+        measure("entropy_ae")

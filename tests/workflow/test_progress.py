@@ -84,10 +84,15 @@ def test_the_status_names_what_runs(progress):
     assert lines[0].startswith("1/9   11 %") and lines[0].endswith("Training a")
 
 
-def test_a_signal_goes_on_to_the_command(root):
-    child = "import signal, time; signal.signal(15, lambda *a: exit(7)); print(1); time.sleep(60)"
+def test_a_signal_goes_on_to_the_command(root, tmp_path):
+    ready = tmp_path / "ready"
+    child = (
+        "import pathlib, signal, time; signal.signal(15, lambda *_: exit(7)); "
+        f"pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
+    )
     script = root / "workflow/progress.py"
-    with subprocess.Popen([sys.executable, script, sys.executable, "-uc", child]) as process:
-        time.sleep(2)
+    with subprocess.Popen([sys.executable, script, sys.executable, "-c", child]) as process:
+        while not ready.exists():
+            time.sleep(0.02)
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(timeout=30) == 7

@@ -71,8 +71,7 @@ RUNS = all_runs(
 EXAMPLE_VIEWS = example_views(RUNS)
 NAMES = {dataset: config["registry"][dataset]["name"] for dataset in config["datasets"]}
 METHOD_NAMES = {  # in the order of the grid, in which a sweep stands as it was written
-    key: {**METHODS, **BASELINES}[key].display_name
-    for key in dict.fromkeys([*RUNS["method"], *METHODS, *BASELINES])
+    key: {**METHODS, **BASELINES}[key].display_name for key in RUNS["method"].unique()
 }
 FIRST_SEED = config["seeds"][0]
 REFERENCE = config["figures"]["reference"]

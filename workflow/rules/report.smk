@@ -2,15 +2,15 @@
 
 RECONSTRUCTING = "dataset == '{dataset}' & shown & first & reconstructs"
 RANKED = "dataset == '{dataset}' & shown & first & scores_images"
-NAMED = {
-    "names": NAMES,
-    "methods": METHOD_NAMES,
+NAMED = {"names": NAMES, "methods": METHOD_NAMES}
+NOTED = NAMED | {
     "dataset_notes": {
         key: config["registry"][key]["note"]
         for key in NAMES
         if "note" in config["registry"][key]
     },
 }
+ONE = {"name": of_dataset("name")}
 
 
 def table(name, caption, label, *ends, category="Tables"):
@@ -44,8 +44,7 @@ def examples_shown(wildcards):
     return example_settings(found, view=wildcards.view, reference=REFERENCE)
 
 
-ONE = {"dataset": "{dataset}"}  # figures of one dataset
-DATASET = {"name": of_dataset("name"), **NAMED}
+OF_DATASET = {"dataset": "{dataset}"}  # label of a dataset's figures
 
 # Tables and figures that are made from others' files: each has a script of its name in
 # scripts/report/.
@@ -57,7 +56,7 @@ DRAWN = {
             "selections": SELECTIONS,
         },
         "output": table("methods", "methods_table", "methods (Table 2)", "latex"),
-        "params": NAMED
+        "params": NOTED
         | {
             "latent_dim": REFERENCE["latent_dim"],
             "selector": lookup(
@@ -82,7 +81,7 @@ DRAWN = {
             "paper": PAPER_VALUES,
         },
         "output": figure("methods", "methods_figure", "methods with intervals"),
-        "params": NAMED | {"latent_dim": REFERENCE["latent_dim"]},
+        "params": NOTED | {"latent_dim": REFERENCE["latent_dim"]},
         "message": "Plotting the methods",
     },
     "plot_latent_dimension": {
@@ -90,7 +89,7 @@ DRAWN = {
         "output": figure(
             "latent_dimension", "latent_dimension_figure", "metrics against d"
         ),
-        "params": NAMED,
+        "params": NOTED,
         "message": "Plotting the metrics against the latent dimension",
     },
     "plot_reconstruction_error": {
@@ -110,17 +109,20 @@ DRAWN = {
             "audit": f"{AUDIT}/images.tsv",
         },
         "output": figure(
-            "score_histograms_{dataset}", "score_histograms", "score histograms", **ONE
+            "score_histograms_{dataset}",
+            "score_histograms",
+            "score histograms",
+            **OF_DATASET,
         ),
-        "params": DATASET | {"settings": runs(RANKED)},
+        "params": ONE | {"methods": METHOD_NAMES, "settings": runs(RANKED)},
         "message": "Plotting the scores of {wildcards.dataset}",
     },
     "plot_examples": {
         "input": {"examples": EXAMPLES},
         "output": figure(
-            "examples_{view}_{dataset}", "examples", "examples by {view}", **ONE
+            "examples_{view}_{dataset}", "examples", "examples by {view}", **OF_DATASET
         ),
-        "params": DATASET | {"settings": examples_shown},
+        "params": ONE | {"methods": METHOD_NAMES, "settings": examples_shown},
         "message": "Plotting example images of {wildcards.dataset}",
     },
     "tabulate_audit": {
@@ -150,9 +152,9 @@ DRAWN = {
             "audit_figure",
             "similarity to training",
             "Audit",
-            **ONE,
+            **OF_DATASET,
         ),
-        "params": DATASET | {"moved": config["audit"]["moved"]},
+        "params": ONE | {"moved": config["audit"]["moved"]},
         "message": "Plotting the audit of {wildcards.dataset}",
     },
     "plot_duplicates": {
@@ -166,9 +168,9 @@ DRAWN = {
             "copies",
             "duplicates of test images",
             "Audit",
-            **ONE,
+            **OF_DATASET,
         ),
-        "params": DATASET,
+        "params": ONE,
         "message": "Plotting duplicates in {wildcards.dataset}",
     },
     "tabulate_training_sets": {
@@ -200,7 +202,7 @@ if "ae" in set(RUNS["method"]):  # Table 1 is the autoencoder's
             "latent dimension (Table 1)",
             "latex",
         ),
-        "params": NAMED,
+        "params": NOTED,
         "message": "Tabulating the latent dimensions",
     }
 
@@ -293,7 +295,8 @@ rule write_gallery:
     conda:
         "../../envs/environment.yaml"
     params:
-        **DATASET,
+        **ONE,
+        methods=METHOD_NAMES,
         settings=runs(RECONSTRUCTING),
         reference=REFERENCE,
     message:

@@ -19,11 +19,15 @@ assumption, but sees less of what is not Gaussian the more directions there are.
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.special import digamma, gammaln
+from skdim.id import MLE, TwoNN
+from sklearn.neighbors import NearestNeighbors
 
 from medae.base.errors import InputError
 
 NEIGHBOURS = 3  # the k of the nearest-neighbour estimate: more is smoother, and more biased
+MLE_NEIGHBOURS = 20  # of the maximum likelihood estimate of the dimension
 IN_USE_BITS = 0.1  # a direction with so much is in use
 LEAST_GAIN = 0.01  # of the level; smaller gains carry under 0.008 bits and are left to the Gaussian
 RESOLUTION = 1e-6  # relative; latents are float32
@@ -56,10 +60,10 @@ class Channel:
         if len(latents) < 2 or not (np.isfinite(latents).all() and np.isfinite(metric).all()):
             raise InputError(
                 f"The entropy of {len(latents)} latent vectors cannot be measured: at least two "
-                "are needed, of images that are no copies of each other, and they and the "
-                "decoder's derivatives must be finite. Where the training images are copies (the "
-                "audit's table tells), set `entropy: {enabled: false}` or get others; else delete "
-                "the model's checkpoint and train it again, or leave it out of the grid."
+                "are needed, of images that are no duplicates of each other, and they and the "
+                "decoder's derivatives must be finite. Where the training images are duplicates "
+                "(see the audit's table), leave out `theory` or get others; else delete the "
+                "model's checkpoint and train it again, or leave it out of the grid."
             )
         mean = latents.mean(axis=0)
         spread = latents.std(axis=0)
@@ -133,8 +137,8 @@ def level_for_rise(levels: np.ndarray, errors: np.ndarray, *, error: float, rise
         raise InputError(
             f"The error of reconstruction, {error:.3g}, rises by {excess[0] / error:.0%} already "
             f"at the lowest level of noise, {levels[0]:.3g}, so the level that raises it by "
-            f"{rise:.0%} is not enclosed. Raise entropy.rise in the configuration, or leave the "
-            "setting out of the grid."
+            f"{rise:.0%} is not enclosed. Raise theory.entropy.rise in the configuration, or leave "
+            "the setting out of the grid."
         )
     if np.isinf(levels[place]):
         share = (excess[place] - wanted) / (excess[place] - excess[place - 1])
@@ -161,9 +165,6 @@ def knn_entropy(points: np.ndarray, *, neighbours: int = NEIGHBOURS) -> float:
     towards more in many dimensions: 14 bits too many for 1000 normal points in 64.
     """
     n, d = points.shape
-    # Here, since it takes 0.6 s, which the probing of a network need not wait for.
-    from sklearn.neighbors import NearestNeighbors
-
     nearest = NearestNeighbors(n_neighbors=neighbours).fit(points)
     radii = nearest.kneighbors()[0][:, -1]
     ball = d / 2 * np.log(np.pi) - gammaln(d / 2 + 1)
@@ -200,15 +201,34 @@ def knn_bits(channel: Channel, latents: np.ndarray, *, level: float, seed: int =
     return gaussian_bits(gains, level) + entropies[0] - entropies[1]
 
 
-def effective_rank(gains: np.ndarray) -> float:
-    """Return exp(entropy of the gains' shares): how many directions share the output variance.
-
-    From 1 to the number of gains; 0 when all are zero. Roy & Vetterli, EUSIPCO 2007.
-    """
-    shares = gains[gains > 0] / gains.sum() if gains.any() else np.zeros(0)
-    return float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0
-
-
 def participation_ratio(gains: np.ndarray) -> float:
     """Return (Σμ)² / Σμ², from 1 to the number of gains; 0 when all are zero."""
     return float(gains.sum() ** 2 / np.square(gains).sum()) if gains.any() else 0.0
+
+
+def intrinsic_dimensions(points: np.ndarray) -> dict[str, float]:
+    """Return `twonn` and `mle`, the intrinsic dimension of points n × d by two estimators.
+
+    TwoNN (Facco et al., arXiv:1803.06992) rests on the two nearest neighbours of each point, the
+    maximum likelihood estimate (Levina & Bickel, NIPS 2004, with MacKay & Ghahramani's mean) on
+    MLE_NEIGHBOURS of them. Both fall short in many dimensions. Of equal points one is kept. nan
+    with fewer than MLE_NEIGHBOURS + 2 different points.
+    """
+    points = np.unique(np.asarray(points, dtype=np.float64), axis=0)
+    if len(points) < MLE_NEIGHBOURS + 2:
+        return {"twonn": float("nan"), "mle": float("nan")}
+    if points.shape[1] == 1:  # the library refuses a single column
+        points = np.pad(points, ((0, 0), (0, 1)))
+    return {
+        "twonn": float(TwoNN().fit_transform(points)),
+        "mle": float(MLE().fit_transform(points, n_neighbors=MLE_NEIGHBOURS)),
+    }
+
+
+def first_of_groups(audit: pd.DataFrame) -> np.ndarray:
+    """Return the rows of the training images that are the first of their copy group.
+
+    `audit` is that of `read_audit`. Duplicates would make the images look more alike than they are.
+    """
+    groups = audit.loc[audit["split"] == "train", "copy_group"].to_numpy()
+    return np.unique(groups, return_index=True)[1]

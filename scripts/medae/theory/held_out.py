@@ -1,16 +1,15 @@
-"""The held-out part of the training images that stands in for a test set while models are chosen.
+"""The held-out part of the training images that stands in for a test set while d is chosen.
 
-Images that belong together, copies or images of one patient, are on one side: else a model would
-be chosen for what it remembers. Two images belong together when a chain of copy groups and patients
-connects them. The anomalies of this test set are those of `medae.theory.synthetic`.
+Images that belong together, duplicates or images of one patient, are on one side: else a model
+would be chosen for what it remembers. Two images belong together when a chain of copy groups and
+patients connects them. The anomalies of this test set are those of `medae.theory.synthetic`.
 """
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from medae.base.errors import InputError
-
-SUFFIX = "_validation"
-"""What follows a dataset's key in the key of its validation dataset."""
 
 PREFIX = "synthetic"
 LEAST = 2  # images on either side
@@ -21,10 +20,6 @@ def image_components(copy_groups: np.ndarray, patients: np.ndarray) -> np.ndarra
 
     `copy_groups` and `patients` (numbers of any kind) have shape (n_images,).
     """
-    # Here, since the Snakefile needs the names alone.
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     count = len(copy_groups)
     nodes = [np.unique(groups, return_inverse=True)[1] for groups in (copy_groups, patients)]
     # A node for each image, then one for each copy group, then one for each patient.
@@ -56,9 +51,9 @@ def hold_out(
     if held < LEAST or len(components) - held < LEAST:
         raise InputError(
             f"No {share:.0%} of the {len(components)} training images can be held out to choose "
-            f"models: copies and patients tie them to {len(sizes)} group(s), which cannot be cut, "
-            f"and {LEAST} images are needed on either side. Add training images, or leave this "
-            "dataset out of the choice without labels."
+            f"models: duplicates and patients tie them to {len(sizes)} group(s), which cannot be "
+            f"split, and {LEAST} images are needed on either side. Add training images, or leave "
+            "this dataset out of the choice without labels."
         )
     return np.isin(components, chosen)
 

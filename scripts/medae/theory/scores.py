@@ -9,41 +9,38 @@ of which a reconstruction with mean squared error D is known. No description in 
 gives so small an error (Shannon 1959; Cover and Thomas, Elements of Information Theory, theorem
 10.3.2), so these bits are what the model explains of the window; the window's mean, D = σ²,
 explains none. Neither an image nor a model resolves everything: with independent noise of
-variance ε on the image, the variance is σ² + ε and the error D + ε, and the bits are
-½ log2((σ² + ε) / (D + ε)). The score is their negative, as the higher is the more abnormal:
+variance ε on the image, the variance is σ² + ε and the error D + ε. The score is the negative of
+the bits, since higher means more abnormal:
 
-    information = ½ log2((D + ε) / (σ² + ε)), positive where the model is worse than the mean.
+    mse         = D
+    relative    = D / (σ² + ε)
+    information = ½ log2((D + ε) / (σ² + ε)), positive where the model is worse than the mean
+    variance    = -½ log2(σ² + ε)
 
-Its relatives are
+`variance` is a control without any reconstruction. Dividing by σ² can by itself tell classes apart,
+where abnormal images are smoother, whatever the model does; only what a score tells beyond the
+control is due to the model.
 
-    relative = D / (σ² + ε)
-    ncc      = 1 − (c + ε) / √((σ² + ε)(σ_r² + ε)), from 0 to 2,
-
-with the covariance c of image and reconstruction, and the reconstruction's variance σ_r². There the
-noise is on both alike, as in the structure term of SSIM (Wang et al. 2004, doi
-10.1109/TIP.2003.819861), so an exact reconstruction has 0, and so has black background. For small ε
-it does not change with brightness and contrast of either.
-
-Dividing by σ² can by itself tell classes apart, when abnormal images are smoother, whatever the
-model does. What it tells alone is the control
-
-    variance = -½ log2(σ² + ε),
-
-with the same sign as in information: only what a score tells beyond it is due to the model.
-
-Without a window all is over the whole image. Images and reconstructions are N × C × H × W, on the
-[-1, 1] scale; errors, variances and covariances are averaged over channels, each about its
-channel's own mean. ε has the unit of squared intensities; with ε = 0, windows of one grey value
-have no finite score.
+A score has a name: `mse` and `information` compare whole images; `_w9` after it means windows of
+9 × 9 pixels, and `_x10` at the end sets ε to ten times the floor, which is the model's mean error
+on normal training images. Images and reconstructions are N × C × H × W on the [-1, 1] scale; errors
+and variances are averaged over channels, each about its channel's own mean.
 """
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import uniform_filter
+
+from medae.base.errors import InputError
+
+PLAIN_SCORE = "mse"
+CONTROL = "variance"
+"""The kind that does not use the reconstruction."""
 
 BLOCK = 128  # images whose windows are averaged at once
+_NAME = re.compile(r"([a-z]+)(?:_w([1-9]\d*))?(?:_x(\d+(?:\.\d+)?))?")
 
 
 class Moments(NamedTuple):
@@ -53,8 +50,70 @@ class Moments(NamedTuple):
     """Mean squared error, D."""
     variance: np.ndarray
     """Variance of the image, σ²."""
-    reconstruction_variance: np.ndarray
-    covariance: np.ndarray
+
+
+class Kind(NamedTuple):
+    """What a score computes."""
+
+    display_name: str
+    formula: Callable[[Moments, float], np.ndarray]
+    """Of moments and ε (squared intensity units)."""
+
+
+KINDS = {
+    "mse": Kind("squared error", lambda found, _: found.error),
+    "relative": Kind("relative error", lambda found, e: found.error / (found.variance + e)),
+    "information": Kind(
+        "information", lambda found, e: np.log2((found.error + e) / (found.variance + e)) / 2
+    ),
+    "variance": Kind(
+        "low variance, no reconstruction", lambda found, e: -np.log2(found.variance + e) / 2
+    ),
+}
+
+
+class Score(NamedTuple):
+    """What a name of a score stands for."""
+
+    kind: str
+    """Key of KINDS."""
+    window: int | None
+    """Side in pixels, odd; None for the whole image."""
+    multiple: float
+    """Of the floor: ε = multiple · floor."""
+
+
+def parse_score(name: str) -> Score:
+    """Return the score that `name` stands for; InputError when it stands for none."""
+    match = _NAME.fullmatch(name)
+    kind, window, multiple = match.groups() if match else ("", None, None)
+    side = None if window is None else int(window)
+    fault = None
+    if kind not in KINDS:
+        fault = f"it does not begin with one of {', '.join(KINDS)}, or does not go on as these do"
+    elif side is not None and (side % 2 == 0 or side < 3):
+        fault = "the side of a window is an odd number of pixels, at least 3"
+    elif multiple is not None and kind == "mse":
+        fault = "the squared error has no noise floor"
+    elif multiple is not None and float(multiple) in (0, 1):
+        fault = "the multiple of the noise floor is positive, and 1 is left out"
+    if fault:
+        raise InputError(
+            f"'{name}' is no score: {fault}. Names are like mse, relative_w9 or "
+            "information_w17_x10; change it in the configuration."
+        )
+    return Score(kind, side, 1.0 if multiple is None else float(multiple))
+
+
+def display_name(name: str) -> str:
+    """Return what tables and legends call a score, e.g. "information, 17 × 17, 10 ε"."""
+    score = parse_score(name)
+    parts = [KINDS[score.kind].display_name]
+    if score.window is not None:
+        parts.append(f"{score.window} × {score.window}")
+    if score.multiple != 1:
+        parts.append(f"{score.multiple:g} ε")
+    return ", ".join(parts)
 
 
 def window_mean(values: np.ndarray, window: int) -> np.ndarray:
@@ -62,6 +121,9 @@ def window_mean(values: np.ndarray, window: int) -> np.ndarray:
 
     `window` is odd. At the border it is the mean of the pixels that are inside the image.
     """
+    # Imported here: the Snakefile needs the names alone.
+    from scipy.ndimage import uniform_filter
+
     look = {"size": window, "mode": "constant", "axes": (-2, -1)}
     inside = uniform_filter(np.ones(values.shape[-2:]), size=window, mode="constant")
     return uniform_filter(values, **look) / inside
@@ -77,7 +139,7 @@ def measure_moments(
     if images.shape != reconstructions.shape:
         raise ValueError(f"images {images.shape}, but reconstructions {reconstructions.shape}")
     shape = (len(images), *(images.shape[2:] if window else (1, 1)))
-    found = Moments(*(np.empty(shape) for _ in Moments._fields))
+    found = Moments(np.empty(shape), np.empty(shape))
     for start in range(0, len(images), BLOCK):
         rows = slice(start, start + BLOCK)
         parts = _moments(images[rows].astype(np.float64), reconstructions[rows], window)
@@ -86,59 +148,19 @@ def measure_moments(
     return found
 
 
-def _moments(x: np.ndarray, r: np.ndarray, window: int | None) -> Moments:
+def _moments(images: np.ndarray, reconstructions: np.ndarray, window: int | None) -> Moments:
     def mean(values: np.ndarray) -> np.ndarray:
         if window is None:
             return values.mean(axis=(-2, -1), keepdims=True)
         return window_mean(values, window)
 
-    # About the image's own means first: else rounding would leave of a bright, flat image a
-    # variance of its square's size.
-    x_centred = x - x.mean(axis=(-2, -1), keepdims=True)
-    r_centred = r - r.mean(axis=(-2, -1), keepdims=True, dtype=np.float64)
-    x_mean, r_mean = mean(x_centred), mean(r_centred)
+    # About the image's own mean first: rounding would else leave a bright, flat image a variance
+    # of the size of its square.
+    centred = images - images.mean(axis=(-2, -1), keepdims=True)
     return Moments(
-        error=np.maximum(mean(np.square(x - r)), 0),
-        variance=np.maximum(mean(np.square(x_centred)) - np.square(x_mean), 0),
-        reconstruction_variance=np.maximum(mean(np.square(r_centred)) - np.square(r_mean), 0),
-        covariance=mean(x_centred * r_centred) - x_mean * r_mean,
+        error=np.maximum(mean(np.square(images - reconstructions)), 0),
+        variance=np.maximum(mean(np.square(centred)) - np.square(mean(centred)), 0),
     )
-
-
-def mse(moments: Moments, epsilon: float) -> np.ndarray:
-    """Return the mean squared error; `epsilon` is not used."""
-    return moments.error
-
-
-def relative(moments: Moments, epsilon: float) -> np.ndarray:
-    """Return the share of the variance that the reconstruction leaves; see the module."""
-    return moments.error / (moments.variance + epsilon)
-
-
-def information(moments: Moments, epsilon: float) -> np.ndarray:
-    """Return the negative of the explained information in bits per pixel; see the module."""
-    return np.log2((moments.error + epsilon) / (moments.variance + epsilon)) / 2
-
-
-def ncc(moments: Moments, epsilon: float) -> np.ndarray:
-    """Return one minus the normalised cross-correlation; see the module."""
-    _, x, r, covariance = moments
-    return 1 - (covariance + epsilon) / np.sqrt((x + epsilon) * (r + epsilon))
-
-
-def variance(moments: Moments, epsilon: float) -> np.ndarray:
-    """Return the control that knows no reconstruction; see the module."""
-    return -np.log2(moments.variance + epsilon) / 2
-
-
-SCORES: dict[str, Callable[[Moments, float], np.ndarray]] = {
-    "mse": mse,
-    "relative": relative,
-    "information": information,
-    "ncc": ncc,
-    "variance": variance,
-}
-"""By kind, what it makes of moments and ε; the kinds of `medae.theory.score_names`."""
 
 
 def score_images(
@@ -153,36 +175,12 @@ def score_images(
 
     `moments` come from `measure_moments`. In windows the map is the score of the window around each
     pixel, and the image's score is the mean of its map. Without, the score is that of the image,
-    and in the map each pixel's own squared error stands in for the mean: the mean of the map is the
-    score again, but not for information, the logarithm of a mean. The map of ncc is half the
-    squared difference of the image and the reconstruction, both standardised by √(variance + ε);
-    that of the control is flat.
+    and in the map each pixel's own squared error stands in for the mean; the control's map is flat.
     """
-    score = SCORES[kind](moments, epsilon)
+    formula = KINDS[kind].formula
+    score = formula(moments, epsilon)
     if score.shape[1:] == images.shape[2:]:
         return score.mean(axis=(1, 2)), score
-    if kind == "ncc":
-        maps = _standardised_difference(images, reconstructions, moments, epsilon)
-    else:
-        pixels = np.square(images.astype(np.float64) - reconstructions).mean(axis=1)
-        own = moments._replace(error=pixels)
-        maps = np.broadcast_to(SCORES[kind](own, epsilon), pixels.shape)
-    return score[:, 0, 0], maps
-
-
-def _standardised_difference(
-    images: np.ndarray, reconstructions: np.ndarray, moments: Moments, epsilon: float
-) -> np.ndarray:
-    scales = []
-    parts = []
-    for values, variance in (
-        (images, moments.variance),
-        (reconstructions, moments.reconstruction_variance),
-    ):
-        scale = 1 / np.sqrt(variance + epsilon)
-        centred = values - values.mean(axis=(2, 3), keepdims=True, dtype=np.float64)
-        parts.append(centred * scale[:, None])
-        scales.append(scale)
-    difference = np.square(parts[0] - parts[1]).mean(axis=1)
-    # The noise, which both have, is scaled differently too; it makes the map's mean the score.
-    return (difference + epsilon * np.square(scales[0] - scales[1])) / 2
+    pixels = np.square(images.astype(np.float64) - reconstructions).mean(axis=1)
+    maps = formula(moments._replace(error=pixels), epsilon)
+    return score[:, 0, 0], np.broadcast_to(maps, pixels.shape)

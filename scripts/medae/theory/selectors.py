@@ -1,9 +1,8 @@
-"""Choosing the capacity of a model without labels: pure functions over candidates.
+"""Choosing a latent dimension d without labels: pure functions over candidates, by rising d.
 
-Candidates are models of one family in order of capacity, the smallest first: latent dimensions
-ascending, or weights of the rate descending. Every selector has the form of the paper's aim: the
-smallest capacity with which something is still as good as it gets, where "as good" means within
-one standard error of the best candidate (Breiman et al. 1984, Classification and Regression Trees).
+Every selector has the form of the paper's aim: the smallest d with which something is still as good
+as it gets, where "as good" means within one standard error of the best candidate (Breiman et al.
+1984, Classification and Regression Trees).
 
     one_standard_error  the reconstruction error of held-out normal images; by the standard error of
                         the difference image by image, as images differ more than candidates do
@@ -12,11 +11,6 @@ one standard error of the best candidate (Breiman et al. 1984, Classification an
     intrinsic_dimension the smallest d that is not below the estimated dimension of the images
     synthetic_auc       the AUC against synthetic anomalies in held-out images, mean over kinds; by
                         the standard error of the best AUC, from a bootstrap over these images
-    combined            the smallest d that synthetic_auc cannot tell from the best and that is not
-                        below the intrinsic dimension. The AUC alone says which sizes separate
-                        changes of known kinds, and is often flat; then it would choose a latent too
-                        small to hold normal images, whose errors are what unknown anomalies hide
-                        in. The dimension alone is a lower bound, which says nothing of anomalies.
 """
 
 import warnings
@@ -31,12 +25,10 @@ SELECTORS = {
     "knee": "knee of the held-out error",
     "intrinsic_dimension": "intrinsic dimension of the images",
     "synthetic_auc": "synthetic anomalies",
-    "combined": "synthetic anomalies and intrinsic dimension",
 }
 """The names of the selectors, as tables print them."""
 
 LEAST_FOR_KNEE = 3  # candidates; two points are a straight line
-UNKNOWN_DIMENSION = "too few images to estimate their intrinsic dimension"
 
 
 class Choice(NamedTuple):
@@ -91,29 +83,30 @@ def one_standard_error(errors: np.ndarray, groups: np.ndarray) -> Choice:
     )
 
 
-def knee(errors: np.ndarray, capacities: np.ndarray) -> Choice:
-    """Choose the knee of the mean errors (candidates,) against `capacities` (candidates,).
+def knee(errors: np.ndarray, dims: Sequence[int]) -> Choice:
+    """Choose the knee of the mean errors (candidates,) against log2 of the latent dimensions.
 
-    `capacities` ascend: log2 d, or places where the candidates have one d. There may be no knee: a
-    curve that rises or is straight has none, and the ends of a curve are no knees.
+    There may be no knee: a curve that rises or is straight has none, and the ends of a curve are
+    no knees.
     """
     if len(errors) < LEAST_FOR_KNEE:
         return Choice(None, f"fewer than {LEAST_FOR_KNEE} candidates have no knee")
     if np.ptp(errors) == 0:
         return Choice(None, "no knee: the error is the same for all candidates")
+    sizes = np.log2(dims)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "No knee/elbow found", which is said below
-        found = KneeLocator(capacities, errors, curve="convex", direction="decreasing").knee
-    position = 0 if found is None else int(np.argmin(np.abs(capacities - found)))
+        found = KneeLocator(sizes, errors, curve="convex", direction="decreasing").knee
+    position = 0 if found is None else int(np.argmin(np.abs(sizes - found)))
     if position in (0, len(errors) - 1):
         return Choice(None, "no knee: the error does not fall fast and then slowly")
     return Choice(position, f"held-out error {errors[position]:.3g}")
 
 
 def intrinsic_dimension(dims: Sequence[int], estimate: float) -> Choice:
-    """Choose the smallest of the latent dimensions, ascending, that is at least the estimate."""
+    """Choose the smallest of the latent dimensions that is at least the estimate."""
     if np.isnan(estimate):
-        return Choice(None, UNKNOWN_DIMENSION)
+        return Choice(None, "too few images to estimate their intrinsic dimension")
     position = int(np.searchsorted(dims, estimate))
     if position == len(dims):
         return Choice(None, f"all candidates are below the intrinsic dimension {estimate:.1f}")
@@ -121,34 +114,9 @@ def intrinsic_dimension(dims: Sequence[int], estimate: float) -> Choice:
 
 
 def synthetic_auc(auc: AucEstimate) -> Choice:
-    """Choose the smallest capacity within one standard error of the best AUC."""
-    fine, criterion = _near_best(auc)
-    position = int(np.argmax(fine))
-    return Choice(position, criterion[position])
-
-
-def combined(auc: AucEstimate, dims: Sequence[int], estimate: float) -> Choice:
-    """Choose the smallest capacity that `synthetic_auc` accepts and is at least the estimate."""
-    if np.isnan(estimate):
-        return Choice(None, UNKNOWN_DIMENSION)
-    fine, criterion = _near_best(auc)
-    allowed = fine & (np.asarray(dims) >= estimate)
-    if not allowed.any():
-        return Choice(
-            None,
-            f"no candidate of at least the intrinsic dimension {estimate:.1f} is within one "
-            "standard error of the best AUC",
-        )
-    position = int(np.argmax(allowed))
-    return Choice(position, f"{criterion[position]}; intrinsic dimension {estimate:.1f}")
-
-
-def _near_best(auc: AucEstimate) -> tuple[np.ndarray, list[str]]:
-    """Return which candidates are within one standard error of the best, and of each a text."""
+    """Choose the smallest d within one standard error of the best AUC."""
     best = int(np.argmax(auc.values))
     spread = auc.replicates[:, best].std(ddof=1)
-    texts = [
-        f"synthetic AUC {value:.3f}, best {auc.values[best]:.3f} ± {spread:.3f}"
-        for value in auc.values
-    ]
-    return auc.values >= auc.values[best] - spread, texts
+    position = int(np.argmax(auc.values >= auc.values[best] - spread))
+    text = f"synthetic AUC {auc.values[position]:.3f}, best {auc.values[best]:.3f} ± {spread:.3f}"
+    return Choice(position, text)

@@ -1,0 +1,82 @@
+"""The tables of theory: reading them as one, and writing a comparison in its three forms."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from medae.base.errors import InputError
+from medae.base.files import read_table, write_table
+from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.report.figures import SPLIT_LINES
+from medae.report.tables import Section, write_sections
+from medae.theory.columns import SCORE_METRIC_COLUMNS, SCORED
+
+SPLITS = {LEAK_FREE_SPLIT: "leak-free", PUBLISHED_SPLIT: "published"}
+
+
+def read_tables(paths: Sequence[Path], columns: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of all tables, in the order of `paths`; InputError for other columns."""
+    tables = [read_table(path, columns) for path in paths]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(columns))
+
+
+def read_score_metrics(paths: Sequence[Path]) -> pd.DataFrame:
+    """Return the tables of measure_scores.py as one, with the mean over seeds, in percent.
+
+    Columns SCORED, value_percent, n_normal and n_abnormal, in the files' order.
+    """
+    groups = read_tables(paths, SCORE_METRIC_COLUMNS).groupby(SCORED, sort=False)
+    means = groups.agg(
+        value_percent=("value", "mean"),
+        n_normal=("n_normal", "first"),
+        n_abnormal=("n_abnormal", "first"),
+    ).reset_index()
+    return means.assign(value_percent=100 * means["value_percent"])
+
+
+def chosen_scores(selections: pd.DataFrame) -> dict[str, str]:
+    """Return by dataset the score that was chosen without labels.
+
+    `selections` have rows for the squared error and, where another score was chosen, for that.
+    """
+    return selections.groupby("dataset")["score"].last().to_dict()
+
+
+def known(keys: Collection[str], names: Mapping[str, str], *, what: str) -> list[str]:
+    """Return those of `names` that occur in `keys`; InputError for a key without a name."""
+    if unknown := set(keys) - set(names):
+        raise InputError(
+            f"The {what} {min(unknown)} has results but no name. Delete the tables of what the "
+            "configuration no longer has, and run the workflow again."
+        )
+    return [key for key in names if key in set(keys)]
+
+
+def distinct_lines(rows: pd.DataFrame) -> dict[str, str]:
+    """Return the SPLIT_LINES of one dataset; the published one where both are the same images.
+
+    `rows` have the columns split, n_normal and n_abnormal. The leak-free test set is a part of the
+    published one: of the same size, it is the same.
+    """
+    counts = rows.groupby("split")[["n_normal", "n_abnormal"]].first()
+    if counts.nunique().max() == 1:
+        return {PUBLISHED_SPLIT: SPLIT_LINES[PUBLISHED_SPLIT]}
+    return {split: line for split, line in SPLIT_LINES.items() if split in counts.index}
+
+
+def write_comparison(
+    sections: Sequence[Section],
+    *,
+    title: str,
+    text: str,
+    rows: pd.DataFrame,
+    output: Mapping[str, Path],
+) -> None:
+    """Write the sections below `text` as Markdown and as a page, and all `rows` as a TSV.
+
+    `output` has the paths `markdown`, `html` and `table`.
+    """
+    sections = [Section(text=text), *sections]
+    write_sections(title, sections, markdown=output["markdown"], html=output["html"])
+    write_table(rows, output["table"])

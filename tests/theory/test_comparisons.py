@@ -1,0 +1,308 @@
+"""The four comparisons, on tables made by hand."""
+
+import compare_entropy
+import compare_factors
+import compare_scores
+import compare_selection
+import numpy as np
+import pandas as pd
+import pytest
+
+from medae.base.errors import InputError
+from medae.base.files import read_table, write_table
+from medae.evaluation.bootstrap import INTERVAL_COLUMNS
+from medae.evaluation.metrics import METRIC_COLUMNS
+from medae.theory.columns import (
+    CURVE_COLUMNS,
+    ENTROPY_COLUMNS,
+    SCORE_METRIC_COLUMNS,
+    SELECTION_COLUMNS,
+)
+from medae.theory.selectors import SELECTORS
+
+NAMES = {"b": "Second $", "a": "First"}
+METHODS = {"ae": "AE", "low": "Low λ", "high": "High λ", "contrast": "Contrast", "pca": "PCA"}
+SIZES = [1, 4, 16]
+COUNTS = {"published": (6, 5), "leak_free": (3, 5)}  # of dataset a; b has no duplicates
+ENDS = {"markdown": "md", "html": "html", "table": "tsv", "pdf": "pdf", "png": "png"}
+
+
+def counts_of(dataset, split):
+    return COUNTS["published" if dataset == "b" else split]
+
+
+def auc_of(dataset, size, split):
+    """The AUC of the autoencoder with squared error: best at 16 on a, at 4 on b."""
+    value = {"a": {1: 0.5, 4: 0.6, 16: 0.7}, "b": {1: 0.4, 4: 0.9, 16: 0.5}}[dataset][size]
+    return value - (0.2 if (dataset, split) == ("a", "leak_free") else 0)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Return the folder with metrics.tsv, entropy.tsv, scores.tsv, selection.tsv, curves.tsv."""
+    metrics, scores, entropy, chosen, curves = [], [], [], [], []
+    for dataset in "ab":
+        for split in COUNTS:
+            counts = counts_of(dataset, split)
+            for size in SIZES:
+                auc = auc_of(dataset, size, split)
+                for seed, shift in ((0, -0.01), (1, 0.01)):
+                    key = (dataset, "all", "ae", size, seed, split)
+                    metrics += [
+                        (*key, "auc", auc + shift, 9, *counts),
+                        (*key, "error_test_normal", 0.02 / size, 9, *counts),
+                        (*key[:1], "without_twins", *key[2:], "auc", 0.1, 9, *counts),
+                    ]
+                    for score, better in (("mse", 0), ("information_w9", 0.05), ("variance", -0.1)):
+                        row = (dataset, "ae", size, score, split)
+                        scores += [
+                            (*row, "auc", seed, auc + better + shift, *counts),
+                            (*row, "auc_matched", seed, 0.5, *counts),
+                        ]
+            for method, size, auc in (("contrast", 0, 0.61), ("pca", 16, 0.6), ("pca", 4, 0.99)):
+                row = (dataset, "all", method, size, 0, split, "auc", auc, 9, *counts)
+                metrics.append(row)
+        for size in SIZES:
+            for quantity, value in (("gaussian_bits", 3), ("knn_bits", 2), ("dims_in_use", 1)):
+                entropy += [(dataset, "ae", size, seed, quantity, value * size) for seed in (0, 1)]
+            points = {"validation_error": 0.1 / size, "validation_error_se": 0.01}
+            points |= {"synthetic_auc:mse": 0.6, "synthetic_auc_se:mse": 0.02}
+            points |= {f"synthetic_auc{end}:information_w9": 0.7 for end in ("", "_se")}
+            curves += [(dataset, "ae", "ae", size, key, value) for key, value in points.items()]
+        for score in ("mse", "information_w9") if dataset == "a" else ("mse",):
+            choices = {
+                "one_standard_error": 16,
+                "knee": 4,
+                "synthetic_auc": 1,
+                "intrinsic_dimension": 0,
+            }
+            for selector, size in choices.items():
+                method = "ae" if size else ""
+                row = (dataset, "ae", selector, score, method, size, f"because {size}")
+                chosen.append(row)
+    for rate, method in ((2.0, "low"), (1.0, "high")):
+        for quantity in ("gaussian_bits", "rate_bits", "stream_bits"):
+            entropy.append(("a", method, 16, 0, quantity, 9 * rate))
+        metrics.append(("a", "all", method, 16, 0, "published", "auc", 0.6, 9, 6, 5))
+    for name, rows, columns in (
+        ("metrics", metrics, METRIC_COLUMNS),
+        ("entropy", entropy, ENTROPY_COLUMNS),
+        ("scores", scores, SCORE_METRIC_COLUMNS),
+        ("selection", chosen, SELECTION_COLUMNS),
+        ("curves", curves, CURVE_COLUMNS),
+    ):
+        write_table(pd.DataFrame(rows, columns=columns), tmp_path / f"{name}.tsv")
+    return tmp_path
+
+
+def run(function, folder, **arguments):
+    """Call a comparison twice; return its table and its Markdown."""
+    output = {key: folder / f"out.{end}" for key, end in ENDS.items()}
+    made = []
+    for _ in range(2):
+        function(**arguments, output=output)
+        made.append({key: path.read_bytes() for key, path in output.items() if path.exists()})
+    assert made[0] == made[1]
+    assert b"<h1>" in made[0]["html"]
+    return read_table(output["table"]), made[0]["markdown"].decode()
+
+
+def run_entropy(files, **changes):
+    options = {"entropy": [files / "entropy.tsv"], "metrics": files / "metrics.tsv"}
+    options |= {"names": NAMES, "methods": METHODS} | changes
+    return run(compare_entropy.compare_entropy, files, **options)
+
+
+def test_entropy_is_set_beside_errors_and_auc(files):
+    table, text = run_entropy(files)
+    keys = list(table[["dataset", "method", "latent_dim"]].itertuples(index=False, name=None))
+    assert keys[:3] == [("b", "ae", 16), ("b", "ae", 4), ("b", "ae", 1)]
+    assert keys[-2:] == [("a", "low", 16), ("a", "high", 16)]
+    row = table.set_index(["dataset", "method", "latent_dim"]).loc["a", "ae", 4]
+    assert row["gaussian_bits"] == 12 and row["error_test_normal"] == pytest.approx(0.005)
+    assert (row["auc_published"], row["auc_leak_free"]) == pytest.approx((0.6, 0.4))
+    assert "| AE | 4 | 12.0 | 8.0 | – | – | 4 | 50 | 40.0 | 60.0 |" in text
+    assert "| AE | 4 | 12.0 | 8.0 | 4 | 50 | 90.0 | 90.0 |" in text  # b has no rate
+    assert text.index("Second $") < text.index("First")
+
+
+def test_entropy_figure_has_a_line_for_all_rates(files):
+    table, _ = run_entropy(files)
+    figure = compare_entropy.draw(table, NAMES, METHODS)
+    panels = {axes.get_label(): axes for axes in figure.axes}
+    assert list(panels) == ["b auc", "b error", "a auc", "a error"]
+    lines = {line.get_label(): line for line in panels["a error"].lines}
+    assert list(lines["Entropy AE, by λ"].get_xdata()) == [9, 18]
+    assert list(lines["AE"].get_xdata()) == [3, 12, 48]
+    # AE and entropy AE, published and leak-free; where the sets are the same, one line.
+    assert [line.get_linestyle() for line in panels["a auc"].lines] == ["-", "--"] * 2
+    assert len([line for line in panels["b auc"].lines if len(line.get_xdata())]) == 1
+
+
+def test_names_and_tables_of_another_kind_are_refused(files):
+    with pytest.raises(InputError, match="The dataset b has results but no name"):
+        run_entropy(files, names={"a": "First"})
+    with pytest.raises(InputError, match="The method high has results but no name"):
+        run_entropy(files, methods={"ae": "AE", "low": "Low"})
+    with pytest.raises(InputError, match=r"metrics\.tsv has the columns"):
+        run_entropy(files, entropy=[files / "metrics.tsv"])
+
+
+def run_scores(files, **changes):
+    options = {"scores": [files / "scores.tsv"], "metrics": files / "metrics.tsv"}
+    options |= {"selections": [files / "selection.tsv"], "names": NAMES, "methods": METHODS}
+    return run(compare_scores.compare_scores, files, latent_dim=16, **options | changes)
+
+
+def test_scores_are_set_beside_baselines(files):
+    table, text = run_scores(files)
+    row = table.query("dataset == 'a' and latent_dim == 4 and score == 'information_w9'")
+    row = row.query("metric == 'auc'").set_index("split")
+    assert row["value_percent"].to_dict() == pytest.approx({"published": 65, "leak_free": 45})
+    assert row["chosen"].tolist() == [1, 1]
+    assert "| AE | 16 | squared error | 50.0 | 70.0 | 50.0 |" in text
+    assert "| AE | 16 | information, 9 × 9 † | 55.0 | 75.0 | 50.0 |" in text
+    assert "| Contrast | – | – | 61.0 | 61.0 | – |" in text
+    assert "| PCA | 16 | – | 60.0 | 60.0 | – |" in text and "99.0" not in text
+    assert "leak-free 3 + 5, published 6 + 5" in text
+    assert "†" not in run_scores(files, selections=[])[1].partition("## ")[2]
+
+
+def test_scores_figure(files):
+    table, _ = run_scores(files)
+    figure = compare_scores.draw(table, NAMES, METHODS, latent_dim=16)
+    second, first = figure.axes
+    assert "baseline: Contrast" in second.texts[0].get_text()
+    assert "chosen: information, 9 × 9" in first.texts[0].get_text()
+    curves = [line for line in first.lines if len(line.get_xdata()) == 3]
+    assert [line.get_linestyle() for line in curves] == ["-"] * 3 + ["--"] * 3
+    assert list(curves[0].get_ydata()) == pytest.approx([50, 60, 70])
+    assert list(curves[3].get_ydata()) == pytest.approx([30, 40, 50])
+    assert not [line for line in second.lines[:-2] if line.get_linestyle() == "--"]
+
+
+def test_the_leak_free_auc_decides_between_baselines():
+    rows = [("contrast", "published", 90), ("contrast", "leak_free", 50)]
+    rows += [("pca", "published", 70), ("pca", "leak_free", 60), ("ae", "leak_free", 99)]
+    frame = pd.DataFrame(rows, columns=["method", "split", "value_percent"])
+    assert set(compare_scores.best_baseline(frame)["method"]) == {"pca"}
+    published = frame[frame["split"] == "published"]
+    assert set(compare_scores.best_baseline(published)["method"]) == {"contrast"}
+    assert compare_scores.best_baseline(frame[frame["method"] == "ae"]).empty
+
+
+def run_selection(files, **changes):
+    options = {"selections": [files / "selection.tsv"], "curves": [files / "curves.tsv"]}
+    options |= {"scores": [files / "scores.tsv"], "names": NAMES, "recommended": "knee"}
+    return run(compare_selection.compare_selection, files, **options | changes)
+
+
+def test_regrets_by_hand(files):
+    table, text = run_selection(files)
+    rows = table.set_index(["dataset", "score", "selector"])
+    knee = rows.loc["a", "mse", "knee"]
+    assert (knee["auc_leak_free"], knee["oracle_auc_leak_free"]) == pytest.approx((40, 50))
+    assert (knee["oracle_latent_dim_leak_free"], knee["regret_leak_free"]) == pytest.approx(
+        (16, 10)
+    )
+    assert rows.loc[("b", "mse", "one_standard_error"), "regret_published"] == pytest.approx(40)
+    assert rows.loc[("b", "mse", "by_lot"), "auc_published"] == pytest.approx(60)
+    assert np.isnan(rows.loc[("a", "mse", "intrinsic_dimension"), "regret_published"])
+    # Means over datasets: 10 and 0 of the knee; of the chosen scores (information on a) the same.
+    assert "| squared error | knee of the held-out error | 2 of 2 | 5.0 | 10.0 (First) |" in text
+    assert "| chosen without labels | knee of the held-out error | 2 of 2 | 5.0 |" in text
+    nothing = SELECTORS["intrinsic_dimension"]
+    assert f"| squared error | {nothing} | 0 of 2 | – | – | – | – |" in text
+    assert "| First | information, 9 × 9 | at random (mean of all) | – | 45.0 | 10.0 |" in text
+    assert f"Recommended: {SELECTORS['knee']}." in text
+
+
+def test_a_candidate_without_an_auc_is_named(files):
+    table = read_table(files / "scores.tsv")
+    write_table(table[(table["latent_dim"] != 4) | (table["dataset"] == "b")], files / "scores.tsv")
+    with pytest.raises(InputError, match="autoencoder with d = 4 has no AUC with the score mse"):
+        run_selection(files)
+
+
+FACTORS = {"phantom": 16, "phantom_2": 2, "phantom_8": 8, "phantom_4": 4}
+AUC = {  # dataset: AUC by d
+    "phantom_2": {1: 0.80, 2: 0.90, 4: 0.91, 32: 0.70},
+    "phantom_4": {1: 0.60, 2: 0.70, 4: 0.90, 32: 0.70},
+    "phantom_8": {1: 0.60, 2: 0.70, 4: 0.86, 32: 0.88},
+    "phantom": {1: 0.60, 2: 0.65, 4: 0.80, 32: 0.90},
+}
+BEST = [2, 4, 32, 32]  # within 0.0102 (0.04 / 2 / 1.96) of the highest
+
+
+@pytest.fixture
+def known(tmp_path):
+    pairs = [(dataset, d) for dataset, values in AUC.items() for d in values]
+    metrics = [
+        (dataset, training_set, "ae", d, 0, split, "auc", AUC[dataset][d] + shift, 9, 5, 6)
+        for dataset, d in pairs
+        for training_set, split, shift in (("all", "published", 0), ("all", "leak_free", -d / 99))
+    ]
+    intervals = [
+        (dataset, "all", "ae", d, "published", metric, 0.5, 0.3, high, *[np.nan] * 4, 2000, 11)
+        for dataset, d in pairs
+        for metric, high in (("auc", 0.34), ("ap", 0.9))
+    ]
+    entropy = [
+        (dataset, "ae", d, 3.0 * k * d, 2.0 * k * d, k)
+        for dataset, k in FACTORS.items()
+        for d in (32, 1)
+    ]
+    columns = ["dataset", "method", "latent_dim", "gaussian_bits", "knn_bits"]
+    write_table(pd.DataFrame(metrics, columns=METRIC_COLUMNS), tmp_path / "metrics.tsv")
+    write_table(pd.DataFrame(intervals, columns=INTERVAL_COLUMNS), tmp_path / "intervals.tsv")
+    entropy = pd.DataFrame(entropy, columns=[*columns, "participation_ratio"])
+    write_table(entropy, tmp_path / "entropy.tsv")
+    return tmp_path
+
+
+def run_factors(known):
+    options = {"entropy": known / "entropy.tsv", "metrics": known / "metrics.tsv"}
+    options |= {"intervals": [known / "intervals.tsv"], "factors": FACTORS}
+    return run(compare_factors.compare_factors, known, **options)
+
+
+def test_factors_by_hand(known):
+    table, text = run_factors(known)
+    assert table["factors"].tolist() == [2, 4, 8, 16]
+    assert table["best_d"].tolist() == BEST
+    assert table["within_factor_2"].tolist() == [True, True, False, True]
+    assert table["standard_error"].tolist() == pytest.approx([0.04 / 2 / 1.959964] * 4)
+    assert table["gaussian_bits"].tolist() == [192, 384, 768, 1536]  # at the largest d
+    assert "number of factors? yes: for k = 2, 4, 8, 16 it is 2, 4, 32, 32, within" in text
+    assert "of k for 3 of 4" in text and "latent vector follow it? yes: at d = 32" in text
+
+
+@pytest.mark.parametrize(
+    ("best", "within", "expected"),
+    [
+        ([2, 4, 8, 16], [True] * 4, True),
+        ([2, 4, 32, 32], [True, True, False, True], True),
+        ([2, 16, 8, 8], [True, False, True, True], False),  # it falls
+        ([1, 1, 1, 32], [True, False, False, True], False),
+    ],
+)
+def test_the_best_d_follows_only_if_it_never_falls_and_is_near(best, within, expected):
+    table = pd.DataFrame({"best_d": best, "within_factor_2": within})
+    assert compare_factors.dimension_follows(table) == expected
+
+
+@pytest.mark.parametrize(
+    ("gaussian", "knn", "expected"),
+    [([1, 2, 3], [1, 2, 3], True), ([1, 2, 3], [1, 2, 2], False), ([1, np.nan], [1, 2], False)],
+)
+def test_the_entropy_follows_only_if_both_estimates_rise(gaussian, knn, expected):
+    table = pd.DataFrame({"gaussian_bits": gaussian, "knn_bits": knn})
+    assert compare_factors.entropy_follows(table) == expected
+
+
+@pytest.mark.parametrize("name", ["metrics", "intervals", "entropy"])
+def test_missing_results_are_named(known, name):
+    table = read_table(known / f"{name}.tsv")
+    write_table(table[table["dataset"] != "phantom_8"], known / f"{name}.tsv")
+    with pytest.raises(InputError, match="or no entropy on phantom_8"):
+        run_factors(known)

@@ -1,0 +1,161 @@
+"""Scores: by hand, against loops over windows, and their names."""
+
+import numpy as np
+import pytest
+
+from medae.base.errors import InputError
+from medae.theory.scores import (
+    BLOCK,
+    KINDS,
+    display_name,
+    measure_moments,
+    parse_score,
+    score_images,
+)
+
+EPSILON = 0.01
+
+
+def draw(count=4, channels=1, side=12, seed=0):
+    """Smooth-ish images in [-1, 1] and their noisy reconstructions."""
+    random = np.random.default_rng(seed)
+    images = random.uniform(-1, 1, (count, channels, side, side)).astype(np.float32)
+    noise = random.normal(0, 0.2, images.shape).astype(np.float32)
+    return images, 0.6 * images + noise
+
+
+def score(kind, images, reconstructions, *, window=None, epsilon=EPSILON):
+    pair = {"images": images, "reconstructions": reconstructions}
+    moments = measure_moments(**pair, window=window)
+    return score_images(kind, **pair, moments=moments, epsilon=epsilon)
+
+
+def by_definition(kind, x, r, epsilon):
+    """The score of one window's pixels, C × n, from the formulas of the module."""
+    x, r = x.astype(np.float64), r.astype(np.float64)
+    error = np.mean((x - r) ** 2)
+    variance = np.mean([np.var(channel) for channel in x])
+    return {
+        "mse": error,
+        "relative": error / (variance + epsilon),
+        "information": 0.5 * np.log2((error + epsilon) / (variance + epsilon)),
+        "variance": -0.5 * np.log2(variance + epsilon),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_by_hand(kind):
+    """One image [1, 0; 0, -1], reconstructed as half of it; σ² = 1/2, D = 1/8."""
+    image = np.array([[[[1, 0], [0, -1]]]], dtype=np.float32)
+    values, maps = score(kind, image, image / 2, epsilon=0.5)
+    expected = {
+        "mse": 1 / 8,
+        "relative": 1 / 8,
+        "information": 0.5 * np.log2(5 / 8),
+        "variance": 0,
+    }
+    assert values == pytest.approx([expected[kind]])
+    assert maps.shape == (1, 2, 2)
+    corners = {"mse": 1 / 4, "relative": 1 / 4, "information": 0.5 * np.log2(3 / 4)}
+    if kind in corners:
+        assert maps[0, 0, 0] == pytest.approx(corners[kind])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("window", [3, 5, 31])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_windows_are_those_of_a_loop(kind, window, channels):
+    images, again = draw(2, channels, side=7)
+    values, maps = score(kind, images, again, window=window)
+    half = window // 2
+    for i, row, column in np.ndindex(maps.shape):
+        part = (
+            slice(None),
+            slice(max(0, row - half), row + half + 1),
+            slice(max(0, column - half), column + half + 1),
+        )
+        x, r = (v[i][part].reshape(channels, -1) for v in (images, again))
+        assert maps[i, row, column] == pytest.approx(by_definition(kind, x, r, EPSILON))
+    np.testing.assert_allclose(values, maps.mean(axis=(1, 2)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_without_a_window_it_is_the_whole_image(kind, channels):
+    images, again = draw(channels=channels)
+    flat = [v.reshape(len(v), channels, -1) for v in (images, again)]
+    expected = [by_definition(kind, x, r, EPSILON) for x, r in zip(*flat, strict=True)]
+    values, maps = score(kind, images, again)
+    assert values == pytest.approx(expected)
+    assert maps.shape == (4, 12, 12)
+    if kind == "information":  # the logarithm is concave
+        assert (maps.mean(axis=(1, 2)) < values).all()
+    else:
+        assert maps.mean(axis=(1, 2)) == pytest.approx(values)
+
+
+def test_a_grey_image_has_no_variance_left_by_rounding():
+    images = np.full((1, 1, 9, 9), 0.987654, dtype=np.float32)
+    moments = measure_moments(images, images + np.float32(0.1), window=5)
+    assert moments.variance.max() < 1e-15
+    assert (moments.variance >= 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("window", [None, 5])
+def test_an_image_is_scored_by_itself(kind, window):
+    """In another order, in other company, and over the border of a block."""
+    images, again = draw(BLOCK + 3, side=6)
+    values, maps = score(kind, images, again, window=window)
+    turned = score(kind, images[::-1], again[::-1], window=window)
+    np.testing.assert_array_equal(turned[0][::-1], values)
+    np.testing.assert_array_equal(turned[1][::-1], maps)
+    alone = score(kind, images[-1:], again[-1:], window=window)
+    np.testing.assert_array_equal(alone[0], values[-1:])
+
+
+def test_the_control_knows_no_reconstruction():
+    images, again = draw()
+    for window in (None, 5):
+        first, second = (score("variance", images, r, window=window)[0] for r in (again, -again))
+        np.testing.assert_array_equal(first, second)
+
+
+def test_reconstructions_of_another_shape_are_refused():
+    images, again = draw()
+    with pytest.raises(ValueError, match="reconstructions"):
+        measure_moments(images, again[:1], window=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "shown"),
+    [
+        ("mse", ("mse", None, 1), "squared error"),
+        ("mse_w9", ("mse", 9, 1), "squared error, 9 × 9"),
+        ("relative_x10", ("relative", None, 10), "relative error, 10 ε"),
+        ("information_w17_x0.5", ("information", 17, 0.5), "information, 17 × 17, 0.5 ε"),
+    ],
+)
+def test_names(name, parts, shown):
+    assert parse_score(name) == parts
+    assert display_name(name) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "does not begin"),
+        ("ssim", "does not begin"),
+        ("mse_9", "does not begin"),
+        ("relative_x10_w9", "does not begin"),
+        ("relative_w09", "does not begin"),
+        ("relative_w8", "odd number"),
+        ("relative_w1", "at least 3"),
+        ("mse_x10", "no noise floor"),
+        ("relative_x0", "positive"),
+        ("relative_x1", "1 is left out"),
+    ],
+)
+def test_other_names_are_refused(name, message):
+    with pytest.raises(InputError, match=message):
+        parse_score(name)
