@@ -12,20 +12,18 @@ none, or when the model is missing or damaged.
 import argparse
 import logging
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from scipy.stats import percentileofscore
 
 from medae.base.errors import InputError
-from medae.base.files import read_table, write_table
+from medae.base.files import atomic_folder, read_table, write_table
 from medae.data.images import Findings, check_range, load_record
-from medae.data.layouts import Record, check_names, images_in, name_some
+from medae.data.layouts import Record, check_names, images_in
 from medae.models.checkpoints import load_checkpoint
 from medae.models.networks import normalise
 from medae.models.score_files import SCORE_COLUMNS
@@ -46,7 +44,6 @@ def training_scores(model: Path) -> np.ndarray | None:
     """Return the scores of the dataset's training images by this model; None where they are not.
 
     They lie beside <run>/models/<dataset>/<training set>/<method>/<d>/<seed>/, in <run>/scores/….
-    Raises InputError when the table is damaged.
     """
     parts = list(model.resolve().parent.parts)
     parts[-6:-5] = ["scores"]
@@ -55,20 +52,7 @@ def training_scores(model: Path) -> np.ndarray | None:
         logger.warning("no percentiles: the scores of the run of %s are not there", model)
         return None
     table = read_table(path, SCORE_COLUMNS)
-    scores = table.loc[table["split"] == "train", "score"]
-    if not (len(scores) and pd.api.types.is_numeric_dtype(scores) and scores.notna().all()):
-        raise InputError(
-            f"{path} is not a table of scores with training images. Delete it and run the workflow "
-            "again."
-        )
-    return scores.to_numpy()
-
-
-def percentiles(scores: np.ndarray, training: np.ndarray | None) -> np.ndarray:
-    """Return the percentage of training images that score at most as much as each score."""
-    if training is None:
-        return np.full(len(scores), np.nan)
-    return 100 * np.searchsorted(np.sort(training), scores, side="right") / len(training)
+    return table.loc[table["split"] == "train", "score"].to_numpy()
 
 
 def read_images(
@@ -78,28 +62,16 @@ def read_images(
 
     Raises InputError when the folder is missing or has none, or some that cannot be used.
     """
-    if not folder.is_dir():
-        raise InputError(f"There is no folder {folder}. Name one that holds the images to score.")
     paths = sorted(images_in(folder), key=lambda path: path.name)
     records = [Record("test", path.name, 0, path) for path in paths]
     check_names(folder, records)
-    found, pixels = Findings(), []
     options = {"channels": channels, "image_size": image_size, "intensity_range": intensity_range}
-    for record in records:
-        loaded = load_record(record, root=folder, **options)
-        found.add(loaded)
-        if loaded.image is not None:
-            pixels.append(loaded.image.pixels)
-    reasons = {name: why for kind in found.failures.values() for name, why in kind.items()}
-    if reasons:
-        first = min(reasons)
-        raise InputError(
-            f"{len(reasons)} of {len(records)} images in {folder} cannot be scored: "
-            f"{name_some(reasons)} ({first!r}: {reasons[first]}). Replace them by intact files "
-            "that hold one image of 8-bit grey or colour or 16-bit grey, or take them out."
-        )
+    found, loaded = Findings(), [load_record(record, root=folder, **options) for record in records]
+    for one in loaded:
+        found.add(one)
+    found.check(folder)
     found.log()
-    return [record.id for record in records], np.stack(pixels)
+    return [record.id for record in records], np.stack([one.image.pixels for one in loaded])
 
 
 def draw_picture(
@@ -126,86 +98,60 @@ def draw_picture(
     return figure
 
 
-def describe(name: str, score: float, percentile: float) -> str:
-    """Return what stands above the picture of an image."""
-    short = name if len(name) <= NAME_LENGTH else f"…{name[1 - NAME_LENGTH :]}"
-    text = f"{figures.plain(short)}\nscore {score:#.3g}"
-    if np.isnan(percentile):
-        return text
-    return f"{text}, percentile {percentile:.1f} among the training images"
-
-
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a folder that becomes `path`, which has nothing in it, when the block succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
-        folder = Path(temporary, "new")  # with the usual permissions, unlike the one around it
-        folder.mkdir()
-        yield folder
-        folder.replace(path)
-
-
 def score_folder(*, images: Path, model: Path, out: Path, device: str) -> None:
     """Score the image files in `images` with the checkpoint `model` and write the folder `out`."""
-    out = out.resolve()
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out} has something in it already. Name another folder, or remove it.")
     if not model.is_file() or model.suffix != ".safetensors":
         raise InputError(
             f"{model} is no model. Name a file results/<run>/models/…/checkpoint.safetensors "
             "that the workflow has trained."
         )
-    chosen = select_device(device)
-    network, description = load_checkpoint(model, chosen)
-    make_deterministic(description["training"]["torch_threads"])
-    names, pixels = read_images(
-        images,
-        channels=description["arguments"]["channels"],
-        image_size=description["arguments"]["image_size"],
-        intensity_range=check_range(description["intensity_range"]),
-    )
-    training = training_scores(model)
-    found = list(score_batches(network, pixels, batch_size=BATCH_SIZE, device=chosen))
-    scores, maps, reconstructions = (
-        np.concatenate([getattr(batch, name) for batch in found])
-        for name in ("scores", "maps", "reconstructions")
-    )
-    if not np.isfinite(scores).all():
-        raise InputError("The model gives scores that are not finite. Train it from scratch.")
-    shares = percentiles(scores, training)
-    inputs = normalise(torch.from_numpy(pixels)).numpy()
-    vmax = float(np.percentile(maps, PERCENTILE)) or 1.0  # any, where all maps are 0
-    with new_folder(out) as folder, figures.house_style():
+    with atomic_folder(out.resolve()) as folder, figures.house_style():
+        chosen = select_device(device)
+        network, description = load_checkpoint(model, chosen)
+        make_deterministic(description["training"]["torch_threads"])
+        names, pixels = read_images(
+            images,
+            channels=description["arguments"]["channels"],
+            image_size=description["arguments"]["image_size"],
+            intensity_range=check_range(description["intensity_range"]),
+        )
+        found = list(score_batches(network, pixels, batch_size=BATCH_SIZE, device=chosen))
+        scores, maps, reconstructions = (
+            np.concatenate([getattr(batch, name) for batch in found])
+            for name in ("scores", "maps", "reconstructions")
+        )
+        if not np.isfinite(scores).all():
+            raise InputError("The model gives scores that are not finite. Train it from scratch.")
+        shares = np.full(len(scores), np.nan)
+        if (training := training_scores(model)) is not None:
+            shares = percentileofscore(training, scores, kind="weak")
         table = pd.DataFrame({"id": names, "score": scores, "percentile": shares})
         write_table(table, folder / "scores.tsv")
+        inputs = normalise(torch.from_numpy(pixels)).numpy()
+        vmax = float(np.percentile(maps, PERCENTILE)) or 1.0  # any, where all maps are 0
         (folder / "pictures").mkdir()
         rows = zip(names, scores, shares, inputs, reconstructions, maps, strict=True)
         for name, score, share, *arrays in rows:
-            figure = draw_picture(*arrays, vmax=vmax, title=describe(name, score, share))
+            short = name if len(name) <= NAME_LENGTH else f"…{name[1 - NAME_LENGTH :]}"
+            title = f"{figures.plain(short)}\nscore {score:#.3g}"
+            if not np.isnan(share):
+                title += f", percentile {share:.1f} among the training images"
+            figure = draw_picture(*arrays, vmax=vmax, title=title)
             path = folder / "pictures" / f"{name}.png"
             figure.savefig(path, dpi=DPI, metadata={"Software": None})
     logger.info("%d images scored, see %s", len(names), out)
 
 
-def _arguments() -> argparse.Namespace:
+if __name__ == "__main__":
+    from medae.base.logs import script_logging
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", type=Path, help="folder of PNG, JPEG, TIFF or BMP files")
     parser.add_argument("model", type=Path, help="checkpoint.safetensors of a run")
     parser.add_argument("--out", type=Path, help="new folder (results/scored/<name of IMAGES>)")
     devices = ["auto", "cuda", "mps", "cpu"]
     parser.add_argument("--device", choices=devices, default="auto", help="where to compute")
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    from medae.base.logs import script_logging
-
-    chosen = _arguments()
+    chosen = vars(parser.parse_args())
+    chosen["out"] = chosen["out"] or Path("results/scored", chosen["images"].resolve().name)
     with script_logging(os.devnull):  # to the screen alone
-        score_folder(
-            images=chosen.images,
-            model=chosen.model,
-            out=chosen.out or Path("results/scored", chosen.images.resolve().name),
-            device=chosen.device,
-        )
+        score_folder(**chosen)

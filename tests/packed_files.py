@@ -27,7 +27,7 @@ def write_packed(
         writer.append("train", train)
         writer.append("test", test, masks)
         writer.attributes = {name: kind() for name, kind in ATTRIBUTES.items()}
-        writer.attributes["dataset"] = "toy"
+        writer.attributes |= {"dataset": "toy", "intensity_range": "[0, 4095]"}
     return path
 
 

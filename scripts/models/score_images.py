@@ -11,12 +11,10 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import torch
 
-from medae.base.errors import InputError
 from medae.base.files import atomic_path, write_table
 from medae.base.hdf5 import new_hdf5
-from medae.data.packed import PackedDataset, read_packed
+from medae.data.packed import read_packed
 from medae.models.checkpoints import load_checkpoint
 from medae.models.score_files import score_table
 from medae.models.scoring import score_batches
@@ -40,67 +38,36 @@ def score_images(
     chosen = select_device(device)
     make_deterministic(torch_threads)
     data = read_packed(packed)
-    for files in zip(checkpoints, scores, latents, maps, strict=True):
-        checkpoint, table, latents_file, maps_file = files
-        score_model(
-            data=data,
-            checkpoint=checkpoint,
-            device=chosen,
-            batch_size=batch_size,
-            table=table,
-            latents=latents_file,
-            maps=maps_file,
-        )
-
-
-def score_model(
-    *,
-    data: PackedDataset,
-    checkpoint: Path,
-    device: torch.device,
-    batch_size: int,
-    table: Path,
-    latents: Path,
-    maps: Path,
-) -> None:
-    """Score train and test images with one model and write its three files."""
-    model, description = load_checkpoint(checkpoint, device)
-    if description["dataset_sha256"] != data.attributes["source_sha256"]:
-        raise InputError(
-            f"{checkpoint} was trained on other images than those of the packed dataset "
-            f"'{data.attributes['dataset']}'. Delete the checkpoint and run the workflow again."
-        )
     splits = {
         "train": (data.train_images, data.train_ids),
         "test": (data.test_images, data.test_ids),
     }
-    scores, errors = [], []
-    with (
-        atomic_path(latents) as latents_path,
-        atomic_path(maps) as maps_path,
-        new_hdf5(latents_path) as latents_file,
-        new_hdf5(maps_path) as maps_file,
-    ):
-        shape = data.test_images.shape
-        all_maps = maps_file.create_dataset("maps", (shape[0], *shape[2:]), "f4")
-        all_reconstructions = maps_file.create_dataset("reconstructions", shape, "f4")
-        maps_file.create_dataset("ids", data=data.test_ids, dtype=TEXT)
-        for split, (images, ids) in splits.items():
-            z = []
-            for batch in score_batches(model, images, batch_size=batch_size, device=device):
-                z.append(batch.latents)
-                scores.append(batch.scores)
-                errors.append(batch.errors)
-                if split == "test":
-                    all_maps[batch.rows] = batch.maps
-                    all_reconstructions[batch.rows] = batch.reconstructions
-            z = np.concatenate(z)
-            all_latents = latents_file.create_dataset(split, z.shape, "f4")
-            latents_file.create_dataset(f"{split}_ids", data=ids, dtype=TEXT)
-            all_latents[:] = z
-    write_table(
-        score_table(data, scores=np.concatenate(scores), errors=np.concatenate(errors)), table
-    )
+    n_test, _, *size = data.test_images.shape
+    for files in zip(checkpoints, scores, latents, maps, strict=True):
+        checkpoint, table, latents_path, maps_path = files
+        model, _ = load_checkpoint(checkpoint, chosen, data)
+        found = []
+        with (
+            atomic_path(latents_path) as latents_temporary,
+            atomic_path(maps_path) as maps_temporary,
+            new_hdf5(latents_temporary) as latents_file,
+            new_hdf5(maps_temporary) as maps_file,
+        ):
+            maps_file.create_dataset("maps", (n_test, *size), "f4")
+            maps_file.create_dataset("reconstructions", data.test_images.shape, "f4")
+            maps_file.create_dataset("ids", data=data.test_ids, dtype=TEXT)
+            for split, (images, ids) in splits.items():
+                z = []
+                for batch in score_batches(model, images, batch_size=batch_size, device=chosen):
+                    z.append(batch.latents)
+                    found.append((batch.scores, batch.errors))
+                    if split == "test":
+                        maps_file["maps"][batch.rows] = batch.maps
+                        maps_file["reconstructions"][batch.rows] = batch.reconstructions
+                latents_file[split] = np.concatenate(z)
+                latents_file.create_dataset(f"{split}_ids", data=ids, dtype=TEXT)
+        values, errors = map(np.concatenate, zip(*found, strict=True))
+        write_table(score_table(data, scores=values, errors=errors), table)
 
 
 if __name__ == "__main__":

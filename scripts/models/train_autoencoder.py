@@ -11,6 +11,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -94,13 +95,15 @@ def train_autoencoder(
         set_precision(model, getattr(torch, training["precision"]))
         return model.to(device, memory_format=torch.channels_last)
 
-    for seed, checkpoint, history in zip(seeds, checkpoints, histories, strict=True):
+    states = [path.with_name("resume.safetensors") for path in checkpoints]
+    for seed, *files in zip(seeds, states, checkpoints, histories, strict=True):
+        state, checkpoint, history = files
         used = read_training_rows(training_rows, data, training_set=training_set, seed=seed)
         rows = torch.from_numpy(used.nonzero()[0])
         digest = hashlib.sha256(rows.numpy().tobytes()).hexdigest()
         settings = description | {"seed": seed, "n_train": len(rows), "rows_sha256": digest}
         model, table, batch_size = train_within_memory(
-            lambda seed=seed: build(seed),
+            partial(build, seed),
             images,
             rows,
             seed=seed,
@@ -108,7 +111,7 @@ def train_autoencoder(
             batch_size=training["batch_size"],
             learning_rate=training["learning_rate"],
             settings=settings,
-            state=_state(checkpoint),
+            state=state,
             unusable_state=unusable_state,
             cuda_graphs=cuda_graphs,
             label=f"{dataset} {training_set} {method} d={latent_dim} seed={seed}",
@@ -116,13 +119,8 @@ def train_autoencoder(
         )
         write_table(table, history)
         save_checkpoint(checkpoint, model, settings | {"batch_size_used": batch_size})
-    for checkpoint in checkpoints:
-        _state(checkpoint).unlink(missing_ok=True)
-
-
-def _state(checkpoint: Path) -> Path:
-    """Return the file with the state of an unfinished training."""
-    return checkpoint.with_name("resume.safetensors")
+    for state in states:
+        state.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

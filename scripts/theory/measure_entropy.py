@@ -173,12 +173,7 @@ def measure_entropy(
     logger.info("%d of %d training images are no duplicates", len(images), len(data.train_ids))
     rows = []
     for seed, checkpoint in zip(seeds, checkpoints, strict=True):
-        model, description = load_checkpoint(checkpoint, chosen)
-        if description["dataset_sha256"] != data.attributes["source_sha256"]:
-            raise InputError(
-                f"{checkpoint} was trained on other images than those of the packed dataset "
-                f"'{data.attributes['dataset']}'. Delete the checkpoint and run the workflow again."
-            )
+        model, _ = load_checkpoint(checkpoint, chosen, data)
         network = Network(model, device=chosen, batch_size=batch_size)
         found = entropy_of(probe_model(network, images, metric_images=metric_images), rise=rise)
         if hasattr(model, "rate"):

@@ -6,8 +6,9 @@ import torch
 from medae.models import methods
 from medae.models.networks import set_precision
 from medae.models.scoring import score_batches
+from medae.models.steps import Stepper
 from medae.models.torch_setup import seed_everything
-from medae.models.training import train
+from medae.models.training import new_optimizer, train, train_epoch
 
 CPU = torch.device("cpu")
 SIZES = {"image_size": 16, "channels": 1, "latent_dim": 2, "width": 4, "hidden_dim": 8}
@@ -47,6 +48,17 @@ def fit(
         **options,
     )
     return model, history
+
+
+def step_through(method, *, records, spoil=None):
+    """Train 3 epochs of 4 batches, recording steps as on CUDA or not; return model and losses."""
+    model = make_model(method)
+    if spoil is not None:
+        next(model.parameters()).data.fill_(spoil)
+    stepper = Stepper(model, new_optimizer(model, learning_rate=1e-3, device=CPU), make_images(14))
+    stepper._may_record = records
+    options = {"batch_size": 4, "seed": 0}
+    return model, [train_epoch(stepper, torch.arange(14), epoch=e, **options) for e in range(3)]
 
 
 def equal(first, second):

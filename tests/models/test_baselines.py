@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from medae.base.files import read_table, write_table
 from medae.data.packed import read_packed
 from medae.models import baselines
-from medae.models.baselines import BASELINES, can, fit
+from medae.models.baselines import BASELINES, fit
 from medae.models.score_files import read_maps
 
 
@@ -80,15 +80,6 @@ def test_statistics_are_low_for_dull_images():
             values = baseline.statistic(np.concatenate([dull, bright]))
             assert values[0] < values[1]
             assert values.dtype == np.float64
-
-
-def test_every_baseline_is_of_one_kind():
-    for method, baseline in BASELINES.items():
-        kinds = [baseline.learns, baseline.statistic is not None, method == "intensity"]
-        assert kinds.count(True) == 1, method
-    assert not can("intensity", "scores_images")
-    assert not can("contrast", "has_maps")
-    assert can("ae", "has_maps")
 
 
 def test_all_baselines_of_a_dataset(tmp_path):

@@ -1,17 +1,17 @@
 """Checkpoints: equal bytes, and refusal of what is not whole, of other code or no checkpoint."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from small_models import CPU, SIZES
 
 from medae.base.errors import InputError
 from medae.models import methods
 from medae.models.checkpoints import load_checkpoint, load_tensors, save_checkpoint, save_tensors
 
-CPU = torch.device("cpu")
-SIZES = {"image_size": 16, "channels": 1, "latent_dim": 2, "width": 4, "hidden_dim": 8}
 REFUSED = r"checkpoint\.safetensors is not a whole checkpoint of this workflow"
 
 
@@ -31,14 +31,10 @@ def test_bytes_repeat(checkpoint):
     assert checkpoint.read_bytes() == first
 
 
-def test_a_missing_checkpoint_is_refused_by_name(tmp_path):
-    with pytest.raises(InputError, match=r"none\.safetensors is not a whole checkpoint"):
-        load_tensors(tmp_path / "none.safetensors")
-
-
-@pytest.mark.parametrize("cut", [0, 1, 8, 100, -100, -1])
-def test_a_checkpoint_that_is_cut_short_is_refused(cut, checkpoint):
-    checkpoint.write_bytes(checkpoint.read_bytes()[:cut])
+@pytest.mark.parametrize("cut", [None, 0, 1, 8, 100, -100, -1])
+def test_a_checkpoint_that_is_missing_or_cut_short_is_refused(cut, checkpoint):
+    content = checkpoint.read_bytes()
+    checkpoint.unlink() if cut is None else checkpoint.write_bytes(content[:cut])
     with pytest.raises(InputError, match=REFUSED):
         load_tensors(checkpoint)
 
@@ -70,8 +66,14 @@ def test_another_format_is_refused(checkpoint):
         load_tensors(checkpoint)
 
 
-def test_a_checkpoint_of_another_shape_is_refused(checkpoint):
+def test_a_checkpoint_of_another_shape_or_of_other_images_is_refused(checkpoint):
     model, description = load_checkpoint(checkpoint, CPU)
+    data = SimpleNamespace(attributes={"dataset": "toy", "source_sha256": "a"})
+    save_checkpoint(checkpoint, model, description | {"dataset_sha256": "a"})
+    load_checkpoint(checkpoint, CPU, data)
+    data.attributes["source_sha256"] = "b"
+    with pytest.raises(InputError, match="trained on other images .* 'toy'"):
+        load_checkpoint(checkpoint, CPU, data)
     save_checkpoint(checkpoint, model, description | {"arguments": SIZES | {"latent_dim": 5}})
     with pytest.raises(InputError, match="does not fit"):
         load_checkpoint(checkpoint, CPU)

@@ -7,30 +7,11 @@ from unittest.mock import MagicMock, Mock
 
 import pytest
 import torch
-from small_models import CPU, make_images, make_model
+from small_models import equal, make_images, make_model, step_through
 
 from medae.base.errors import InputError
 from medae.models import steps
 from medae.models.steps import Stepper
-from medae.models.training import new_optimizer, train_epoch
-
-
-def trained(*, records, spoil=None):
-    """Return the weights and losses of a model that is trained with or without a recording."""
-    model = make_model("vae")
-    if spoil is not None:
-        next(model.parameters()).data.fill_(spoil)
-    stepper = Stepper(model, new_optimizer(model, learning_rate=1e-3, device=CPU), make_images(14))
-    stepper._may_record = records  # as on CUDA
-    options = {"batch_size": 4, "seed": 0}
-    losses = [train_epoch(stepper, torch.arange(14), epoch=epoch, **options) for epoch in range(3)]
-    return model.state_dict(), losses
-
-
-def assert_equals_one_without(first):
-    expected, losses = trained(records=False)
-    assert first[1] == losses
-    assert all(torch.equal(first[0][name], expected[name]) for name in expected)
 
 
 def nudging(step, *seen):
@@ -48,14 +29,15 @@ def nudging(step, *seen):
 )
 def test_a_recording_that_does_something_else_is_not_used(record, monkeypatch, caplog):
     monkeypatch.setattr(steps, "record", record)
-    assert_equals_one_without(trained(records=True))
+    (model, losses), (plain, expected) = (step_through("vae", records=r) for r in (True, False))
+    assert equal(model, plain) and losses == expected
     assert "without a CUDA graph, which is slower" in caplog.text
 
 
 def test_a_loss_that_is_nan_is_not_blamed_on_the_recording(monkeypatch, caplog):
     monkeypatch.setattr(steps, "record", lambda step, *seen: step)
     with pytest.raises(FloatingPointError):
-        trained(records=True, spoil=float("nan"))
+        step_through("vae", records=True, spoil=float("nan"))
     assert "CUDA graph" not in caplog.text
 
 
@@ -69,7 +51,7 @@ def test_what_cannot_be_recorded_ends_the_training_with_what_to_do(monkeypatch):
 
     monkeypatch.setattr(steps, "record", fails)
     with pytest.raises(InputError, match="capturing. Set .training: {cuda_graphs: false}"):
-        trained(records=True)
+        step_through("vae", records=True)
 
 
 def test_only_cuda_records():

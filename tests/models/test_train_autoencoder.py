@@ -1,26 +1,29 @@
 """The script that trains: the seeds of a setting one after the other, and its files."""
 
-import sys
-from pathlib import Path
-
+import numpy as np
 import pytest
 import torch
+from packed_files import write_packed
+from train_autoencoder import train_autoencoder
 
 from medae.base.errors import InputError
 from medae.base.files import read_table
 from medae.models.checkpoints import load_tensors
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
-
-from jobs import METHOD, TRAINING, write_packed
-from train_autoencoder import train_autoencoder
-
+METHOD = {"width": 4, "hidden_dim": 8}
+TRAINING = {"batch_size": 8, "device": "cpu", "learning_rate": 1e-3, "precision": "float32"}
+TRAINING |= {"torch_threads": 1}
 SEEDS = [3, 1]
 
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
-    return write_packed(tmp_path_factory.mktemp("packed") / "noise.h5")
+    return noise(tmp_path_factory.mktemp("packed") / "noise.h5", 24)
+
+
+def noise(path, count):
+    images = np.random.default_rng(0).integers(0, 256, (count, 1, 32, 32), np.uint8)
+    return write_packed(path, images, images[:2], [0, 1])
 
 
 def run(packed, folder, *, seeds=SEEDS, stop=lambda: None):
@@ -89,7 +92,7 @@ def test_an_interrupted_job_goes_on_to_the_same_weights_in_any_company(packed, t
 def test_a_state_of_other_settings_is_named_and_leaves_nothing(packed, tmp_path, caplog):
     with pytest.raises(InputError, match="SIGTERM"):
         run(packed, tmp_path, stop=stop_after(1))
-    other = write_packed(tmp_path / "other.h5", n=20)
+    other = noise(tmp_path / "other.h5", 20)
     expected = run(other, tmp_path / "b")
     run(other, tmp_path)
     assert "the choice of training images" in caplog.text and "n_train: 24 there, 20" in caplog.text

@@ -12,35 +12,16 @@ from types import SimpleNamespace
 import numpy as np
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-METHOD = {"width": 4, "hidden_dim": 8}
 TRAINING = {"batch_size": 8, "device": "cpu", "learning_rate": 1e-3, "precision": "float32"}
 TRAINING |= {"torch_threads": 1}
 
 
-def write_packed(path: Path, *, n: int = 24, image_size: int = 32) -> Path:
-    """Write a packed dataset of random images, n to train and n to test."""
-    from medae.data.packed import packed_writer
+def write_packed(path: Path) -> Path:
+    """Write a packed dataset of 24 images of noise to train and as many to test."""
+    import packed_files
 
-    images = np.random.default_rng(0).integers(0, 256, (n, 1, image_size, image_size), np.uint8)
-    ids = [f"{index:03d}.png" for index in range(n)]
-    labels = [index % 2 for index in range(n)]
-    with packed_writer(
-        path,
-        channels=1,
-        image_size=image_size,
-        train_ids=ids,
-        test_ids=ids,
-        test_labels=labels,
-        masks=False,
-    ) as writer:
-        writer.append("train", images)
-        writer.append("test", images[::-1])
-        writer.attributes |= dict.fromkeys(
-            ("dataset", "modality", "layout", "source", "resize_filter"), "noise"
-        )
-        writer.attributes |= {"source_sha256": "0", "intensity_range": "[0, 4095]"}
-        writer.attributes["identical_train_test"] = 0
-    return path
+    images = np.random.default_rng(0).integers(0, 256, (24, 1, 32, 32), np.uint8)
+    return packed_files.write_packed(path, images, images[::-1], [0, 1] * 12)
 
 
 def training_job(packed: Path, folder: Path, *, epochs: int = 3, seeds=(0, 1), **training) -> dict:
@@ -58,17 +39,12 @@ def training_job(packed: Path, folder: Path, *, epochs: int = 3, seeds=(0, 1), *
         },
         "params": {
             "module": "ae",
-            "options": METHOD,
+            "options": {"width": 4, "hidden_dim": 8},
             "seeds": list(seeds),
             "epochs": epochs,
             "training": TRAINING | training,
         },
-        "wildcards": {
-            "dataset": "noise",
-            "training_set": "all",
-            "method": "ae",
-            "latent_dim": "2",
-        },
+        "wildcards": dict(dataset="noise", training_set="all", method="ae", latent_dim="2"),
         "config": {"training": config},
         "log": [str(folder / "log.txt")],
     }

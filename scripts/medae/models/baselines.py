@@ -27,14 +27,10 @@ class Baseline(NamedTuple):
     """What the workflow knows of a baseline."""
 
     display_name: str
-    learns: bool = False
-    """Whether it depends on the training images, and so on the training set of the grid."""
-    has_latent: bool = False
-    """Whether it has a latent dimension."""
-    has_maps: bool = False
-    """Whether it gives anomaly maps."""
-    scores_images: bool = True
-    """Whether its scores of images count."""
+    learns: bool = False  # whether it depends on the training set of the grid
+    has_latent: bool = False  # whether it has a latent dimension
+    has_maps: bool = False  # whether it gives anomaly maps
+    scores_images: bool = True  # whether its scores of images count
     statistic: Callable[[np.ndarray], np.ndarray] | None = None
     """The number of uint8 images N × C × H × W that it is, shape (N,); low is abnormal."""
 

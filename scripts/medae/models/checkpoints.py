@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from medae.base.errors import InputError
 from medae.base.files import atomic_path
+from medae.data.packed import PackedDataset
 from medae.models import methods
 
 FORMAT = 1
@@ -66,9 +67,20 @@ def save_checkpoint(path: Path, model: nn.Module, description: dict) -> None:
     save_tensors(path, model.state_dict(), description)
 
 
-def load_checkpoint(path: Path, device: torch.device) -> tuple[nn.Module, dict]:
-    """Return (the model in evaluation mode on `device`, its description)."""
+def load_checkpoint(
+    path: Path, device: torch.device, data: PackedDataset | None = None
+) -> tuple[nn.Module, dict]:
+    """Return (the model in evaluation mode on `device`, its description).
+
+    Raises InputError as `load_tensors` does, when the weights do not fit the method, and when the
+    model was trained on other images than those of `data`.
+    """
     tensors, description = load_tensors(path)
+    if data and description["dataset_sha256"] != data.attributes["source_sha256"]:
+        raise InputError(
+            f"{path} was trained on other images than those of the packed dataset "
+            f"'{data.attributes['dataset']}'. Delete the checkpoint and run the workflow again."
+        )
     model = methods.build(description["method"], **description["arguments"])
     try:
         model.load_state_dict(tensors)

@@ -1,7 +1,7 @@
 """Scoring: what a trained model says of every image; the model is never changed."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,21 +15,15 @@ AnomalyMap = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Images, latents and reconstructions → maps N × h × w, whose means are the images' scores."""
 
 
-@dataclass(frozen=True)
-class Scores:
+class Scores(NamedTuple):
     """What a model says of the images at `rows`, float32 but for errors and scores (float64)."""
 
     rows: slice
-    latents: np.ndarray
-    """N × d."""
-    reconstructions: np.ndarray
-    """N × C × H × W."""
-    errors: np.ndarray
-    """Mean squared errors of the reconstructions on the [-1, 1] scale, N."""
-    maps: np.ndarray
-    """Anomaly maps, N × H × W."""
-    scores: np.ndarray
-    """N, higher for the more abnormal."""
+    latents: np.ndarray  # N × d
+    reconstructions: np.ndarray  # N × C × H × W
+    errors: np.ndarray  # mean squared errors of the reconstructions on the [-1, 1] scale, N
+    maps: np.ndarray  # anomaly maps, N × H × W
+    scores: np.ndarray  # N, higher for the more abnormal
 
 
 def squared_error(images: Tensor, latents: Tensor, reconstructions: Tensor) -> Tensor:

@@ -67,15 +67,15 @@ class Stepper:
         """Return all tensors that a step changes in place."""
         of_parameters = self.optimizer.state.values()
         moments = [tensor for state in of_parameters for tensor in state.values()]
-        return [*self.model.parameters(), *self.model.buffers(), *moments]
+        weights = (value.detach() for value in self.model.parameters())
+        return [*weights, *self.model.buffers(), *moments]
 
-    @torch.no_grad()
+    def _copies(self) -> list[Tensor]:
+        return [tensor.clone() for tensor in self._state()]
+
     def _put(self, values: list[Tensor]) -> None:
         for tensor, value in zip(self._state(), values, strict=True):
             tensor.copy_(value)
-
-    def _copies(self) -> list[Tensor]:
-        return [tensor.detach().clone() for tensor in self._state()]
 
     def _checked_recording(self, rows: Tensor, noise: Tensor | None) -> Step | None:
         """Return the recording of a step on such a batch, or None; weights stay as they are.

@@ -182,7 +182,7 @@ def train(
         logger.info("Resuming %s after epoch %d.", state, len(history))
     stepper = Stepper(model, optimizer, images, cuda_graphs=cuda_graphs)
     description = {"settings": settings, "batch_size": batch_size, "history": history}
-    saved = shown = time.monotonic()
+    saved = time.monotonic()
     bar = {"desc": label, "unit": "epoch", "disable": None}  # on a terminal only; logs get lines
     for epoch in tqdm(range(len(history), epochs), initial=len(history), total=epochs, **bar):
         if name := stop():
@@ -200,10 +200,8 @@ def train(
             ) from error
         history.append({"epoch": epoch + 1, **losses})
         now = time.monotonic()
-        if now - shown > 30 or epoch + 1 == epochs:
-            logger.info("%s: epoch %d of %d, loss %.6f", label, epoch + 1, epochs, losses["loss"])
-            shown = now
         if now - saved > save_seconds or epoch + 1 == epochs:
+            logger.info("%s: epoch %d of %d, loss %.6f", label, epoch + 1, epochs, losses["loss"])
             _save_state(state, model, optimizer, description)
             saved = now
     return pd.DataFrame(history), batch_size

@@ -53,12 +53,9 @@ SIZES = {
 class Method(NamedTuple):
     """What the file of a method says about it."""
 
-    name: str
-    """The file's name without `.py`."""
     class_name: str
     display_name: str
-    options: dict[str, dict]
-    """Option -> JSON schema, which has its description and default."""
+    options: dict[str, dict]  # option -> JSON schema, which has its description and default
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -112,7 +109,7 @@ def _read_class(path: Path) -> tuple[Method, str | None]:
         for alias in statement.names
     }
     parents = (methods[base.id] for base in node.bases if getattr(base, "id", None) in methods)
-    return Method(path.stem, node.name, literals["display_name"], options), next(parents, None)
+    return Method(node.name, literals["display_name"], options), next(parents, None)
 
 
 def _attributes(node: ast.ClassDef) -> dict[str, Any]:
@@ -126,8 +123,6 @@ def _attributes(node: ast.ClassDef) -> dict[str, Any]:
 
 
 METHODS = read_methods(Path(__file__).parent)
-
-REGISTRY = METHODS  # the former name
 
 
 def build(method: str, *, image_size: int, channels: int, latent_dim: int, **options):

@@ -7,30 +7,6 @@ from torch.nn import functional as F
 from medae.models.methods.ae import AutoEncoder
 
 
-def draw_corners(shape: torch.Size, side: int, generator: Generator) -> Tensor:
-    """Return the upper left corners (row, column) of a square in each image, N × 2.
-
-    Squares of `side` × `side` pixels lie wholly inside images of `shape` N × C × H × W, at uniform
-    positions.
-    """
-    n, _, height, width = shape
-    device = generator.device
-    top = torch.randint(height - side + 1, (n, 1), generator=generator, device=device)
-    left = torch.randint(width - side + 1, (n, 1), generator=generator, device=device)
-    return torch.cat([top, left], dim=1)
-
-
-def mask_square(images: Tensor, side: int, corners: Tensor) -> Tensor:
-    """Return a copy of images N × C × H × W with the square at `corners` set to -1 (black)."""
-    height, width = images.shape[2:]
-    top, left = corners[:, :1], corners[:, 1:]
-    row = torch.arange(height, device=images.device)
-    column = torch.arange(width, device=images.device)
-    rows = (row >= top) & (row < top + side)
-    columns = (column >= left) & (column < left + side)
-    return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], -1.0)
-
-
 class ContextAutoEncoder(AutoEncoder):
     """Trained to reconstruct whole images from masked ones; scored on unmasked ones.
 
@@ -54,10 +30,25 @@ class ContextAutoEncoder(AutoEncoder):
         self.mask_side = mask_side
 
     def noise(self, shape: torch.Size, generator: Generator) -> Tensor:
-        """Return where the masked squares lie, N × 2."""
-        return draw_corners(shape, self.mask_side, generator)
+        """Return the upper left corners (row, column) of a square in each image, N × 2.
+
+        Squares lie wholly inside images of `shape` N × C × H × W, at uniform positions.
+        """
+        n, _, height, width = shape
+        options = {"generator": generator, "device": generator.device}
+        top = torch.randint(height - self.mask_side + 1, (n, 1), **options)
+        left = torch.randint(width - self.mask_side + 1, (n, 1), **options)
+        return torch.cat([top, left], dim=1)
+
+    def masked(self, images: Tensor, corners: Tensor) -> Tensor:
+        """Return a copy of images N × C × H × W with the square at `corners` set to -1 (black)."""
+        height, width = images.shape[2:]
+        row = torch.arange(height, device=images.device) - corners[:, :1]
+        column = torch.arange(width, device=images.device) - corners[:, 1:]
+        rows = (row >= 0) & (row < self.mask_side)
+        columns = (column >= 0) & (column < self.mask_side)
+        return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], -1.0)
 
     def loss(self, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """Return the mean squared error between the whole images and what masked ones give."""
-        masked = mask_square(images, self.mask_side, noise)
-        return {"loss": F.mse_loss(self(masked), images)}
+        return {"loss": F.mse_loss(self(self.masked(images, noise)), images)}

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from medae.models.networks import Decoder, Encoder
+from medae.models.methods.ae import AutoEncoder
 
 # Adam moves a weight by about the learning rate, whatever the gradient: at 1e-3 the prior's logits
 # and log scales would follow the encoder for thousands of steps, so what is learned is a tenth.
@@ -61,7 +61,7 @@ class FactorisedPrior(nn.Module):
         return -log_masses.logsumexp(dim=2) / math.log(2)
 
 
-class EntropyAutoEncoder(nn.Module):
+class EntropyAutoEncoder(AutoEncoder):
     """Encoder to `latent_dim` whole numbers, whose code length is minimised; decoder back.
 
     Loss MSE + `rate_weight` · rate. The rate is in bits per image, the sum over dimensions of
@@ -87,9 +87,7 @@ class EntropyAutoEncoder(nn.Module):
     }
 
     def __init__(self, *, latent_dim: int, rate_weight: float, mixtures: int, **sizes: int):
-        super().__init__()
-        self.encoder = Encoder(outputs=latent_dim, **sizes)
-        self.decoder = Decoder(latent_dim=latent_dim, **sizes)
+        super().__init__(latent_dim=latent_dim, **sizes)
         self.prior = FactorisedPrior(latent_dim=latent_dim, mixtures=mixtures)
         self.latent_dim = latent_dim
         self.rate_weight = rate_weight
@@ -118,8 +116,7 @@ class EntropyAutoEncoder(nn.Module):
 
     def loss(self, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """Return MSE + `rate_weight` · rate, and the two parts, averaged over the batch."""
-        values = self.encoder(images)
-        noisy = values + noise
+        noisy = self.encoder(images) + noise
         mse = F.mse_loss(self.decoder(noisy), images)
         rate = self.prior.bits(noisy).sum(dim=1).mean()
         return {"loss": mse + self.rate_weight * rate, "mse": mse, "rate": rate}

@@ -3,10 +3,10 @@
 import math
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medae.models.networks import Decoder, Encoder
+from medae.models.methods.ae import AutoEncoder
 
 
 def hard_shrink(attention: Tensor, threshold: float) -> Tensor:
@@ -20,15 +20,11 @@ def hard_shrink(attention: Tensor, threshold: float) -> Tensor:
     return F.normalize(kept, p=1, dim=1)
 
 
-def attention_entropy(attention: Tensor) -> Tensor:
-    """Return the entropy in nats of each row of attention N × M, averaged over rows."""
-    return -(attention * (attention + 1e-12).log()).sum(dim=1).mean()
-
-
-class MemoryAutoEncoder(nn.Module):
+class MemoryAutoEncoder(AutoEncoder):
     """The decoder sees only mixtures of `memory_slots` learned vectors of size `latent_dim`.
 
-    Loss MSE + `entropy_weight` · mean entropy of the attention.
+    `encode` gives the latents in front of the memory. Loss MSE + `entropy_weight` · entropy of the
+    attention in nats, averaged over images.
     """
 
     display_name = "MemAE"
@@ -63,9 +59,7 @@ class MemoryAutoEncoder(nn.Module):
         entropy_weight: float,
         **sizes: int,
     ):
-        super().__init__()
-        self.encoder = Encoder(outputs=latent_dim, **sizes)
-        self.decoder = Decoder(latent_dim=latent_dim, **sizes)
+        super().__init__(latent_dim=latent_dim, **sizes)
         bound = 1 / math.sqrt(latent_dim)
         self.memory = nn.Parameter(torch.empty(memory_slots, latent_dim).uniform_(-bound, bound))
         self.shrink_threshold = shrink_threshold
@@ -75,20 +69,13 @@ class MemoryAutoEncoder(nn.Module):
         """Return the weights of the memory items, N × slots, each row summing to one."""
         return hard_shrink((latents @ self.memory.T).softmax(dim=1), self.shrink_threshold)
 
-    def encode(self, images: Tensor) -> Tensor:
-        """Return the latents in front of the memory, N × d."""
-        return self.encoder(images)
-
     def decode(self, latents: Tensor) -> Tensor:
         """Return reconstructions N × C × H × W of what the memory makes of `latents`."""
         return self.decoder(self.attention(latents) @ self.memory)
-
-    def noise(self, shape: torch.Size, generator: Generator) -> None:
-        """Return nothing: the loss has no randomness."""
 
     def loss(self, images: Tensor, noise: None) -> dict[str, Tensor]:
         """Return MSE + `entropy_weight` · attention entropy, and the two parts."""
         attention = self.attention(self.encode(images))
         mse = F.mse_loss(self.decoder(attention @ self.memory), images)
-        entropy = attention_entropy(attention)
+        entropy = -(attention * (attention + 1e-12).log()).sum(dim=1).mean()
         return {"loss": mse + self.entropy_weight * entropy, "mse": mse, "entropy": entropy}

@@ -11,16 +11,7 @@ from medae.models.networks import Decoder, Encoder
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return KL(N(mean, variance) ‖ N(0, 1)) in nats, averaged over batch and latent dimensions.
-
-    Both inputs are N × d. The reference averages over dimensions where the bound sums over them,
-    so its weight of 0.005 is 0.005 / d on the usual scale.
-    """
-    return _divergences(mean, log_variance).mean()
-
-
-def _divergences(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return KL(N(mean, variance) ‖ N(0, 1)) in nats of each image and latent dimension."""
+    """Return KL(N(mean, variance) ‖ N(0, 1)) in nats of each image and latent dimension, N × d."""
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp())
 
 
@@ -34,9 +25,11 @@ def _noise_of(images: Tensor, latent_dim: int) -> Tensor:
 class VariationalAutoEncoder(nn.Module):
     """Encoder to μ and log σ² of `latent_dim` numbers; loss MSE + `kl_weight` · KL.
 
-    Trained on z = μ + σ·ε. `score_at` says what an image's latent is afterwards: `mean`, z = μ, or
-    `sample`, the reference's way, whose scores are random; here ε is drawn from a seed made of the
-    image's own pixels, so that even sampled scores repeat and don't depend on batch or order.
+    The KL is averaged over dimensions, as in the reference, where the bound sums over them: a
+    weight of 0.005 is 0.005 / d on the usual scale. Trained on z = μ + σ·ε. `score_at` says what an
+    image's latent is afterwards: `mean`, z = μ, or `sample`, the reference's way, whose scores are
+    random; here ε is drawn from a seed made of the image's own pixels, so that even sampled scores
+    repeat and don't depend on batch or order.
     """
 
     display_name = "VAE"
@@ -90,7 +83,7 @@ class VariationalAutoEncoder(nn.Module):
         stands for the mixture of all images' posteriors (Alemi et al., Fixing a broken ELBO, ICML
         2018, arXiv:1711.00464).
         """
-        return _divergences(*self.posterior(images)).sum(dim=1) / math.log(2)
+        return kl_divergence(*self.posterior(images)).sum(dim=1) / math.log(2)
 
     def noise(self, shape: torch.Size, generator: Generator) -> Tensor:
         """Return standard normal noise N × d for images of `shape` N × C × H × W."""
@@ -102,5 +95,5 @@ class VariationalAutoEncoder(nn.Module):
         mean, log_variance = self.posterior(images)
         latents = mean + (0.5 * log_variance).exp() * noise
         mse = F.mse_loss(self.decode(latents), images)
-        kl = kl_divergence(mean, log_variance)
+        kl = kl_divergence(mean, log_variance).mean()
         return {"loss": mse + self.kl_weight * kl, "mse": mse, "kl": kl}
