@@ -69,23 +69,16 @@ class PackedWriter:
     def __init__(self, file: h5py.File) -> None:
         """Start at the first image of both splits."""
         self._file = file
-        self._written = {"train": 0, "test": 0}
+        self.written = {"train": 0, "test": 0}  # images
         self.attributes: dict[str, str | int] = {}  # the caller adds what only it knows
 
     def append(self, split: str, images: np.ndarray, masks: np.ndarray | None = None) -> None:
         """Write the next images (uint8, n×C×H×W) and masks (uint8, n×H×W) of `split`."""
-        start = self._written[split]
-        rows = slice(start, start + len(images))
-        self._written[split] = rows.stop
+        rows = slice(self.written[split], self.written[split] + len(images))
+        self.written[split] = rows.stop
         self._file[f"{split}/images"][rows] = images
         if masks is not None:
             self._file[f"{split}/masks"][rows] = masks
-
-    def check_complete(self) -> None:
-        """Raise ValueError unless all images have been written."""
-        for split, written in self._written.items():
-            if written != (wanted := len(self._file[f"{split}/ids"])):
-                raise ValueError(f"{written} of {wanted} images of {split} were appended")
 
 
 @contextmanager
@@ -118,7 +111,9 @@ def packed_writer(
                 _create_images(file, "test/masks", (len(test_ids), image_size, image_size))
             writer = PackedWriter(file)
             yield writer
-            writer.check_complete()
+            for split, written in writer.written.items():
+                if written != (wanted := len(file[f"{split}/ids"])):
+                    raise ValueError(f"{written} of {wanted} images of {split} were appended")
             attributes = writer.attributes | {
                 "schema_version": SCHEMA_VERSION,
                 "image_size": image_size,
