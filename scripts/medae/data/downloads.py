@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pooch
@@ -194,50 +194,36 @@ def _unpack(archive: Path, destination: Path) -> None:
     leave the folder, links, devices, or more members or bytes than an honest one.
     """
     limit = min(MOST_BYTES, max(MOST_RATIO * archive.stat().st_size, RATIO_FLOOR))
+    count = itertools.count(1)
+
+    def check(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
+        if not (member.isreg() or member.isdir()) or member.issparse():
+            raise ValueError(f"{member.name!a} is neither a plain file nor a folder")
+        _bound(next(count), MOST_MEMBERS)
+        return tarfile.data_filter(member, folder)
+
     logger.info("Unpacking %s", archive)
     try:
         if archive.name.endswith(".zip"):
             with zipfile.ZipFile(archive) as opened:
                 members = opened.infolist()
+                _bound(len(members), MOST_MEMBERS)
                 # No more of a member is read than the size stated here.
-                size = sum(member.file_size for member in members)
-                if size > limit or len(members) > MOST_MEMBERS:
-                    raise ValueError("it unpacks to too much")
+                _bound(sum(member.file_size for member in members), limit)
                 opened.extractall(destination)  # plain files and folders, in `destination` only
         elif archive.name.endswith((".tar.gz", ".tgz")):
+            # Headers count too; and read to the end, where gzip has its checksum.
             with gzip.open(archive, "rb") as stream:
-                _unpack_tar(_Bounded(stream, limit), destination)
+                while stream.read(1 << 20):
+                    _bound(stream.tell(), limit)
+            with tarfile.open(archive, "r:gz") as tar:
+                tar.extractall(destination, filter=check)
         else:
             raise ValueError("only .tar.gz, .tgz and .zip can be unpacked")
     except DAMAGE as error:
         raise InputError(f"The archive {archive} is damaged or not safe: {error}") from error
 
 
-class _Bounded:
-    """The bytes of a tar file up to a limit; headers count too."""
-
-    def __init__(self, stream: BinaryIO, limit: int) -> None:
-        self.stream, self.left = stream, limit
-
-    def read(self, size: int) -> bytes:
-        data = self.stream.read(size)
-        self.left -= len(data)
-        if self.left < 0:
-            raise ValueError("it unpacks to too much")
-        return data
-
-
-def _unpack_tar(reader: _Bounded, destination: Path) -> None:
-    count = itertools.count(1)
-
-    def check(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
-        if not (member.isreg() or member.isdir()) or member.issparse():
-            raise ValueError(f"{member.name!a} is neither a plain file nor a folder")
-        if next(count) > MOST_MEMBERS:
-            raise ValueError("it unpacks to too much")
-        return tarfile.data_filter(member, folder)
-
-    with tarfile.open(fileobj=reader, mode="r|") as tar:
-        tar.extractall(destination, filter=check)
-    while reader.read(1 << 20):  # to the end, where gzip has its checksum
-        pass
+def _bound(number: int, most: int) -> None:
+    if number > most:
+        raise ValueError(f"it unpacks to too much: more than {most:,} bytes or members")

@@ -142,7 +142,18 @@ def read_packed(path: Path) -> PackedDataset:
             if stream.read(USER_BLOCK) != _stamp(stream):
                 raise ValueError("its contents do not match its check sum")
         with h5py.File(path, "r") as file:
-            return _read(file)
+            version = file.attrs["schema_version"]
+            if version != SCHEMA_VERSION:
+                raise ValueError(f"its schema_version is {version}")
+            return PackedDataset(
+                train_images=file["train/images"][()],
+                train_ids=list(file["train/ids"].asstr()[()]),
+                test_images=file["test/images"][()],
+                test_ids=list(file["test/ids"].asstr()[()]),
+                test_labels=file["test/labels"][()],
+                test_masks=file["test/masks"][()] if "test/masks" in file else None,
+                attributes={name: kind(file.attrs[name]) for name, kind in ATTRIBUTES.items()},
+            )
     except MemoryError:
         raise
     except Exception as error:  # HDF5 raises nearly everything
@@ -163,18 +174,3 @@ def _stamp(stream: BinaryIO) -> bytes:
     stream.seek(USER_BLOCK)
     text = f"{STAMP}{hashlib.file_digest(stream, 'sha256').hexdigest()}\n"
     return text.encode().ljust(USER_BLOCK, b"\0")
-
-
-def _read(file: h5py.File) -> PackedDataset:
-    version = file.attrs["schema_version"]
-    if version != SCHEMA_VERSION:
-        raise ValueError(f"its schema_version is {version}")
-    return PackedDataset(
-        train_images=file["train/images"][()],
-        train_ids=list(file["train/ids"].asstr()[()]),
-        test_images=file["test/images"][()],
-        test_ids=list(file["test/ids"].asstr()[()]),
-        test_labels=file["test/labels"][()],
-        test_masks=file["test/masks"][()] if "test/masks" in file else None,
-        attributes={name: kind(file.attrs[name]) for name, kind in ATTRIBUTES.items()},
-    )
