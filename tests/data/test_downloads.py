@@ -492,21 +492,6 @@ def killed_when(case, process, pattern):
         process.communicate(timeout=10)
 
 
-def test_the_rule(case):
-    case.server.faults[URL] = [404]
-    failed = start_rule(case)
-    error = failed.communicate(timeout=60)[1]
-    assert failed.returncode == 1
-    assert "in a browser" in error
-    assert "Traceback" not in error
-    assert error == (case.data_dir.parent / "logs/rsna.log").read_text(encoding="utf-8")
-    case.assert_no_data()
-    done = start_rule(case)
-    done.communicate(timeout=60)
-    assert done.returncode == 0
-    case.assert_data()
-
-
 def test_killed_in_the_middle_of_a_download(case):
     case.server.faults[URL] = ["stall"]
     with killed_when(case, start_rule(case), ".RSNA.partial/tmp*"):

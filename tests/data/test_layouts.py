@@ -10,8 +10,6 @@ import yaml
 from medae.base.errors import InputError
 from medae.data.layouts import LAYOUTS, Record, check_counts, count_classes, name_some, read_layout
 
-ODD_NAMES = ["a b.png", 'it\'s "so".png', "Größe μ 脳.png", "two\nlines.png", "back\\slash.png"]
-
 
 def touch(root, *names):
     for name in names:
@@ -107,21 +105,6 @@ def test_good_ungood(tmp_path):
     ]
 
 
-def test_odd_names_do_no_harm(tmp_path):
-    json_root = split_json(tmp_path / "json", ODD_NAMES, ["n.png"], ["sub/x.png"])
-    assert {f"images/{name}" for name in ODD_NAMES} < {
-        r.id for r in read_layout(json_root, "split_json")
-    }
-    root = touch(
-        tmp_path / "folder",
-        "train/normal/1.png",
-        "test/normal/1.png",
-        *(f"test/{part}/{name}" for part in ("abnormal", "mask") for name in ODD_NAMES),
-    )
-    found = [r for r in read_layout(root, "folder") if r.label]
-    assert [r.mask.name for r in found] == [r.image.name for r in found] == sorted(ODD_NAMES)
-
-
 def test_missing_files_are_all_reported(tmp_path):
     root = split_json(tmp_path, [f"{i}.png" for i in range(9)], ["n.png"], ["x.png"])
     for i in range(7):
@@ -167,12 +150,9 @@ def test_a_file_name_that_is_not_utf8_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        b"",
         b"\xff\xfe\xfa\x00",
-        b'{"train": {"0": ["a.png"]',
         b"[" * 100_000,
         b"[]",
-        b'"train"',
         b'{"train": ["a.png"], "test": {"0": ["n.png"], "1": ["x.png"]}}',
         b'{"train": {"0": ["a.png"]}, "test": {"0": ["n.png"]}}',
         b'{"train": {"0": "a.png"}, "test": {"0": ["n.png"], "1": ["x.png"]}}',
@@ -235,10 +215,8 @@ def test_masks_and_images_have_to_pair_up(tmp_path):
     "text",
     [
         "image,MEL\nISIC_1,1.0\n",
-        "name,NV\nISIC_1,1.0\n",
         "image,NV\nISIC_1,0.5\n",
         "image,NV\nISIC_1,\n",
-        "image,NV\nISIC_1\n",
         "image,NV\nISIC_1,yes\n",
     ],
 )
@@ -248,15 +226,8 @@ def test_malformed_isic_labels_are_refused(tmp_path, text):
     (root / name / f"{name}.csv").write_text(text)
     with pytest.raises(InputError, match=r"labels .*Training_Ground.*columns image and NV"):
         read_layout(root, "isic")
-
-
-def test_isic_labels_that_are_missing_or_name_no_image_are_refused(tmp_path):
-    root = isic(tmp_path, training=[("ISIC_1", 1)], test=[("a", 1), ("b", 0)])
-    (root / "ISIC2018_Task3_Test_Input/b.jpg").unlink()
-    with pytest.raises(InputError, match=r"1 of 3 listed files are missing.*b\.jpg"):
-        read_layout(root, "isic")
-    (root / "ISIC2018_Task3_Test_GroundTruth/ISIC2018_Task3_Test_GroundTruth.csv").unlink()
-    with pytest.raises(InputError, match=r"Cannot read the labels"):
+    (root / name / f"{name}.csv").unlink()
+    with pytest.raises(InputError, match=r"labels .*No such file"):
         read_layout(root, "isic")
 
 
