@@ -55,9 +55,6 @@ def read_layout(root: Path, layout: str) -> list[Record]:
     Raises InputError when the folder or a listed file is missing, when an image is listed twice,
     when a name cannot be stored, when a class has no image, or as the layout itself does.
     """
-    root = Path(root)
-    if layout not in LAYOUTS:
-        raise InputError(f"There is no layout {layout!r}. Choose one of {', '.join(LAYOUTS)}.")
     if not root.is_dir():
         raise InputError(
             f"The dataset folder {root} does not exist. Put the dataset there, or correct `folder` "
@@ -128,21 +125,16 @@ def _split_json(root: Path) -> list[Record]:
     """Read `images/` and `data.json`: {"train": {"0": names}, "test": {"0": names, "1": names}}."""
     source = root / "data.json"
     wanted = 'It has to be {"train": {"0": [names]}, "test": {"0": [names], "1": [names]}}.'
+    records = []
     try:
         lists = json.loads(source.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"Cannot read the split {source}: {error}. {wanted}") from error
-    records = []
-    for split, label in CLASSES.values():
-        try:
+        for split, label in CLASSES.values():
             names = lists[split][str(label)]
-        except (KeyError, TypeError, IndexError):
-            names = None
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise InputError(
-                f'"{split}" → "{label}" in {source} is not a list of file names. {wanted}'
-            )
-        records += _class(root, split, label, _inside(root / "images", names, source))
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise TypeError(f'"{split}" → "{label}" is not a list of file names')
+            records += _class(root, split, label, _inside(root / "images", names, source))
+    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
+        raise InputError(f"Cannot read the split {source}: {error!r}. {wanted}") from error
     return records
 
 
