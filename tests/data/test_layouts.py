@@ -1,6 +1,5 @@
 import json
 import logging
-import os
 import re
 from pathlib import Path
 
@@ -128,23 +127,20 @@ def test_a_file_listed_twice_is_refused(tmp_path, train, normal, where):
         read_layout(root, "split_json")
 
 
-@pytest.mark.parametrize("name", ["nul\0.png", "lone\udc80.png", "long" * 100 + ".png"])
-def test_names_that_cannot_be_stored_or_found_are_refused(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("nul\0.png", "1 file names .* not UTF-8 text"),
+        ("lone\udc80.png", "1 file names .* not UTF-8 text"),
+        ("long" * 100 + ".png", "1 of 3 listed files are missing"),
+    ],
+)
+def test_names_that_cannot_be_stored_or_found_are_refused(tmp_path, name, match):
     root = split_json(tmp_path, ["a.png"], ["n.png"], ["x.png"])
     lists = {"train": {"0": [name]}, "test": {"0": ["n.png"], "1": ["x.png"]}}
     (root / "data.json").write_text(json.dumps(lists))
-    with pytest.raises(InputError, match=r"not UTF-8 text|1 of 3 listed files are missing"):
+    with pytest.raises(InputError, match=match):
         read_layout(root, "split_json")
-
-
-def test_a_file_name_that_is_not_utf8_is_refused(tmp_path):
-    root = touch(tmp_path, *FOLDER)
-    try:
-        touch(root, os.fsdecode(b"train/normal/\xff.png"))
-    except OSError:
-        pytest.skip("this file system takes only UTF-8 names")
-    with pytest.raises(InputError, match=r"1 file names .*not UTF-8"):
-        read_layout(root, "folder")
 
 
 @pytest.mark.parametrize(
