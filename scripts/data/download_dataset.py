@@ -5,21 +5,25 @@ What is already in `data_dir`, the unpacked folder or the archives, is taken ins
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from medae.base.errors import InputError
 from medae.base.files import write_text
-from medae.data.downloads import SOURCE, Access, count_files, install_dataset, wanted_archives
-
-LICENCE = ".LICENSE_AND_CITATION.txt"
+from medae.data.downloads import SOURCE, Archive, install_dataset, wanted_archives
 
 logger = logging.getLogger(__name__)
 
 
 def download_dataset(
-    *, entry: Mapping[str, Any], key: str, data_dir: Path, marker: Path, access: Access
+    *,
+    entry: Mapping[str, Any],
+    data_dir: Path,
+    marker: Path,
+    mirror: str | None,
+    retries: int,
+    api: str,
 ) -> None:
     """Make the folder `data_dir / entry["folder"]`, its licence file and, last, `marker`.
 
@@ -29,44 +33,43 @@ def download_dataset(
     for place in (folder.parent, folder):
         if (place.is_symlink() or place.exists()) and not place.is_dir():
             raise InputError(f"{place} is in the way of a folder. Remove it, then run again.")
-    if not (folder / SOURCE).exists() and not count_files(folder)[0]:
-        install_dataset(folder, entry=entry, key=key, access=access)
-    content = {"dataset": key, "folder": folder.name, **read_source(folder, entry=entry)}
-    write_text(licence_text(entry), folder.with_name(f"{folder.name}{LICENCE}"))
+    archives = wanted_archives(entry, api)
+    if not folder.exists() or not any(folder.iterdir()):
+        if not archives:
+            steps = entry.get("how_to_get", "Put the images there, laid out as the registry says.")
+            raise InputError(
+                f"The dataset {entry['key']} has no download in the registry, and the folder "
+                f"{folder} is missing or empty. {steps.strip()} Then run again. Page of the "
+                f"originals: {entry.get('url', 'none is known')}"
+            )
+        install_dataset(folder, archives, mirror=mirror, retries=retries)
+    content = {"dataset": entry["key"], "folder": folder.name, **read_source(folder, archives)}
+    licence = folder.with_name(f"{folder.name}.LICENSE_AND_CITATION.txt")
+    write_text(licence_text(entry), licence)
     write_text(json.dumps(content, indent=2) + "\n", marker)
 
 
-def read_source(folder: Path, *, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the folder was made from: its `archives`, and its number of `files` and `bytes`.
+def read_source(folder: Path, wanted: Sequence[Archive]) -> dict[str, Any]:
+    """Return the `archives` that the folder was made from, none for one that the user put there.
 
-    A folder that the user put there has no archives. Raises InputError when one of ours has changed
-    since, or was made from other archives than those whose checksums the registry states.
+    Raises InputError when their checksums are not those of the `wanted` ones.
     """
-    files, size = count_files(folder)
     note = folder / SOURCE
     if not note.exists():
         logger.warning("%s was not made by this workflow; its images are taken as they are", folder)
-        return {"archives": [], "files": files, "bytes": size}
+        return {"archives": []}
     try:
         source = json.loads(note.read_text(encoding="utf-8"))
-        made = f"{source['files']:,} files of {source['bytes']:,} bytes"
         sums = {part["archive"]: part["checksum"] for part in source["archives"]}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{note} cannot be read. Delete the folder that it is in.") from error
-    changes = []
-    if made != (found := f"{files:,} files of {size:,} bytes"):
-        changes.append(f"has {found}, but was made with {made}")
-    for archive in wanted_archives(entry):
-        stated, noted = archive.checksum or "", sums.get(archive.name, "")
-        if stated.partition(":")[0] == noted.partition(":")[0] and stated != noted:
-            changes.append(
-                f"was made from {archive.name} with {noted}, but the registry has {stated}"
+    for archive in wanted:
+        if archive.checksum not in (None, sums.get(archive.name)):
+            raise InputError(
+                f"The folder {folder} was made from {sums}, but the registry has {archive.name} "
+                f"with {archive.checksum}. Delete it to have it made again, or delete {note} to "
+                "have the images taken as they are; then run again."
             )
-    if changes:
-        raise InputError(
-            f"The folder {folder} {' and '.join(changes)}. Delete it to have it made again, or "
-            f"delete {note} to have the images taken as they are; then run again."
-        )
     return source
 
 
@@ -77,7 +80,7 @@ def licence_text(entry: Mapping[str, Any]) -> str:
         f"Dataset:  {entry.get('name', entry['folder'])}",
         f"Licence:  {entry.get('license', 'not stated in the registry')}",
         f"Citation: {entry.get('citation', 'not stated in the registry')}",
-        *(f"Source:   {url}" for url in dict.fromkeys((entry.get("url"), doi)) if url),
+        *(f"Source:   {url}" for url in (entry.get("url"), doi) if url),
     ]
     return "\n".join(lines) + "\n"
 
@@ -85,13 +88,4 @@ def licence_text(entry: Mapping[str, Any]) -> str:
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    entry = dict(snakemake.params.entry)
-    access = {name: getattr(snakemake.params, name) for name in ("mirror", "retries", "api")}
-    run_script(
-        download_dataset,
-        snakemake,
-        key=entry.pop("key"),
-        entry=entry,
-        data_dir=Path(snakemake.output.marker).parent,
-        access=Access(**access),
-    )
+    run_script(download_dataset, snakemake, data_dir=Path(snakemake.output.marker).parent)

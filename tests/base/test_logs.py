@@ -41,11 +41,9 @@ def run(log, error, capsys):
     [
         (InputError("Bad input in x. Fix it."), ["Bad input in x. Fix it."]),
         (OSError(errno.ENOSPC, "?", "a/b"), ["Cannot use a/b: No space left on device", "Free"]),
-        (OSError(errno.EDQUOT, "?", "a/b"), ["Cannot use a/b: Disk quota exceeded", "quota"]),
         (OSError(errno.EFBIG, "?", "a/b"), ["Cannot use a/b: File too large", "quota"]),
         (OSError(errno.EROFS, "?", "a/b"), ["Cannot use a/b: Read-only file system", "Let the"]),
         (PermissionError(errno.EACCES, "?", "a/b"), ["a/b: Permission denied", "Let the user"]),
-        (PermissionError(errno.EPERM, "?", "a/b"), ["a/b: Operation not permitted", "Let the"]),
         (OSError(errno.ENOSPC, "?"), ["Cannot use a file: No space left"]),
         (MemoryError("8 GiB"), ["Not enough memory (8 GiB)", "--cores"]),
         (KeyboardInterrupt(), ["Interrupted by Ctrl-C", "same command again"]),

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from medae.base.errors import InputError
 from medae.base.scripts import run_script
 
 
@@ -56,15 +55,3 @@ def test_a_name_stands_in_one_part_of_the_job(name, count, tmp_path):
     exec(f"def script(*, {name}): pass", space)
     with pytest.raises(TypeError, match=f"script: {name} stands in {count} parts"):
         run_script(space["script"], job(tmp_path, table=1))
-
-
-def test_bad_input_is_a_paragraph_in_the_log(tmp_path):
-    def script():
-        raise InputError("The table a.tsv is empty.")
-
-    with pytest.raises(SystemExit) as stopped:
-        run_script(script, job(tmp_path))
-    assert stopped.value.code == 1
-    log = (tmp_path / "logs" / "a.log").read_text()
-    assert "The table a.tsv is empty." in log
-    assert "Traceback" not in log

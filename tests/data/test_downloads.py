@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine that plays the record and fails in every way."""
+"""Downloads from a server on this machine that fails in every way."""
 
 import contextlib
 import gzip
@@ -15,19 +15,23 @@ import tarfile
 import threading
 import time
 import zipfile
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import download_dataset as script
+import pooch.core
 import pytest
 from download_dataset import download_dataset
 
 from medae.base.errors import InputError
 from medae.data import downloads
-from medae.data.downloads import SOURCE, Access
+from medae.data.downloads import SOURCE
 
 DOI = "10.5281/zenodo.12677223"
-RECORD, FILE = "/api/12677223", "/files/RSNA.tar.gz"
+FILE = "/api/12677223/files/{}/content"
+URL = FILE.format("RSNA.tar.gz")
 NOISE = hashlib.shake_256(b"pixels").digest(300_000)  # does not compress, like an image
 IMAGES = {
     "RSNA/data.json": b"{}",
@@ -63,14 +67,12 @@ def zipped(files):
 
 
 GOOD = tarred(IMAGES, member("RSNA/empty", type=tarfile.DIRTYPE, mode=0))
-GOOD_SUM = f"md5:{hashlib.md5(GOOD).hexdigest()}"
 
 
 class Server(ThreadingHTTPServer):
     """A server of `files` by path; `faults[path]` lists what the next requests get instead.
 
-    A fault is an HTTP state, "cut" (after half of the file), "stall" (the same, without closing)
-    or "damage" (one wrong byte).
+    A fault is an HTTP state, "cut" (after half of the file) or "stall" (the same, without closing).
     """
 
     daemon_threads = True
@@ -100,10 +102,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        part = len(content) // 2 if fault in ("cut", "stall") else len(content)
-        if fault == "damage":
-            content = content[:100] + bytes([content[100] ^ 1]) + content[101:]
-        self.wfile.write(content[:part])
+        self.wfile.write(content[: len(content) // 2] if fault else content)
         if fault == "stall":
             self.server.closing.wait(20)
 
@@ -113,23 +112,16 @@ class Case:
 
     def __init__(self, server, data_dir):
         self.server, self.data_dir = server, data_dir
-        self.entry = {"folder": "RSNA", "doi": DOI, "archive": "RSNA.tar.gz"}
+        self.marker = data_dir / "RSNA.verified.json"
+        self.entry = {"key": "rsna", "folder": "RSNA", "doi": "10.5281/zenodo.12677223"}
         self.entry |= {"license": "CC BY 4.0", "citation": "“BMAD”", "url": "https://x.org/rsna"}
-        self.access = {"api": f"{server.url}/api", "retries": 2, "wait": 0.001, "timeout": 5.0}
+        self.access = {"api": f"{server.url}/api", "mirror": None, "retries": 2}
         self.offer(GOOD)
 
-    @property
-    def marker(self):
-        return self.data_dir / "RSNA.verified.json"
-
-    def offer(self, archive, name="RSNA.tar.gz", **replaced):
-        """Put an archive and a record that lists it on the server, and ask for it."""
-        self.entry["archive"] = name
-        self.server.files[f"/files/{name}"] = archive
-        file = {"key": name, "size": len(archive)} | replaced
-        file.setdefault("checksum", f"md5:{hashlib.md5(archive).hexdigest()}")
-        file["links"] = {"self": f"{self.server.url}/files/{name}"}
-        self.server.files[RECORD] = json.dumps({"files": [file]}).encode()
+    def offer(self, archive, name="RSNA.tar.gz"):
+        """Put an archive on the server and ask for it."""
+        self.server.files[FILE.format(name)] = archive
+        self.entry |= {"archive": name, "md5": hashlib.md5(archive).hexdigest()}
 
     def put(self, content):
         """Put an archive into the data folder."""
@@ -137,13 +129,8 @@ class Case:
         (self.data_dir / "RSNA.tar.gz").write_bytes(content)
 
     def run(self, **access):
-        download_dataset(
-            entry=self.entry,
-            key="rsna",
-            data_dir=self.data_dir,
-            marker=self.marker,
-            access=Access(**(self.access | access)),
-        )
+        options = self.access | access
+        download_dataset(entry=self.entry, data_dir=self.data_dir, marker=self.marker, **options)
         return json.loads(self.marker.read_text(encoding="utf-8"))
 
     def fails(self, match, **access):
@@ -152,7 +139,8 @@ class Case:
             self.run(**access)
         message = str(caught.value)
         assert "\n" not in message
-        assert f"in a browser, download {self.entry['archive']}" in message
+        assert f"open https://doi.org/{self.entry['doi']} in a browser" in message
+        assert f"download {self.entry['archive']} (" in message
         assert f"put it as it is into {self.data_dir}" in message
         self.assert_no_data()
         return message
@@ -160,31 +148,34 @@ class Case:
     def assert_no_data(self):
         assert not (self.data_dir / "RSNA").exists()
         assert not self.marker.exists()
-        left = {path.name for path in self.data_dir.glob(".rsna.partial/*")}
+        left = {path.name for path in self.data_dir.glob(".RSNA.partial/*")}
         assert left <= {"lock", self.entry["archive"]}
 
     def assert_data(self):
         for name, content in IMAGES.items():
             assert (self.data_dir / name).read_bytes() == content
-        assert not (self.data_dir / ".rsna.partial").exists()
+        assert not (self.data_dir / ".RSNA.partial").exists()
 
 
 @pytest.fixture
-def server(monkeypatch):
+def case(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = Server()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield server
+    yield Case(server, tmp_path / "data")
     server.closing.set()
     server.shutdown()
     server.server_close()
     thread.join(timeout=5)
 
 
-@pytest.fixture
-def case(server, tmp_path):
-    return Case(server, tmp_path / "data")
+@pytest.fixture(autouse=True)
+def waits(monkeypatch):
+    """The seconds that were to pass before each further attempt."""
+    found = []
+    monkeypatch.setattr(pooch.core, "time", SimpleNamespace(sleep=found.append))
+    return found
 
 
 # --- what goes well ------------------------------------------------------------------------------
@@ -194,68 +185,52 @@ def test_a_good_download(case):
     (case.data_dir / "RSNA").mkdir(parents=True)  # an empty folder is no obstacle
     marker = case.run()
     case.assert_data()
-    (archive,) = marker.pop("archives")
-    size = sum(map(len, IMAGES.values()))
-    assert marker == {"dataset": "rsna", "folder": "RSNA", "files": 3, "bytes": size}
-    assert archive == {
-        "archive": "RSNA.tar.gz",
-        "size": len(GOOD),
-        "checksum": GOOD_SUM,
-        "checksum_from": f"record {DOI}",
-        "source": f"{case.server.url}{FILE}",
-    }
+    archive = {"archive": "RSNA.tar.gz", "source": f"{case.server.url}{URL}"}
+    archive["checksum"] = f"md5:{case.entry['md5']}"
+    assert marker == {"dataset": "rsna", "folder": "RSNA", "archives": [archive]}
     licence = (case.data_dir / "RSNA.LICENSE_AND_CITATION.txt").read_text(encoding="utf-8")
-    assert all(part in licence for part in ("CC BY 4.0", "“BMAD”", DOI, "https://x.org/rsna"))
+    parts = "CC BY 4.0", "“BMAD”", case.entry["doi"], "https://x.org/rsna"
+    assert all(part in licence for part in parts)
     assert (case.data_dir / "RSNA/data.json").stat().st_mode & 0o7022 == 0  # no set-id
-    case.server.asked.clear()
-    first = case.marker.read_bytes()
     case.marker.unlink()  # as Snakemake does before it runs a rule again
-    case.run()
-    assert case.marker.read_bytes() == first
-    assert case.server.asked == []
+    assert case.run() == marker
+    assert case.server.asked == [URL]
 
 
-def test_several_zip_files_become_one_folder(case):
+def test_several_zip_files_become_one_folder(case, caplog):
     parts = {name: zipped({f"{name}/a.jpg": name.encode()}) for name in ("Input", "Truth")}
     for name, content in parts.items():
         case.server.files[f"/isic/{name}.zip"] = content
     urls = [f"{case.server.url}/isic/{name}.zip" for name in parts]
     sums = [hashlib.sha256(content).hexdigest() for content in parts.values()]
-    case.entry = {"folder": "ISIC", "urls": [{"url": urls[0], "sha256": sums[0]}, urls[1]]}
+    urls[0] = {"url": urls[0], "sha256": sums[0]}
+    case.entry = {"key": "isic", "folder": "ISIC", "urls": urls}
     marker = case.run()
     for name in parts:
         assert (case.data_dir / f"ISIC/{name}/a.jpg").read_bytes() == name.encode()
-    found = [(part["checksum"], part["checksum_from"]) for part in marker["archives"]]
-    assert found == [(f"sha256:{sums[0]}", "registry"), (f"sha256:{sums[1]}", None)]
+    assert [part["checksum"] for part in marker["archives"]] == [f"sha256:{one}" for one in sums]
+    assert "Input.zip was not checked" not in caplog.text
+    assert f"Truth.zip was not checked; its sum is sha256:{sums[1]}" in caplog.text
 
 
 def test_a_mirror_is_used_with_a_known_checksum_only(case):
-    case.server.files["/mirror/RSNA.tar.gz"] = case.server.files.pop(FILE)
+    case.server.files["/mirror/RSNA.tar.gz"] = case.server.files.pop(URL)
     mirror = f"{case.server.url}/mirror/"
-    record = case.server.files.pop(RECORD)
-    assert "sha256" in case.fails("no checksum", mirror=mirror)
-    assert case.server.asked == [RECORD]
-    case.server.files[RECORD] = record
+    case.entry["md5"] = None
+    assert "Add its sha256" in case.fails("no checksum", mirror=mirror)
+    assert case.server.asked == []
+    case.entry |= {"md5": "0" * 32, "sha256": hashlib.sha256(GOOD).hexdigest()}  # the stronger one
     assert case.run(mirror=mirror)["archives"][0]["source"] == f"{mirror}RSNA.tar.gz"
     case.assert_data()
-    shutil.rmtree(case.data_dir)
-    case.server.asked.clear()
-    case.entry |= {"md5": "AB", "sha256": hashlib.sha256(GOOD).hexdigest()}  # the stronger counts
-    case.run(mirror=mirror)
-    assert case.server.asked == ["/mirror/RSNA.tar.gz"]
 
 
-@pytest.mark.parametrize("known", ["registry", "record", None])
-def test_an_archive_put_into_the_data_folder_is_taken(case, known, caplog):
+def test_an_archive_put_into_the_data_folder_is_taken_and_kept(case):
     case.put(GOOD)
-    if known == "registry":
-        case.entry["md5"] = hashlib.md5(GOOD).hexdigest()
-    marker = case.run(api="http://127.0.0.1:9/api" if known is None else case.access["api"])
+    marker = case.run()
     case.assert_data()
     assert (case.data_dir / "RSNA.tar.gz").read_bytes() == GOOD
-    assert case.server.asked == ([RECORD] if known == "record" else [])
+    assert case.server.asked == []
     assert marker["archives"][0]["source"] == "file in data_dir"
-    assert ("was not checked" in caplog.text) == (known is None)
 
 
 @pytest.mark.parametrize("linked", [False, True])
@@ -266,78 +241,49 @@ def test_a_folder_put_there_is_taken_as_it_is(case, linked, tmp_path):
     if linked:
         case.data_dir.mkdir()
         (case.data_dir / "RSNA").symlink_to(folder)
-    expected = {"dataset": "rsna", "folder": "RSNA", "archives": [], "files": 1, "bytes": 3}
-    assert case.run() == expected
+    assert case.run() == {"dataset": "rsna", "folder": "RSNA", "archives": []}
     assert case.server.asked == []
 
 
 # --- the network ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [RECORD, FILE])
 @pytest.mark.parametrize("fault", [500, 429, "cut"])
-def test_a_fault_that_passes(case, path, fault, monkeypatch):
-    waits = []
-    monkeypatch.setattr(downloads.time, "sleep", waits.append)
-    case.server.faults[path] = [fault, fault]
-    case.run(wait=2.0)
+def test_a_fault_that_passes(case, fault, waits):
+    case.server.faults[URL] = [fault, fault]
+    case.run()
     case.assert_data()
-    assert case.server.asked.count(path) == 3
-    assert waits == [2.0, 4.0]
-
-
-@pytest.mark.parametrize("path", [RECORD, FILE])
-@pytest.mark.parametrize(("fault", "times"), [(404, 1), (500, 3)])
-def test_a_server_that_stays_broken(case, path, fault, times):
-    case.server.faults[path] = [fault] * 9
-    case.fails(str(fault))
-    assert case.server.asked.count(path) == times
-
-
-@pytest.mark.parametrize(("fault", "match"), [("cut", "IncompleteRead"), ("stall", "timed out")])
-def test_a_connection_that_breaks_every_time(case, fault, match):
-    case.server.faults[FILE] = [fault] * 9
-    message = case.fails(match, timeout=0.5 if fault == "stall" else 5)
-    for fact in ("3 attempts", f"{len(GOOD):,} bytes", GOOD_SUM, f"https://doi.org/{DOI}"):
-        assert fact in message
-
-
-@pytest.mark.parametrize("mirror", [None, "http://127.0.0.1:9/mirror", "s3://bucket/x"])
-def test_a_server_out_of_reach(case, mirror):
-    case.entry["md5"] = GOOD_SUM[4:]
-    message = case.fails("refused|s3://", api="http://127.0.0.1:9/api", mirror=mirror)
-    assert GOOD_SUM in message
-
-
-OTHER = b'{"files": [{"key": "Other.tar.gz"}]}'
+    assert len(case.server.asked) == 3
+    assert waits == [1, 2]
 
 
 @pytest.mark.parametrize(
-    "answer", [b"<html>", b"[]", b'{"files": null}', b'{"files": [{}]}', OTHER]
+    ("fault", "match"),
+    [(404, "404"), (500, "500"), ("cut", "IncompleteRead"), ("stall", "timed out")],
 )
-def test_a_record_that_is_none_or_another(case, answer):
-    case.server.files[RECORD] = answer
-    other = "has no file RSNA.tar.gz, but Other.tar.gz"
-    case.fails(other if answer == OTHER else "does not answer with a record")
+def test_a_fault_that_stays(case, fault, match, monkeypatch):
+    monkeypatch.setattr(downloads, "TIMEOUT", 0.5)
+    case.server.faults[URL] = [fault] * 9
+    message = case.fails(match)
+    assert "3 attempts" in message and case.entry["md5"] in message
+    assert len(case.server.asked) == 3
+
+
+def test_a_server_out_of_reach(case):
+    case.fails("refused", api="http://127.0.0.1:9/api")
 
 
 def test_a_wrong_checksum(case):
-    case.server.faults[FILE] = ["damage"]
-    case.run()  # damage on the way heals
-    shutil.rmtree(case.data_dir)
-    case.server.asked.clear()
-    case.offer(GOOD, checksum=f"md5:{'0' * 32}")
-    assert f"md5:{'0' * 32}" in case.fails("does not match")
-    assert case.server.asked.count(FILE) == 2  # once more, not for ever
-    case.entry["sha256"] = "1" * 64  # overrules the record
-    case.fails(f"sha256:{'1' * 64}")
+    good, case.entry["md5"] = case.entry["md5"], "0" * 32
+    assert f"(md5:{'0' * 32})" in case.fails(f"md5:{good}.* is not the published one")
+    assert case.server.asked == [URL]
     case.put(GOOD[:-9])
     assert f"{len(GOOD) - 9:,} bytes" in case.fails("not the published one")
     assert (case.data_dir / "RSNA.tar.gz").exists()
 
 
 def test_a_dataset_without_a_download(case):
-    case.entry = {"folder": "RSNA"}
+    case.entry = {"key": "rsna", "folder": "RSNA"}
     with pytest.raises(InputError, match="no download in the registry.* Put the images there"):
         case.run()
     case.entry |= {"how_to_get": "Ask the authors.\n", "url": "https://x.org"}
@@ -347,16 +293,14 @@ def test_a_dataset_without_a_download(case):
 
 # --- archives ------------------------------------------------------------------------------------
 
-LINK = {"type": tarfile.SYMTYPE}
+LINK = partial(member, "RSNA/x", type=tarfile.SYMTYPE)
 HOSTILE = {
     "name up": [member("../evil")],
     "name up inside": [member("RSNA/../../evil")],
-    "name absolute": [member("/evil")],
-    "backslash": [member("RSNA\\..\\evil")],
-    "link inside": [member("RSNA/x", linkname="data.json", **LINK)],
-    "link to a sibling": [member("RSNA/x", linkname="../evil", **LINK)],
-    "link absolute": [member("RSNA/x", linkname="/etc/passwd", **LINK)],
-    "through a link": [member("RSNA/x", linkname="..", **LINK), member("RSNA/x/evil")],
+    "link inside": [LINK(linkname="data.json")],
+    "link to a sibling": [LINK(linkname="../evil")],
+    "link absolute": [LINK(linkname="/etc/passwd")],
+    "through a link": [LINK(linkname=".."), member("RSNA/x/evil")],
     "hard link": [member("RSNA/x", linkname="../evil", type=tarfile.LNKTYPE)],
     "device": [member("RSNA/x", type=tarfile.CHRTYPE)],
     "pipe": [member("RSNA/x", type=tarfile.FIFOTYPE)],
@@ -375,14 +319,21 @@ def test_an_archive_cannot_write_outside_its_folder(case, kind, ours):
     case.fails("not safe")
     assert not list(case.data_dir.parent.rglob("*evil*"))
     assert (case.data_dir / "RSNA.tar.gz").exists() != ours  # the user's own is left there
-    assert not (case.data_dir / ".rsna.partial/RSNA.tar.gz").exists()
+    assert not (case.data_dir / ".RSNA.partial/RSNA.tar.gz").exists()
 
 
-@pytest.mark.parametrize("name", ["../evil", "RSNA/../../evil", "/evil", "RSNA\\..\\evil"])
-def test_a_zip_cannot_write_outside_its_folder(case, name):
-    case.offer(zipped(IMAGES | {name: b"evil"}), "RSNA.zip")
-    case.fails("leads out of the folder")
-    assert not list(case.data_dir.parent.rglob("*evil*"))
+@pytest.mark.parametrize("pack", [tarred, zipped])
+def test_a_name_that_an_unpacker_changes_stays_in_its_folder(case, pack, tmp_path):
+    names = [f"/{tmp_path}/evil", "..\\..\\evil"]
+    names += ["../evil", "RSNA/../../evil"] if pack is zipped else []
+    case.offer(
+        pack(IMAGES | dict.fromkeys(names, b"")), f"RSNA.{'zip' if pack is zipped else 'tgz'}"
+    )
+    case.run()
+    outside = {
+        path for path in tmp_path.rglob("*evil*") if case.data_dir / "RSNA" not in path.parents
+    }
+    assert outside == set()
 
 
 def test_a_link_or_a_password_in_a_zip(case):
@@ -414,7 +365,7 @@ def test_a_bomb(case, kind, limit, monkeypatch):
     case.offer(BOMBS[kind], "RSNA.zip" if kind == "zip" else "RSNA.tar.gz")
     monkeypatch.setattr(downloads, limit, 2 << 20)
     monkeypatch.setattr(downloads, "MOST_RATIO", 100)
-    case.fails("too many bytes")
+    case.fails("too much")
     monkeypatch.setattr(downloads, limit, 4 << 20)
     if kind != "header":
         case.run()
@@ -425,7 +376,7 @@ def test_too_many_members(case, pack, monkeypatch):
     name = "RSNA.tgz" if pack is tarred else "RSNA.zip"
     case.offer(pack({f"RSNA/{i}": b"" for i in range(11)}), name)
     monkeypatch.setattr(downloads, "MOST_MEMBERS", 10)
-    case.fails("more than 10 members")
+    case.fails("too much")
     monkeypatch.setattr(downloads, "MOST_MEMBERS", 11)
     case.run()
 
@@ -466,16 +417,10 @@ def test_something_in_the_way(case):
         case.run()
 
 
-def test_a_folder_that_has_changed(case):
+def test_a_folder_of_another_version(case):
     case.run()
-    case.entry["sha256"] = "2" * 64  # cannot be compared with the md5 of the record
-    case.run()
-    case.entry |= {"sha256": None, "md5": "3" * 32}
+    case.entry["md5"] = "3" * 32
     with pytest.raises(InputError, match=f"md5:{'3' * 32}. Delete it"):
-        case.run()
-    case.entry["md5"] = None
-    (case.data_dir / "RSNA/images/b.png").unlink()
-    with pytest.raises(InputError, match=r"has 2 files .* made with 3 files .* Delete it"):
         case.run()
     (case.data_dir / "RSNA" / SOURCE).write_bytes(b"{")
     with pytest.raises(InputError, match="cannot be read"):
@@ -504,21 +449,18 @@ def test_a_full_disk(case):
 
 
 CHILD = """
-import json, sys, time
+import json, runpy, sys, tarfile, time
 from pathlib import Path
 from types import SimpleNamespace
-import runpy
-from medae.data import downloads
 
 script, params, marker, log, slow = json.loads(sys.argv[1])
-check = downloads._check_member
-def stop_at_second(name, count):
-    if name.endswith("b.png"):
+check = tarfile.data_filter
+def stop_at_second(member, folder):
+    if slow and member.name.endswith("b.png"):
         Path(marker).with_name("unpacking").touch()
         time.sleep(60)
-    check(name, count)
-if slow:
-    downloads._check_member = stop_at_second
+    return check(member, folder)
+tarfile.data_filter = stop_at_second
 rule = SimpleNamespace(
     params=SimpleNamespace(**params), output=SimpleNamespace(marker=marker), log=[log])
 runpy.run_path(script, init_globals={"snakemake": rule}, run_name="__main__")
@@ -527,8 +469,7 @@ runpy.run_path(script, init_globals={"snakemake": rule}, run_name="__main__")
 
 def start_rule(case, *, slow=False):
     """Start the script as Snakemake does; `slow` stops it before the last file is unpacked."""
-    params = {"entry": {"key": "rsna", **case.entry}, "mirror": None, "retries": 0}
-    params["api"] = case.access["api"]
+    params = {"entry": case.entry, **case.access, "retries": 0}
     log = str(case.data_dir.parent / "logs/rsna.log")
     argument = json.dumps([script.__file__, params, str(case.marker), log, slow])
     environment = os.environ | {"PYTHONPATH": str(Path(downloads.__file__).parents[2])}
@@ -551,24 +492,9 @@ def killed_when(case, process, pattern):
         process.communicate(timeout=10)
 
 
-def test_the_rule(case):
-    case.server.faults[FILE] = [404]
-    failed = start_rule(case)
-    error = failed.communicate(timeout=60)[1]
-    assert failed.returncode == 1
-    assert "in a browser" in error
-    assert "Traceback" not in error
-    assert error == (case.data_dir.parent / "logs/rsna.log").read_text(encoding="utf-8")
-    case.assert_no_data()
-    done = start_rule(case)
-    done.communicate(timeout=60)
-    assert done.returncode == 0
-    case.assert_data()
-
-
 def test_killed_in_the_middle_of_a_download(case):
-    case.server.faults[FILE] = ["stall"]
-    with killed_when(case, start_rule(case), ".rsna.partial/tmp*"):
+    case.server.faults[URL] = ["stall"]
+    with killed_when(case, start_rule(case), ".RSNA.partial/tmp*"):
         pass
     assert not list(case.data_dir.glob("**/RSNA*"))
     case.run()
@@ -579,9 +505,9 @@ def test_killed_in_the_middle_of_unpacking_while_a_second_run_waits(case):
     with killed_when(case, start_rule(case, slow=True), "unpacking"):
         with pytest.raises(InputError, match="Another run"):
             case.run()
-        assert list(case.data_dir.glob(".rsna.partial/tree/**/a ü.png"))  # and not disturbed
+        assert list(case.data_dir.glob(".RSNA.partial/tree/**/a ü.png"))  # and not disturbed
     (case.data_dir / "unpacking").unlink()
     assert not (case.data_dir / "RSNA").exists() and not case.marker.exists()
-    case.server.files.pop(FILE)  # the checked archive is still there
+    case.server.files.pop(URL)  # the checked archive is still there
     case.run()
     case.assert_data()

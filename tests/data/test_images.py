@@ -1,7 +1,5 @@
 import io
-import shutil
 import struct
-import subprocess
 import warnings
 import zlib
 
@@ -20,7 +18,6 @@ from medae.data.images import (
     decode_image,
     decode_mask,
     load_record,
-    sum_line,
 )
 from medae.data.layouts import Record
 
@@ -102,30 +99,6 @@ def test_8_bit_images_are_exactly_what_pil_makes_of_them(mode, channels):
     np.testing.assert_array_equal(pixels, expected.reshape(64, 64, channels))
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    mode=st.sampled_from([*SAVED_AS, "I;16", "I", "F"]),
-    width=st.integers(1, 40),
-    height=st.integers(1, 40),
-    side=st.integers(1, 33),
-    channels=st.sampled_from([1, 3]),
-    with_range=st.booleans(),
-)
-def test_any_image_gives_bytes_of_the_asked_shape(mode, width, height, side, channels, with_range):
-    if mode in SAVED_AS:
-        image, image_format = in_mode(mode, width, height), SAVED_AS[mode]
-    else:
-        dtype = {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]
-        image, image_format = Image.fromarray(noise((height, width), 65536, dtype)), "TIFF"
-    given_range = (-10.0, 1e4) if with_range or mode in ("I", "F") else None
-    options = {"channels": channels, "side": side, "intensity_range": given_range}
-    decoded = decode(image, image_format, **options)
-    assert decoded.pixels.shape == (channels, side, side)
-    assert decoded.pixels.dtype == np.uint8
-    assert decoded.pixels.flags["C_CONTIGUOUS"]
-    assert decoded.size == (width, height)
-
-
 @pytest.mark.parametrize("kind", ["png", "tiff", "big-endian tiff", "compressed tiff"])
 def test_16_bit_gradients_keep_their_range(kind):
     gradient = np.linspace(0, 65535, 64 * 64).round().astype(np.uint16).reshape(64, 64)
@@ -164,16 +137,6 @@ def test_halves_are_rounded_to_even():
     values = np.array([[1, 3, 5, 7]] * 4, dtype=np.uint16)
     decoded = decode(Image.fromarray(values), side=4, intensity_range=(0, 510))
     assert decoded.pixels[0, 0].tolist() == [0, 2, 2, 4]  # 0.5, 1.5, 2.5, 3.5
-
-
-def test_12_bit_data_use_the_whole_range_with_their_intensity_range():
-    image = Image.fromarray(np.linspace(0, 4095, 256).astype(np.uint16).reshape(16, 16))
-    dark = decode(image, side=16)
-    assert (dark.peak, dark.pixels.max()) == (4095, 16)
-    full = decode(image, channels=3, side=16, intensity_range=(0, 4095))
-    assert full.peak is None
-    np.testing.assert_array_equal(full.pixels, np.broadcast_to(full.pixels[:1], (3, 16, 16)))
-    assert np.ptp(full.pixels) == 255
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
@@ -359,13 +322,3 @@ def test_the_bad_one_of_image_and_mask_is_named(tmp_path):
         assert reason in loaded.error.reason
     one.image.unlink()
     assert "cannot be read: No such file" in load_record(one, **options).error.reason
-
-
-@pytest.mark.skipif(not shutil.which("sha256sum"), reason="needs coreutils")
-@pytest.mark.parametrize("name", ["plain.png", "a b.png", "two\nlines.png", "back\\slash.png"])
-def test_sum_lines_are_those_of_coreutils(tmp_path, name):
-    (tmp_path / name).write_bytes(b"data")
-    printed = subprocess.run(
-        ["sha256sum", name], cwd=tmp_path, capture_output=True, check=True, text=True
-    ).stdout
-    assert printed == sum_line(b"data", name) + "\n"

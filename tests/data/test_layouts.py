@@ -1,6 +1,5 @@
 import json
 import logging
-import os
 import re
 from pathlib import Path
 
@@ -9,8 +8,6 @@ import yaml
 
 from medae.base.errors import InputError
 from medae.data.layouts import LAYOUTS, Record, check_counts, count_classes, name_some, read_layout
-
-ODD_NAMES = ["a b.png", 'it\'s "so".png', "Größe μ 脳.png", "two\nlines.png", "back\\slash.png"]
 
 
 def touch(root, *names):
@@ -107,21 +104,6 @@ def test_good_ungood(tmp_path):
     ]
 
 
-def test_odd_names_do_no_harm(tmp_path):
-    json_root = split_json(tmp_path / "json", ODD_NAMES, ["n.png"], ["sub/x.png"])
-    assert {f"images/{name}" for name in ODD_NAMES} < {
-        r.id for r in read_layout(json_root, "split_json")
-    }
-    root = touch(
-        tmp_path / "folder",
-        "train/normal/1.png",
-        "test/normal/1.png",
-        *(f"test/{part}/{name}" for part in ("abnormal", "mask") for name in ODD_NAMES),
-    )
-    found = [r for r in read_layout(root, "folder") if r.label]
-    assert [r.mask.name for r in found] == [r.image.name for r in found] == sorted(ODD_NAMES)
-
-
 def test_missing_files_are_all_reported(tmp_path):
     root = split_json(tmp_path, [f"{i}.png" for i in range(9)], ["n.png"], ["x.png"])
     for i in range(7):
@@ -145,34 +127,28 @@ def test_a_file_listed_twice_is_refused(tmp_path, train, normal, where):
         read_layout(root, "split_json")
 
 
-@pytest.mark.parametrize("name", ["nul\0.png", "lone\udc80.png", "long" * 100 + ".png"])
-def test_names_that_cannot_be_stored_or_found_are_refused(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("nul\0.png", "1 file names .* not UTF-8 text"),
+        ("lone\udc80.png", "1 file names .* not UTF-8 text"),
+        ("long" * 100 + ".png", "1 of 3 listed files are missing"),
+    ],
+)
+def test_names_that_cannot_be_stored_or_found_are_refused(tmp_path, name, match):
     root = split_json(tmp_path, ["a.png"], ["n.png"], ["x.png"])
     lists = {"train": {"0": [name]}, "test": {"0": ["n.png"], "1": ["x.png"]}}
     (root / "data.json").write_text(json.dumps(lists))
-    with pytest.raises(InputError, match=r"not UTF-8 text|1 of 3 listed files are missing"):
+    with pytest.raises(InputError, match=match):
         read_layout(root, "split_json")
-
-
-def test_a_file_name_that_is_not_utf8_is_refused(tmp_path):
-    root = touch(tmp_path, *FOLDER)
-    try:
-        touch(root, os.fsdecode(b"train/normal/\xff.png"))
-    except OSError:
-        pytest.skip("this file system takes only UTF-8 names")
-    with pytest.raises(InputError, match=r"1 file names .*not UTF-8"):
-        read_layout(root, "folder")
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        b"",
         b"\xff\xfe\xfa\x00",
-        b'{"train": {"0": ["a.png"]',
         b"[" * 100_000,
         b"[]",
-        b'"train"',
         b'{"train": ["a.png"], "test": {"0": ["n.png"], "1": ["x.png"]}}',
         b'{"train": {"0": ["a.png"]}, "test": {"0": ["n.png"]}}',
         b'{"train": {"0": "a.png"}, "test": {"0": ["n.png"], "1": ["x.png"]}}',
@@ -213,11 +189,9 @@ def test_a_missing_or_imageless_folder_is_refused(tmp_path, layout):
         read_layout(tmp_path, layout)
 
 
-def test_the_root_and_the_layout_have_to_exist(tmp_path):
+def test_the_root_has_to_exist(tmp_path):
     with pytest.raises(InputError, match=r"The dataset folder .*gone does not exist"):
         read_layout(tmp_path / "gone", "folder")
-    with pytest.raises(InputError, match=r"no layout 'nested'.*split_json, brats, folder"):
-        read_layout(tmp_path, "nested")
 
 
 def test_masks_and_images_have_to_pair_up(tmp_path):
@@ -235,10 +209,8 @@ def test_masks_and_images_have_to_pair_up(tmp_path):
     "text",
     [
         "image,MEL\nISIC_1,1.0\n",
-        "name,NV\nISIC_1,1.0\n",
         "image,NV\nISIC_1,0.5\n",
         "image,NV\nISIC_1,\n",
-        "image,NV\nISIC_1\n",
         "image,NV\nISIC_1,yes\n",
     ],
 )
@@ -248,15 +220,8 @@ def test_malformed_isic_labels_are_refused(tmp_path, text):
     (root / name / f"{name}.csv").write_text(text)
     with pytest.raises(InputError, match=r"labels .*Training_Ground.*columns image and NV"):
         read_layout(root, "isic")
-
-
-def test_isic_labels_that_are_missing_or_name_no_image_are_refused(tmp_path):
-    root = isic(tmp_path, training=[("ISIC_1", 1)], test=[("a", 1), ("b", 0)])
-    (root / "ISIC2018_Task3_Test_Input/b.jpg").unlink()
-    with pytest.raises(InputError, match=r"1 of 3 listed files are missing.*b\.jpg"):
-        read_layout(root, "isic")
-    (root / "ISIC2018_Task3_Test_GroundTruth/ISIC2018_Task3_Test_GroundTruth.csv").unlink()
-    with pytest.raises(InputError, match=r"Cannot read the labels"):
+    (root / name / f"{name}.csv").unlink()
+    with pytest.raises(InputError, match=r"labels .*No such file"):
         read_layout(root, "isic")
 
 

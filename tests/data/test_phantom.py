@@ -64,12 +64,14 @@ def small(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def abnormal() -> list[tuple]:
-    """Forty abnormal images without noise: with lesions, without, and their tissues."""
+    """Forty abnormal images without noise, their pixels without lesions, and the white matter."""
     found = []
     for index in range(40):
-        key = {"options": NO_NOISE, "group": "test/abnormal", "index": index, "image_size": SIZE}
-        image, healthy = make_image(**key), make_image(**key, with_lesions=False)
-        found.append((image, healthy, render_tissues(factors=image.factors, image_size=SIZE)))
+        key = {"group": "test/abnormal", "index": index, "image_size": SIZE}
+        image = make_image(options=NO_NOISE, **key)
+        tissues = render_tissues(factors=image.factors, image_size=SIZE)
+        healthy = phantom.to_pixels(render_normal(factors=image.factors, tissues=tissues))
+        found.append((image, healthy, tissues[2]))
     return found
 
 
@@ -155,9 +157,6 @@ def test_factors_are_as_many_as_the_dimensions_of_the_images(place):
     assert np.linalg.svd(directions, compute_uv=False)[-1] > 0.15
     singular = np.linalg.svd(jacobian, compute_uv=False)
     assert singular[-1] > 0.02 * singular[0]
-    # A redundant factor would show: with one direction doubled the smallest value vanishes.
-    doubled = np.column_stack([directions, directions[:, 0]])
-    assert np.linalg.svd(doubled, compute_uv=False)[-1] < 1e-6
 
 
 def centre(image: np.ndarray) -> tuple[float, float]:
@@ -193,29 +192,16 @@ def test_rotation_is_anticlockwise():
     assert axis == pytest.approx(90 + 4, abs=0.2)
 
 
-@pytest.mark.parametrize(
-    ("name", "rows", "columns", "expected"),
-    [
-        ("bias_1", slice(None), slice(None), np.exp(0.3)),
-        ("bias_2", slice(None), 63, np.exp(0.15 * 63 / 64)),
-        ("bias_2", slice(None), 0, np.exp(-0.15 * 63 / 64)),
-        ("bias_3", 0, slice(None), np.exp(0.15 * 63 / 64)),
-    ],
-)
-def test_receive_field(name, rows, columns, expected):
-    field = np.broadcast_to(
-        phantom.receive_field(factors=at(name, 1), image_size=SIZE), (SIZE, SIZE)
-    )
-    assert field[rows, columns] == pytest.approx(expected)
-
-
-def test_contrast_brightens_grey_but_not_white_matter():
-    tissues = np.zeros((3, 1, 2), dtype=np.float32)
-    tissues[0] = 1
-    tissues[1, 0, 0] = tissues[2, 0, 1] = 1
-    factors = at("contrast", 1)
-    image = render_normal(factors=factors, tissues=np.repeat(tissues, 2, axis=1))
-    assert image[:, 0] / image[:, 1] == pytest.approx(1.47, abs=0.01)
+def test_receive_field_is_bright_on_the_right_and_above():
+    edge = 0.15 * 63 / 64  # the centre of the last pixel
+    for name, logs in [
+        ("bias_1", (0.3, 0.3, 0.3, 0.3)),
+        ("bias_2", (-edge, edge, -edge, edge)),
+        ("bias_3", (edge, edge, -edge, -edge)),
+    ]:
+        field = phantom.receive_field(factors=at(name, 1), image_size=SIZE)
+        corners = np.broadcast_to(field, (SIZE, SIZE))[[0, 0, -1, -1], [0, -1, 0, -1]]
+        assert corners == pytest.approx(np.exp(logs))
 
 
 def test_inactive_factors_stay_at_their_mean_and_leave_the_others():
@@ -245,22 +231,21 @@ def test_factors_fill_their_ranges():
 
 def test_mask_is_exactly_what_the_lesions_change(abnormal):
     for image, healthy, _ in abnormal:
-        change = image.pixels.astype(int) - healthy.pixels
+        change = image.pixels.astype(int) - healthy
         assert np.array_equal(change != 0, image.mask == 1)
         assert change[image.mask == 1].min() >= 6  # grey levels
         assert image.mask.any()
-        assert not healthy.mask.any()
         assert image.pixels.max() < 255
 
 
 def test_lesions_lie_in_white_matter_and_differ(abnormal):
-    for image, _, (_, _, white) in abnormal:
+    for image, _, white in abnormal:
         assert white[image.mask == 1].min() > 0.5
         assert 1 <= image.lesions <= 3
     assert {image.lesions for image, _, _ in abnormal} == {1, 2, 3}
     sizes = [int(image.mask.sum()) for image, _, _ in abnormal]
     assert max(sizes) > 8 * min(sizes)
-    peaks = [int((i.pixels.astype(int) - h.pixels).max()) for i, h, _ in abnormal]
+    peaks = [int((i.pixels.astype(int) - h).max()) for i, h, _ in abnormal]
     assert max(peaks) > 2 * min(peaks)
 
 
@@ -274,10 +259,11 @@ def test_lesion_profile_is_tapered_and_bounded():
         assert highest > 1.3 * lowest
 
 
-def test_lesions_do_not_depend_on_noise_nor_noise_on_lesions():
+def test_lesions_do_not_depend_on_noise_nor_noise_on_lesions(monkeypatch):
     key = {"group": "test/abnormal", "index": 0, "image_size": SIZE}
     noisy, clean = make_image(options=PhantomOptions(), **key), make_image(options=NO_NOISE, **key)
-    healthy = make_image(options=PhantomOptions(), with_lesions=False, **key)
+    monkeypatch.setattr(phantom, "draw_lesions", lambda white, rng: (np.zeros(white.shape), 0))
+    healthy = make_image(options=PhantomOptions(), **key)
     assert np.array_equal(noisy.mask, clean.mask)
     outside = noisy.mask == 0
     assert np.array_equal(noisy.pixels[outside], healthy.pixels[outside])

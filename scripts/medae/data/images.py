@@ -32,7 +32,6 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 # A guard against files that decompress to fill the memory; large mammograms have 30 million.
 MAX_PIXELS = 80_000_000
 MODES = {1: "L", 3: "RGB"}  # PIL's mode for a number of channels
-PNG_CHUNK_HEADER = 8  # bytes: length and kind
 TIFF_PHOTOMETRIC, TIFF_WHITE_IS_ZERO = 262, 0
 
 REPLACE = "Replace the file by an intact copy, or remove it from the dataset"
@@ -261,9 +260,8 @@ def _open(data: bytes) -> Image.Image:
         image = Image.open(BytesIO(data), formats=FORMATS)
         _check_header(image)
         if image.format == "PNG":  # its decoder skips the check sums that this compares
-            # As image.verify() does, after which the file would have to be opened again.
-            image.fp.seek(image.tile[0][2] - PNG_CHUNK_HEADER)
-            image.png.verify()
+            image.verify()
+            image = Image.open(BytesIO(data), formats=FORMATS)
         image.load()
     except (ImageError, MemoryError):
         raise
@@ -290,8 +288,6 @@ def _check_header(image: Image.Image) -> None:
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode == mode:  # PIL would copy it
-        return image
     try:
         return image.convert(mode)
     except (ValueError, AssertionError) as error:  # no palette is an AssertionError

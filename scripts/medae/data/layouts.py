@@ -10,7 +10,7 @@ import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -55,9 +55,6 @@ def read_layout(root: Path, layout: str) -> list[Record]:
     Raises InputError when the folder or a listed file is missing, when an image is listed twice,
     when a name cannot be stored, when a class has no image, or as the layout itself does.
     """
-    root = Path(root)
-    if layout not in LAYOUTS:
-        raise InputError(f"There is no layout {layout!r}. Choose one of {', '.join(LAYOUTS)}.")
     if not root.is_dir():
         raise InputError(
             f"The dataset folder {root} does not exist. Put the dataset there, or correct `folder` "
@@ -128,34 +125,23 @@ def _split_json(root: Path) -> list[Record]:
     """Read `images/` and `data.json`: {"train": {"0": names}, "test": {"0": names, "1": names}}."""
     source = root / "data.json"
     wanted = 'It has to be {"train": {"0": [names]}, "test": {"0": [names], "1": [names]}}.'
+    records = []
     try:
         lists = json.loads(source.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"Cannot read the split {source}: {error}. {wanted}") from error
-    records = []
-    for split, label in CLASSES.values():
-        try:
+        for split, label in CLASSES.values():
             names = lists[split][str(label)]
-        except (KeyError, TypeError, IndexError):
-            names = None
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise InputError(
-                f'"{split}" → "{label}" in {source} is not a list of file names. {wanted}'
-            )
-        records += _class(root, split, label, _inside(root / "images", names, source))
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise TypeError(f'"{split}" → "{label}" is not a list of file names')
+            records += _class(root, split, label, _inside(root / "images", names, source))
+    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
+        raise InputError(f"Cannot read the split {source}: {error!r}. {wanted}") from error
     return records
 
 
 def _brats(root: Path) -> list[Record]:
     """Read `train/` and `test/{normal,tumor,annotation}`; `…flair…` has the mask `…seg…`."""
-    test = root / "test"
-    tumour = images_in(test / "tumor")
-    masks = _pair_masks(tumour, images_in(test / "annotation"), "flair", "seg")
-    return [
-        *_class(root, "train", 0, images_in(root / "train")),
-        *_class(root, "test", 0, images_in(test / "normal")),
-        *_class(root, "test", 1, tumour, masks),
-    ]
+    records = _folders(root, "train", "test/normal", "test/tumor")
+    return _add_masks(records, root / "test/annotation", "flair", "seg")
 
 
 def _folder(root: Path) -> list[Record]:
@@ -163,24 +149,14 @@ def _folder(root: Path) -> list[Record]:
 
     A mask has the name of its abnormal image up to the suffix.
     """
-    test = root / "test"
-    abnormal = images_in(test / "abnormal")
-    has_masks = (test / "mask").is_dir()
-    masks = _pair_masks(abnormal, images_in(test / "mask")) if has_masks else {}
-    return [
-        *_class(root, "train", 0, images_in(root / "train" / "normal")),
-        *_class(root, "test", 0, images_in(test / "normal")),
-        *_class(root, "test", 1, abnormal, masks),
-    ]
+    records = _folders(root, "train/normal", "test/normal", "test/abnormal")
+    masks = root / "test/mask"
+    return _add_masks(records, masks) if masks.is_dir() else records
 
 
 def _good_ungood(root: Path) -> list[Record]:
     """Read `train/good` and `test/{good,Ungood}` (Camelyon16 of MedIAnomaly)."""
-    return [
-        *_class(root, "train", 0, images_in(root / "train" / "good")),
-        *_class(root, "test", 0, images_in(root / "test" / "good")),
-        *_class(root, "test", 1, images_in(root / "test" / "Ungood")),
-    ]
+    return _folders(root, "train/good", "test/good", "test/Ungood")
 
 
 def _isic(root: Path) -> list[Record]:
@@ -216,11 +192,16 @@ LAYOUTS: dict[str, Callable[[Path], list[Record]]] = {
 LAYOUTS_WITH_MASKS = ["brats", "folder"]
 
 
-def _class(
-    root: Path, split: str, label: int, images: list[Path], masks: Mapping[Path, Path] | None = None
-) -> list[Record]:
-    masks = masks or {}
-    return [Record(split, p.relative_to(root).as_posix(), label, p, masks.get(p)) for p in images]
+def _class(root: Path, split: str, label: int, images: list[Path]) -> list[Record]:
+    return [Record(split, path.relative_to(root).as_posix(), label, path) for path in images]
+
+
+def _folders(root: Path, *folders: str) -> list[Record]:
+    """Return the images of the folders of train, test_normal and test_abnormal."""
+    records = []
+    for (split, label), folder in zip(CLASSES.values(), folders, strict=True):
+        records += _class(root, split, label, images_in(root / folder))
+    return records
 
 
 def _inside(folder: Path, names: list[str], source: Path) -> list[Path]:
@@ -235,8 +216,8 @@ def _inside(folder: Path, names: list[str], source: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _holds_images(folder: Path) -> bool:
-    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.rglob("*"))
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -248,23 +229,18 @@ def images_in(folder: Path) -> list[Path]:
             f"Cannot list the folder {folder}: {error.strerror}. Create it with its images, or "
             "name another `layout` in the dataset's registry entry."
         ) from error
-    images, ignored = [], []
-    for entry in entries:
-        # A link to nowhere is kept, so that it is reported as missing.
-        is_image = entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".")
-        (images if is_image and not entry.is_dir() else ignored).append(entry)
-    nested = [entry.name for entry in ignored if entry.is_dir() and _holds_images(entry)]
+    # A link to nowhere is kept, so that it is reported as missing.
+    visible = [entry for entry in entries if _is_image(entry) and not entry.name.startswith(".")]
+    images = [entry for entry in visible if not entry.is_dir()]
+    nested = [entry.name for entry in entries if any(map(_is_image, entry.rglob("*")))]
     if nested:
         raise InputError(
             f"{folder} has folders with images in it, which would be left out: {name_some(nested)}."
             " Move their images into the folder itself, or the folders elsewhere."
         )
-    if ignored:
-        logger.warning(
-            "ignored in %s, not being visible image files: %s",
-            folder,
-            name_some(entry.name for entry in ignored),
-        )
+    if ignored := {entry.name for entry in entries} - {image.name for image in images}:
+        what = "ignored in %s, not being visible image files: %s"
+        logger.warning(what, folder, name_some(ignored))
     if not images:
         raise InputError(
             f"There is no image in {folder}. It takes files that end in "
@@ -274,21 +250,19 @@ def images_in(folder: Path) -> list[Path]:
     return images
 
 
-def _pair_masks(
-    images: list[Path], masks: list[Path], word: str = "", mask_word: str = ""
-) -> dict[Path, Path]:
-    """Pair abnormal images with the masks of the same stem, `word` in it being `mask_word`."""
-    images_of, masks_of = defaultdict(list), defaultdict(list)
-    for image in images:
-        images_of[image.stem.replace(word, mask_word) if word else image.stem].append(image)
-    for mask in masks:
-        masks_of[mask.stem].append(mask)
-    both = set(images_of) & set(masks_of)
+def _add_masks(
+    records: list[Record], folder: Path, word: str = "", mask_word: str = ""
+) -> list[Record]:
+    """Give each abnormal image the mask of the same stem, `word` in it being `mask_word`."""
+    files = images_in(folder)
+    stem_of = {r.id: r.image.stem.replace(word, mask_word) for r in records if r.label}
+    images, mask_of = set(stem_of.values()), {mask.stem: mask for mask in files}
+    claims = Counter([*stem_of.values(), *(mask.stem for mask in files)])
     problems = {
-        "abnormal images without a mask": set(images_of) - both,
-        "masks without an abnormal image": set(masks_of) - both,
+        "abnormal images without a mask": images - set(mask_of),
+        "masks without an abnormal image": set(mask_of) - images,
         "mask names that more than one file claims": {
-            stem for stem in both if len(images_of[stem]) + len(masks_of[stem]) > 2
+            stem for stem in images & set(mask_of) if claims[stem] > 2
         },
     }
     found = [
@@ -297,22 +271,16 @@ def _pair_masks(
     if found:
         rule = f"the image's with {word!r} replaced by {mask_word!r}" if word else "the image's"
         raise InputError(
-            f"Images in {images[0].parent} and masks in {masks[0].parent} do not pair up; names "
-            f"without suffix: {'; '.join(found)}. A mask's name is {rule}. Rename, add or remove "
-            "files."
+            f"Abnormal images and the masks in {folder} do not pair up; names without suffix: "
+            f"{'; '.join(found)}. A mask's name is {rule}. Rename, add or remove files."
         )
-    return {images_of[stem][0]: masks_of[stem][0] for stem in images_of}
+    return [replace(r, mask=mask_of[stem_of[r.id]]) if r.label else r for r in records]
 
 
 def check_names(root: Path, records: list[Record]) -> None:
     """Raise InputError when a record's id cannot be stored as text."""
-    refused = []
-    for record in records:
-        try:
-            record.id.encode()
-        except UnicodeEncodeError:
-            refused.append(record.id)
-    refused += [record.id for record in records if "\0" in record.id]
+    ids = [record.id for record in records]
+    refused = [n for n in ids if "\0" in n or n.encode(errors="replace").decode() != n]
     if refused:
         raise InputError(
             f"{len(refused)} file names in {root} are not UTF-8 text and cannot be stored: "

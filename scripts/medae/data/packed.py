@@ -69,23 +69,16 @@ class PackedWriter:
     def __init__(self, file: h5py.File) -> None:
         """Start at the first image of both splits."""
         self._file = file
-        self._written = {"train": 0, "test": 0}
+        self.written = {"train": 0, "test": 0}  # images
         self.attributes: dict[str, str | int] = {}  # the caller adds what only it knows
 
     def append(self, split: str, images: np.ndarray, masks: np.ndarray | None = None) -> None:
         """Write the next images (uint8, n×C×H×W) and masks (uint8, n×H×W) of `split`."""
-        start = self._written[split]
-        rows = slice(start, start + len(images))
-        self._written[split] = rows.stop
+        rows = slice(self.written[split], self.written[split] + len(images))
+        self.written[split] = rows.stop
         self._file[f"{split}/images"][rows] = images
         if masks is not None:
             self._file[f"{split}/masks"][rows] = masks
-
-    def check_complete(self) -> None:
-        """Raise ValueError unless all images have been written."""
-        for split, written in self._written.items():
-            if written != (wanted := len(self._file[f"{split}/ids"])):
-                raise ValueError(f"{written} of {wanted} images of {split} were appended")
 
 
 @contextmanager
@@ -118,7 +111,9 @@ def packed_writer(
                 _create_images(file, "test/masks", (len(test_ids), image_size, image_size))
             writer = PackedWriter(file)
             yield writer
-            writer.check_complete()
+            for split, written in writer.written.items():
+                if written != (wanted := len(file[f"{split}/ids"])):
+                    raise ValueError(f"{written} of {wanted} images of {split} were appended")
             attributes = writer.attributes | {
                 "schema_version": SCHEMA_VERSION,
                 "image_size": image_size,
@@ -147,7 +142,18 @@ def read_packed(path: Path) -> PackedDataset:
             if stream.read(USER_BLOCK) != _stamp(stream):
                 raise ValueError("its contents do not match its check sum")
         with h5py.File(path, "r") as file:
-            return _read(file)
+            version = file.attrs["schema_version"]
+            if version != SCHEMA_VERSION:
+                raise ValueError(f"its schema_version is {version}")
+            return PackedDataset(
+                train_images=file["train/images"][()],
+                train_ids=list(file["train/ids"].asstr()[()]),
+                test_images=file["test/images"][()],
+                test_ids=list(file["test/ids"].asstr()[()]),
+                test_labels=file["test/labels"][()],
+                test_masks=file["test/masks"][()] if "test/masks" in file else None,
+                attributes={name: kind(file.attrs[name]) for name, kind in ATTRIBUTES.items()},
+            )
     except MemoryError:
         raise
     except Exception as error:  # HDF5 raises nearly everything
@@ -168,18 +174,3 @@ def _stamp(stream: BinaryIO) -> bytes:
     stream.seek(USER_BLOCK)
     text = f"{STAMP}{hashlib.file_digest(stream, 'sha256').hexdigest()}\n"
     return text.encode().ljust(USER_BLOCK, b"\0")
-
-
-def _read(file: h5py.File) -> PackedDataset:
-    version = file.attrs["schema_version"]
-    if version != SCHEMA_VERSION:
-        raise ValueError(f"its schema_version is {version}")
-    return PackedDataset(
-        train_images=file["train/images"][()],
-        train_ids=list(file["train/ids"].asstr()[()]),
-        test_images=file["test/images"][()],
-        test_ids=list(file["test/ids"].asstr()[()]),
-        test_labels=file["test/labels"][()],
-        test_masks=file["test/masks"][()] if "test/masks" in file else None,
-        attributes={name: kind(file.attrs[name]) for name, kind in ATTRIBUTES.items()},
-    )

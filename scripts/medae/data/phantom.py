@@ -243,20 +243,15 @@ def draw_factors(*, options: PhantomOptions, group: str, index: int) -> np.ndarr
     return FACTOR_MEAN + np.where(active, uniform, 0.0) * FACTOR_SPREAD
 
 
-def make_image(
-    *, options: PhantomOptions, group: str, index: int, image_size: int, with_lesions: bool = True
-) -> PhantomImage:
-    """Make image `index` of one of `GROUPS`; it depends on nothing but seed, group and index.
-
-    `with_lesions=False` gives the same patient without the lesions (an empty mask).
-    """
+def make_image(*, options: PhantomOptions, group: str, index: int, image_size: int) -> PhantomImage:
+    """Make image `index` of one of `GROUPS`; it depends on nothing but seed, group and index."""
     _, lesion_rng, noise_rng = _generators(options, group, index)
     factors = draw_factors(options=options, group=group, index=index)
     tissues = render_tissues(factors=factors, image_size=image_size)
     image = render_normal(factors=factors, tissues=tissues)
     brain, _, white = tissues
     mask, lesions = np.zeros(image.shape, dtype=np.uint8), 0
-    if group == "test/abnormal" and with_lesions:
+    if group == "test/abnormal":
         added, lesions = draw_lesions(white=white, rng=lesion_rng)
         mask = (added > 0).astype(np.uint8)
         field = receive_field(factors=factors, image_size=image_size)
