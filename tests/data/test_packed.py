@@ -255,7 +255,7 @@ def test_all_bad_files_are_reported_by_kind_and_nothing_remains(tmp_path):
     with pytest.raises(InputError) as caught:
         pack(root, tmp_path / "out" / "x.h5")
     message = str(caught.value)
-    assert message.startswith(f"11 files in {root} cannot be packed: 'test/abnormal/3.png', ")
+    assert message.startswith(f"11 files in {root} cannot be used: 'test/abnormal/3.png', ")
     assert "'train/normal/2.png' and 4 more ('test/abnormal/3.png': not readable" in message
     assert "'test/mask/5.png' ('test/mask/5.png': 20 × 30 pixels, its image 30 × 20)" in message
     assert "('test/normal/i.tif': values of more than 16 bits (PIL mode I)). Set" in message

@@ -120,7 +120,7 @@ class Findings:
                 first = min(reasons)
                 kinds.append(f"{name_some(reasons)} ({first!r}: {reasons[first]}). {remedy}.")
             count = sum(map(len, self.failures.values()))
-            raise InputError(f"{count} files in {root} cannot be packed: {' '.join(kinds)}")
+            raise InputError(f"{count} files in {root} cannot be used: {' '.join(kinds)}")
         if self.masks and not self.masks_left:
             raise InputError(
                 f"All masks in {root} are empty at this image size, so there is nothing to "
