@@ -17,7 +17,7 @@ from medae.data.packed import read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.duplicates.training_sets import read_training_rows
 from medae.evaluation.metrics import METRIC_COLUMNS, measure
-from medae.models.baselines import BASELINES, NearestImage, PrincipalComponents, fit
+from medae.models.baselines import BASELINES, NearestImage, PrincipalComponents
 from medae.models.score_files import score_table, write_maps
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def score_baselines(
 
     @cache
     def model(method: str, training_set: str, seed: int) -> NearestImage | PrincipalComponents:
-        return fit(method, train[rows(training_set, seed)], latent_dim=largest)
+        return BASELINES[method].fit(train[rows(training_set, seed)], largest)
 
     measured = []
     for run, path in zip(runs, scores, strict=True):
@@ -65,8 +65,8 @@ def score_baselines(
         errors = reconstructions = test_maps = None
         if baseline.statistic is not None:
             values = -baseline.statistic(images)
-        elif method == "intensity":
-            test_maps = test.mean(axis=1)
+        elif baseline.pixel_map is not None:
+            test_maps = baseline.pixel_map(test)
             values = floats.mean(axis=(1, 2, 3), dtype=np.float64)
         else:
             fitted = model(method, *source)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, PngImagePlugin
 
 from medae.base.errors import InputError
+from medae.data.formats import FORMATS
 from medae.data.images import (
-    FORMATS,
     MAX_PIXELS,
     ImageError,
     check_range,

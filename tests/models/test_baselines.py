@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from medae.base.files import read_table, write_table
 from medae.data.packed import read_packed
 from medae.models import baselines
-from medae.models.baselines import BASELINES, fit
+from medae.models.baselines import BASELINES
 from medae.models.score_files import read_maps
 
 
@@ -27,7 +27,7 @@ def test_nearest_equals_brute_force(channels, block, monkeypatch):
     train, test = floats(30, channels=channels), floats(20, channels=channels, seed=1)
     test[3] = train[17] * 0.9
     distances = np.square(test[:, None] - train[None]).sum(axis=(2, 3, 4))
-    found = fit("nearest", train, latent_dim=0).reconstruct(test)
+    found = BASELINES["nearest"].fit(train, 0).reconstruct(test)
     np.testing.assert_array_equal(found, train[distances.argmin(axis=1)])
     np.testing.assert_array_equal(found[3], train[17])
 
@@ -40,7 +40,7 @@ def test_components_equal_sklearn(count, side, channels, latent_dim):
     theirs = PCA(latent_dim, svd_solver="full").fit(train.reshape(count, -1))
     expected = theirs.inverse_transform(theirs.transform(test.reshape(9, -1)))
     # Fitted for more components than are used, as the script does.
-    found = fit("pca", train, latent_dim=12).reconstruct(test, latent_dim=latent_dim)
+    found = BASELINES["pca"].fit(train, 12).reconstruct(test, latent_dim=latent_dim)
     assert found.shape == test.shape
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.reshape(9, -1), expected, atol=1e-5)
@@ -48,7 +48,7 @@ def test_components_equal_sklearn(count, side, channels, latent_dim):
 
 def test_more_components_than_the_images_have(caplog):
     train, test = floats(6), floats(4, seed=1)
-    model = fit("pca", train, latent_dim=50)
+    model = BASELINES["pca"].fit(train, 50)
     with caplog.at_level(logging.WARNING):
         found = model.reconstruct(test, latent_dim=50)
     assert "d = 50, but the training images have 5 components" in caplog.text
@@ -58,15 +58,15 @@ def test_more_components_than_the_images_have(caplog):
 
 def test_images_that_are_all_alike_have_no_component():
     train = np.repeat(floats(1), 5, axis=0)
-    found = fit("pca", train, latent_dim=3).reconstruct(floats(2, seed=1), latent_dim=3)
+    found = BASELINES["pca"].fit(train, 3).reconstruct(floats(2, seed=1), latent_dim=3)
     np.testing.assert_allclose(found, train[:2], atol=1e-6)
 
 
 def test_repeated_images_add_no_component():
     train, test = floats(7), floats(3, seed=1)
-    once = fit("pca", train, latent_dim=64).reconstruct(test, latent_dim=64)
+    once = BASELINES["pca"].fit(train, 64).reconstruct(test, latent_dim=64)
     repeated = np.concatenate([train, train, train])
-    often = fit("pca", repeated, latent_dim=64).reconstruct(test, latent_dim=64)
+    often = BASELINES["pca"].fit(repeated, 64).reconstruct(test, latent_dim=64)
     np.testing.assert_allclose(once, often, atol=1e-5)
 
 

@@ -6,7 +6,7 @@ import yaml
 
 from medae.workflow.configuration import with_defaults
 from medae.workflow.grid import (
-    SETTING,
+    SETTING_COLUMNS,
     all_runs,
     baseline_runs,
     example_settings,
@@ -43,7 +43,7 @@ CONFIG = with_defaults(
 
 def test_blocks_are_products_and_each_run_comes_once():
     found = network_runs(CONFIG)
-    settings = [tuple(row) for row in found[SETTING].drop_duplicates().to_numpy()]
+    settings = [tuple(row) for row in found[SETTING_COLUMNS].drop_duplicates().to_numpy()]
     of_ae = [
         ("all", "ae", 4),
         ("all", "ae", 2),
@@ -52,7 +52,7 @@ def test_blocks_are_products_and_each_run_comes_once():
         ("all", "wide", 4),
     ]
     assert settings == [("a", "all", "vae", 4)] + [(key, *rest) for key in "ab" for rest in of_ae]
-    assert found.groupby(SETTING)["seed"].agg(list).map(lambda seeds: seeds == [5, 7]).all()
+    assert found.groupby(SETTING_COLUMNS)["seed"].agg(list).map(lambda seeds: seeds == [5, 7]).all()
 
 
 def test_only_a_random_training_set_has_all_seeds_of_a_baseline():

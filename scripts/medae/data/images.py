@@ -20,15 +20,13 @@ import numpy as np
 from PIL import Image
 
 from medae.base.errors import InputError
+from medae.data.formats import FORMATS
 from medae.data.layouts import Record, name_some
 
 logger = logging.getLogger(__name__)
 
 RANGE_16_BIT = (0.0, 65535.0)
 USED_SHARE = 1 / 8  # 12-bit data use 1/16 of the 16-bit range
-# Decoders that notice a truncated file. JPEG 2000 is not among them: a file cut after its header
-# gives a grey image without an error.
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 # A guard against files that decompress to fill the memory; large mammograms have 30 million.
 MAX_PIXELS = 80_000_000
 MODES = {1: "L", 3: "RGB"}  # PIL's mode for a number of channels
@@ -257,11 +255,11 @@ def _times(size: tuple[int, int]) -> str:
 def _open(data: bytes) -> Image.Image:
     """Return the whole decoded image of a file; raises ImageError."""
     try:
-        image = Image.open(BytesIO(data), formats=FORMATS)
+        image = Image.open(BytesIO(data), formats=tuple(FORMATS))
         _check_header(image)
         if image.format == "PNG":  # its decoder skips the check sums that this compares
             image.verify()
-            image = Image.open(BytesIO(data), formats=FORMATS)
+            image = Image.open(BytesIO(data), formats=tuple(FORMATS))
         image.load()
     except (ImageError, MemoryError):
         raise

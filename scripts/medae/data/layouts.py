@@ -16,13 +16,10 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from medae.base.errors import InputError
+from medae.data.formats import SUFFIXES
 
 logger = logging.getLogger(__name__)
 
-# What a listed folder is searched for; other files are ignored, and the log says which.
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm"}
-)
 ISIC_NORMAL_CLASS = "NV"  # melanocytic nevus, by far the most frequent class of ISIC 2018
 CLASSES = {  # key in the registry's `expected`: (split, label)
     "train": ("train", 0),
@@ -217,7 +214,7 @@ def _inside(folder: Path, names: list[str], source: Path) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES
+    return path.suffix.lower() in SUFFIXES
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -244,7 +241,7 @@ def images_in(folder: Path) -> list[Path]:
     if not images:
         raise InputError(
             f"There is no image in {folder}. It takes files that end in "
-            f"{', '.join(sorted(IMAGE_SUFFIXES))}; convert other formats (DICOM, NIfTI) to 8- or "
+            f"{', '.join(sorted(SUFFIXES))}; convert other formats (DICOM, NIfTI) to 8- or "
             "16-bit PNG."
         )
     return images

@@ -23,33 +23,6 @@ logger = logging.getLogger(__name__)
 BLOCK = 256  # images compared with all training images at once
 
 
-class Baseline(NamedTuple):
-    """What the workflow knows of a baseline."""
-
-    display_name: str
-    learns: bool = False  # whether it depends on the training set of the grid
-    has_latent: bool = False  # whether it has a latent dimension
-    has_maps: bool = False  # whether it gives anomaly maps
-    scores_images: bool = True  # whether its scores of images count
-    statistic: Callable[[np.ndarray], np.ndarray] | None = None
-    """The number of uint8 images N × C × H × W that it is, shape (N,); low is abnormal."""
-
-
-BASELINES = {
-    "nearest": Baseline("Nearest training image", learns=True, has_maps=True),
-    "pca": Baseline("PCA", learns=True, has_latent=True, has_maps=True),
-    "mean_intensity": Baseline("Low mean intensity", statistic=statistics.brightness),
-    "contrast": Baseline("Low contrast", statistic=statistics.contrast),
-    "total_variation": Baseline("Low total variation", statistic=statistics.total_variation),
-    "intensity": Baseline("Intensity as map", has_maps=True, scores_images=False),
-}
-
-
-def can(method: str, ability: str) -> bool:
-    """Whether a method has an ability, a field of Baseline; a network has them all."""
-    return method not in BASELINES or getattr(BASELINES[method], ability)
-
-
 class NearestImage:
     """Reconstructs an image by the training image with the least squared distance."""
 
@@ -109,6 +82,44 @@ def _leading_components(centred: np.ndarray, count: int) -> np.ndarray:
     return (vectors @ centred) / np.sqrt(values[known])[:, None] if wide else vectors
 
 
-def fit(method: str, images: np.ndarray, *, latent_dim: int) -> NearestImage | PrincipalComponents:
-    """Return the baseline `nearest` or `pca` fitted to training images, for up to `latent_dim`."""
-    return NearestImage(images) if method == "nearest" else PrincipalComponents(images, latent_dim)
+class Baseline(NamedTuple):
+    """What the workflow knows of a baseline. One of the last three fields says how it scores."""
+
+    display_name: str
+    has_latent: bool = False  # whether it has a latent dimension
+    scores_images: bool = True  # whether its scores of images count
+    statistic: Callable[[np.ndarray], np.ndarray] | None = None
+    """The number of uint8 images N × C × H × W that it is, shape (N,); low is abnormal."""
+    pixel_map: Callable[[np.ndarray], np.ndarray] | None = None
+    """The anomaly maps N × H × W of images, without a reconstruction."""
+    fit: Callable[[np.ndarray, int], NearestImage | PrincipalComponents] | None = None
+    """The model of training images and the largest latent dimension asked for."""
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether it reconstructs, and so depends on the training set of the grid."""
+        return self.fit is not None
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether it gives anomaly maps."""
+        return self.reconstructs or self.pixel_map is not None
+
+
+BASELINES = {
+    "nearest": Baseline(
+        "Nearest training image", fit=lambda images, latent_dim: NearestImage(images)
+    ),
+    "pca": Baseline("PCA", has_latent=True, fit=PrincipalComponents),
+    "mean_intensity": Baseline("Low mean intensity", statistic=statistics.brightness),
+    "contrast": Baseline("Low contrast", statistic=statistics.contrast),
+    "total_variation": Baseline("Low total variation", statistic=statistics.total_variation),
+    "intensity": Baseline(
+        "Intensity as map", scores_images=False, pixel_map=lambda images: images.mean(axis=1)
+    ),
+}
+
+
+def can(method: str, ability: str) -> bool:
+    """Whether a method has an ability, a field of Baseline; a network has them all."""
+    return method not in BASELINES or getattr(BASELINES[method], ability)

@@ -8,10 +8,10 @@ import pandas as pd
 from medae.models.baselines import BASELINES, can
 from medae.models.methods import METHODS
 
-ABILITIES = {"scores_images": "scores_images", "reconstructs": "learns", "has_maps": "has_maps"}
-"""By column of the table of runs, the field of medae.models.baselines.Baseline."""
+ABILITIES = ["scores_images", "reconstructs", "has_maps"]
+"""Columns of the table of runs, and fields of medae.models.baselines.Baseline."""
 
-SETTING = ["dataset", "training_set", "method", "latent_dim"]
+SETTING_COLUMNS = ["dataset", "training_set", "method", "latent_dim"]
 """What a job of training or scoring is about; it makes all seeds."""
 
 
@@ -41,7 +41,7 @@ def grid_methods(config: dict) -> dict[str, GridMethod]:
 def network_runs(config: dict) -> pd.DataFrame:
     """Return a row per network of the grid and seed, each once, in the configuration's order.
 
-    Columns: SETTING and seed.
+    Columns: SETTING_COLUMNS and seed.
     """
     rows = [
         (*setting, seed)
@@ -56,7 +56,7 @@ def network_runs(config: dict) -> pd.DataFrame:
         )
         for seed in config["seeds"]
     ]
-    return pd.DataFrame(rows, columns=[*SETTING, "seed"]).drop_duplicates(ignore_index=True)
+    return pd.DataFrame(rows, columns=[*SETTING_COLUMNS, "seed"]).drop_duplicates(ignore_index=True)
 
 
 def baseline_runs(config: dict) -> list[dict]:
@@ -70,7 +70,7 @@ def baseline_runs(config: dict) -> list[dict]:
     runs = []
     for method in chosen["methods"]:
         baseline = BASELINES[method]
-        for training_set in chosen["training_sets"] if baseline.learns else ["all"]:
+        for training_set in chosen["training_sets"] if baseline.reconstructs else ["all"]:
             for size in sizes if baseline.has_latent else [0]:
                 seeds = config["seeds"] if training_set == "without_random" else config["seeds"][:1]
                 run = {"training_set": training_set, "method": method, "latent_dim": size}
@@ -81,7 +81,7 @@ def baseline_runs(config: dict) -> list[dict]:
 def all_runs(config: dict) -> pd.DataFrame:
     """Return the table of all runs: networks, then baselines.
 
-    Beside SETTING and seed it has columns of bool: network; first, it has the first seed;
+    Beside SETTING_COLUMNS and seed it has columns of bool: network; first, it has the first seed;
     scores_images, reconstructs and has_maps, what it gives; compared, it is trained on all images
     and, of a baseline, at the reference's latent dimension; shown, tables and figures of methods
     have it: compared, with something to rank on its dataset. Methods stand as in the grid,
@@ -100,8 +100,8 @@ def all_runs(config: dict) -> pd.DataFrame:
     table = pd.concat([networks, pd.DataFrame(baselines, columns=networks.columns)])
     table = table.reset_index(drop=True).astype({"network": bool})
     table["first"] = table["seed"] == config["seeds"][0]
-    for column, ability in ABILITIES.items():
-        table[column] = [can(method, ability) for method in table["method"]]
+    for ability in ABILITIES:
+        table[ability] = [can(method, ability) for method in table["method"]]
     size = config["figures"]["reference"]["latent_dim"]
     at_size = table["network"] | table["latent_dim"].isin([0, size])
     table["compared"] = (table["training_set"] == "all") & at_size
