@@ -73,7 +73,6 @@ NAMES = {dataset: config["registry"][dataset]["name"] for dataset in config["dat
 METHOD_NAMES = {  # in the order of the grid, in which a sweep stands as it was written
     key: {**METHODS, **BASELINES}[key].display_name for key in RUNS["method"].unique()
 }
-FIRST_SEED = config["seeds"][0]
 REFERENCE = config["figures"]["reference"]
 PAPER_VALUES = os.path.relpath(Path(workflow.basedir, "resources/paper_values.tsv"))
 

@@ -1,12 +1,13 @@
 # Training and scoring one setting, all seeds in one job; and the baselines of a dataset.
 
 BASELINE_RUNS = baseline_runs(config)
-MAPPED_RUNS = [  # baselines whose anomaly maps are drawn and measured
+MAPPED_RUNS = [  # those whose anomaly maps are drawn and measured; the same on every dataset
     run
-    for run in RUNS.query("~network & compared & has_maps").to_dict("records")
-    if run["dataset"] == config["datasets"][0]
+    for run in BASELINE_RUNS
+    if run["training_set"] == "all"
+    and run["latent_dim"] in (0, REFERENCE["latent_dim"])
+    and BASELINES[run["method"]].has_maps
 ]
-MAPPED_RUNS = [{key: run[key] for key in BASELINE_RUNS[0]} for run in MAPPED_RUNS]
 DRAWN_TRAINING_SETS = [s for s in config["baselines"]["training_sets"] if s != "all"]
 
 

@@ -107,9 +107,7 @@ class Baseline(NamedTuple):
 
 
 BASELINES = {
-    "nearest": Baseline(
-        "Nearest training image", fit=lambda images, latent_dim: NearestImage(images)
-    ),
+    "nearest": Baseline("Nearest training image", fit=lambda images, _: NearestImage(images)),
     "pca": Baseline("PCA", has_latent=True, fit=PrincipalComponents),
     "mean_intensity": Baseline("Low mean intensity", statistic=statistics.brightness),
     "contrast": Baseline("Low contrast", statistic=statistics.contrast),
