@@ -37,18 +37,12 @@ def tabulate_latent_dimension(
         )
     summary = summarise(rows)
     labels = summary["method"].map(methods) + ", d = " + summary["latent_dim"].astype(str)
-    models = summary.assign(model=labels).sort_values("latent_dim", ascending=False)
-    groups = {
-        model: methods[key]
-        for key in (AUTOENCODER, LINEAR)
-        for model in models.loc[models["method"] == key, "model"]
-    }
+    models = sort_rows(summary.assign(row=labels), by=["method", "latent_dim"], names=names)
     grid = make_grid(
         models,
-        row="model",
-        row_title="Model",
-        rows={model: model for model in groups},
-        groups=groups,
+        title="Model",
+        rows=dict(zip(models["row"], models["row"], strict=True)),
+        groups=models.drop_duplicates("row")["method"].map(methods).tolist(),
         names=names,
         notes=[*[NOTE] * (LINEAR in set(rows["method"])), *dataset_notes.values()],
     )

@@ -37,7 +37,6 @@ PERCENT = ["mean", "std", "low", "high"]
 POINTS = ["difference", "difference_low", "difference_high"]
 HEADER = ["Metric", "Method", "d", "Value", "95 % interval", "Difference to AE", "95 % interval"]
 HEADER += ["p (Holm)"]
-ALIGN = "llrrcrcr"
 
 
 def tabulate_methods(
@@ -72,54 +71,37 @@ def tabulate_methods(
     cells = cells[cells["metric"].isin(list(TABLE_METRICS))]
     labels = row_labels(methods, picked=PICKED_NAMES)
     labels = {key: label for key, label in labels.items() if key in set(cells["method"])}
-    about = describe_rows(latent_dim, oracle, names=names, methods=list(labels))
+    cells = cells.assign(row=pd.Categorical(cells["method"], list(labels)))  # in their order
+
+    def sizes(chosen: Mapping[str, int]) -> str:
+        return ", ".join(f"{names[key]} d = {chosen[key]}" for key in names if key in chosen)
+
+    about = f"All methods with a latent dimension have d = {latent_dim}"
+    if oracle:
+        about += (
+            ", except AE[d_optimal], an oracle: the d with the best mean AUC on the published test "
+            f"set, so chosen with the test labels ({sizes(oracle)})"
+        )
+    if labels.keys() & BASELINES.keys():
+        about += ". The last rows are baselines without a network"
     if selected:
         about += (
-            f" AE[d_auto] has the d that `{selector}` chose on held-out normal images "
-            f"({list_sizes(selected, names)})."
+            f". AE[d_auto] has the d that `{selector}` chose on held-out normal images "
+            f"({sizes(selected)})"
         )
-    grid = make_grid(
-        cells,
-        row="method",
-        row_title="Method",
-        rows=labels,
-        names=names,
-        notes=[about, *notes, *dataset_notes.values()],
-    )
-    cells = cells.assign(row=cells["method"].map({key: place for place, key in enumerate(labels)}))
-    statistics = add_statistics(
-        distinct_splits(cells[cells["row"].notna()]),
-        compared_rows(read_intervals(intervals), latent_dim=latent_dim, picked=picked),
-    )
+    notes = [f"{about}.", *notes, *dataset_notes.values()]
+    grid = make_grid(cells, title="Method", rows=labels, names=names, notes=notes)
+    drawn = compared_rows(read_intervals(intervals), latent_dim=latent_dim, picked=picked)
+    statistics = add_statistics(distinct_splits(cells[cells["row"].notna()]), drawn)
     sections = [Section("Statistics", describe_statistics(statistics, latent_dim, names=names))]
-    sections += statistics_sections(statistics, names=names, labels=labels)
+    by_test_set = sort_rows(statistics, by=["dataset", "split", "metric", "row"], names=names)
+    for (dataset, split), part in by_test_set.groupby(["dataset", "split"], sort=False):
+        heading = f"{names[dataset]}, {SPLIT_NAMES[split]}"
+        lines = printed_rows(part, labels)
+        sections.append(Section(heading, header=HEADER, rows=lines, align="llrrcrcr", level=3))
     outputs = {"markdown": markdown, "latex": latex, "html": html}
     write_grid(grid, title=TITLE, label="tab:methods", after=sections, **outputs)
     write_table(percent_rows(statistics, names=names), table)
-
-
-def list_sizes(sizes: Mapping[str, int], names: Mapping[str, str]) -> str:
-    """Return each dataset's d in words, in table order."""
-    return ", ".join(f"{names[key]} d = {sizes[key]}" for key in names if key in sizes)
-
-
-def describe_rows(
-    latent_dim: int,
-    oracle: Mapping[str, int],
-    *,
-    names: Mapping[str, str],
-    methods: Sequence[str],
-) -> str:
-    """Return the sentences about the rows' d, the oracle, and the baselines, if there are any."""
-    text = f"All methods with a latent dimension have d = {latent_dim}"
-    if oracle:
-        text += (
-            ", except AE[d_optimal], an oracle: the d with the best mean AUC on the published test "
-            f"set, so chosen with the test labels ({list_sizes(oracle, names)})"
-        )
-    if set(methods) & set(BASELINES):
-        text += ". The last rows are baselines without a network"
-    return f"{text}."
 
 
 def describe_statistics(
@@ -128,41 +110,36 @@ def describe_statistics(
     """Return the sentences that go with the tables of statistics."""
     known = statistics[statistics["low"].notna()]
     firsts = known.drop_duplicates(["dataset", "split"])
-    firsts = sort_rows(firsts, by=["dataset", "split"], names=names)
     units = []
-    for first in firsts.itertuples():
+    for first in sort_rows(firsts, by=["dataset", "split"], names=names).itertuples():
         grouped = first.n_groups < first.n_normal + first.n_abnormal
         name = f"{names[first.dataset]}{', leak-free' * (first.split == LEAK_FREE_SPLIT)}"
         units.append(f"{name}: {first.n_groups:.0f} {'groups of ' * grouped}images")
     replicates = ", ".join(f"{count:.0f}" for count in sorted(set(known["replicates"])))
-    sentences = [
+    text = (
         f"Intervals are percentiles of {replicates} bootstrap replicates over the test images "
         f"({'; '.join(units)}). Images of one patient are drawn together or, where patients are "
         "not known, copies of one image. In each replicate a metric is averaged over the seeds. "
         "Nothing is trained again."
-    ]
+    )
     if statistics["p_holm"].notna().any():
-        sentences.append(
-            f"Differences to the AE with d = {latent_dim} are in percentage points; p is two-sided "
-            "and paired (the same replicates for both), with Holm's correction over all methods "
-            "and baselines of one dataset, metric and test set."
+        text += (
+            f" Differences to the AE with d = {latent_dim} are in percentage points; p is "
+            "two-sided and paired (the same replicates for both), with Holm's correction over all "
+            "methods and baselines of one dataset, metric and test set."
         )
     if (statistics["method"] == ORACLE).any():
-        sentences.append(
-            "The oracle is not tested, and its interval leaves out that its d was chosen on the "
+        text += (
+            " The oracle is not tested, and its interval leaves out that its d was chosen on the "
             "same images."
         )
-    return " ".join(sentences)
+    return text
 
 
-def statistics_sections(
-    statistics: pd.DataFrame, *, names: Mapping[str, str], labels: Mapping[str, str]
-) -> list[Section]:
-    """Return a table of intervals and tests of each dataset and split."""
-    rows = sort_rows(statistics, by=["dataset", "split", "metric", "row"], names=names)
-    tables: dict[str, list[list[str]]] = {}
-    for cell in rows.itertuples():
-        line = [
+def printed_rows(statistics: pd.DataFrame, labels: Mapping[str, str]) -> list[list[str]]:
+    """Return the cells of each row in the order of HEADER."""
+    return [
+        [
             TABLE_METRICS[cell.metric][0],
             labels[cell.method],
             str(cell.latent_dim or MISSING),
@@ -172,11 +149,7 @@ def statistics_sections(
             in_percent(cell.difference_low, cell.difference_high, sign="+"),
             format_probability(cell.p_holm),
         ]
-        title = f"{names[cell.dataset]}, {SPLIT_NAMES[cell.split]}"
-        tables.setdefault(title, []).append(line)
-    return [
-        Section(title, header=HEADER, rows=lines, align=ALIGN, level=3)
-        for title, lines in tables.items()
+        for cell in statistics.itertuples()
     ]
 
 
