@@ -35,13 +35,13 @@ BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, ORANGE, BLACK = "#56B4E9", "#E69F00", "#000000"
 PAIRS = [(BLUE, BLACK), (VERMILLION, GREEN), (PURPLE, ORANGE), (SKY, "0.5")]  # ours, paper's
 NORMAL_TRAIN, NORMAL, ABNORMAL = SKY, BLUE, VERMILLION
+PAPER_LOOK = {"fmt": "D", "markerfacecolor": "white", "elinewidth": 0.8, "capsize": 1.5}
 SPLIT_LINES = {PUBLISHED_SPLIT: "-", LEAK_FREE_SPLIT: "--"}
 
 IMAGE_LABELS = {"auc": "AUC (%)", "ap": "AP (%)"}
 PIXEL_LABELS = {"ap_pix": r"AP$_{\mathrm{pix}}$ (%)", "dice_max": "⌈Dice⌉ (%)"}
 LABELS = IMAGE_LABELS | PIXEL_LABELS
 COUNTED = "numbers: normal + abnormal test images"
-BESIDE = 1.12  # times the latent size, where the paper's numbers stand
 NOTE_WIDTH = 110  # characters of a line across the page
 Cell = tuple[str, str] | None
 
@@ -139,17 +139,6 @@ def draw_sweep(
     axes.scatter(*points, s=5, color=color, alpha=0.35, linewidth=0)
     style = {"marker": marker, "linestyle": line, "zorder": 3}
     axes.plot(summary["mean"], color=color, label=label, **style)
-
-
-def draw_paper(axes: Axes, paper: pd.DataFrame, *, color: str, label: str) -> None:
-    """Draw the paper's means with error bars (columns latent_dim, mean, std) just beside ours."""
-    axes.errorbar(
-        BESIDE * paper["latent_dim"],
-        paper["mean"],
-        paper["std"],
-        **{"fmt": "D", "markersize": 3, "markerfacecolor": "white", "color": color},
-        **{"elinewidth": 0.8, "capsize": 1.5, "zorder": 4, "clip_on": False, "label": label},
-    )
 
 
 def add_legend(figure: Figure, **options: object) -> None:
