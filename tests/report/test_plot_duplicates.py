@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from audit_dataset import audit_dataset
+from packed_files import write_packed
 from plot_duplicates import BELOW, describe, find_pair, make_bands, plot_duplicates
 
-from medae.data.packed import PackedDataset, packed_writer
+from medae.data.packed import PackedDataset
 from medae.duplicates.similarity import SYMMETRIES, move
 
 THRESHOLDS = pd.DataFrame({"threshold": [0.98, 0.99, 0.999], "used": [0, 1, 0]})
@@ -82,20 +83,8 @@ def audited(tmp_path):
     random = np.random.default_rng(0)
     train, test = (random.integers(0, 200, (6, 1, 16, 16), dtype=np.uint8) for _ in range(2))
     test[0], test[2] = move(train[4], 5), train[3]
-    with packed_writer(
-        tmp_path / "packed.h5",
-        channels=1,
-        image_size=16,
-        train_ids=[f"train/{i}$.png" for i in range(6)],
-        test_ids=[f"test/{i}$.png" for i in range(6)],
-        test_labels=[0, 0, 0, 1, 1, 1],
-        masks=False,
-    ) as writer:
-        writer.append("train", train)
-        writer.append("test", test)
-        texts = ["dataset", "modality", "layout", "source", "source_sha256", "resize_filter"]
-        writer.attributes = dict.fromkeys(texts, "toy")
-        writer.attributes |= {"intensity_range": "null", "identical_train_test": 0}
+    test_ids = [f"test/{i}$.png" for i in range(6)]
+    write_packed(tmp_path / "packed.h5", train, test, [0, 0, 0, 1, 1, 1], test_ids=test_ids)
     audit_dataset(
         packed=tmp_path / "packed.h5",
         group_pattern=None,
