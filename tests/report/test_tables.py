@@ -229,9 +229,7 @@ def test_no_results_of_the_autoencoder(metrics, tabulate, tmp_path):
 def grid_of(*groups, rows=("ae",), names=NAMES):
     cells = summarise(metric_table(*groups))
     cells = cells.assign(row=cells["method"])
-    return make_grid(
-        cells, title="", rows={key: key for key in rows}, names=names, notes=()
-    ).section
+    return make_grid(cells, title="", rows={key: key for key in rows}, names=names, notes=())
 
 
 def one_metric(*splits, dataset="scans", metric="auc"):

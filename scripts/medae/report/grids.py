@@ -1,7 +1,6 @@
 """Tables of metrics in the form of the paper's: rows are models, columns a dataset's metrics."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -28,19 +27,9 @@ from medae.report.tables import (
     write_sections,
 )
 
-Counts = Mapping[str, Mapping[str, tuple[int, int]]]
-"""By a dataset's display name and split: the numbers of normal and of abnormal test images."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of metrics, and what only its LaTeX form shows."""
-
-    section: Section
-    columns: list[tuple[str, str, str]]
-    """Display name of the dataset, key of TABLE_METRICS, split; a dataset's are neighbours."""
-    groups: Sequence[str]
-    """The group of each row; rows are ranked within their group."""
+Column = tuple[str, str, str]
+"""Display name of the dataset, key of TABLE_METRICS, split."""
+ENDINGS = {PUBLISHED_SPLIT: "", LEAK_FREE_SPLIT: ", leak-free"}
 
 
 def make_grid(
@@ -51,7 +40,7 @@ def make_grid(
     groups: Sequence[str] = (),
     names: Mapping[str, str],
     notes: Sequence[str],
-) -> Grid:
+) -> Section:
     """Lay out a summary: rows by column `row`, columns by dataset, metric and split.
 
     `cells` come from `summarise`, with both splits, at most one line per row, dataset, metric and
@@ -82,17 +71,18 @@ def make_grid(
         *describe_test_sets(cells, names, columns),
         *notes,
     ]
-    section = Section(
+    return Section(
         text=" ".join(text),
-        header=[title, *(_title(*column) for column in columns)],
+        header=[title, *(f"{n} {TABLE_METRICS[m][0]}{ENDINGS[s]}" for n, m, s in columns)],
         rows=[
             [label, *map(format_percent, *numbers)]
             for label, *numbers in zip(rows.values(), mean, std, strict=True)
         ],
         align="r" + "c" * len(columns),
         ranks=np.pad(ranks, [(0, 0), (1, 0)]),  # the labels have none
+        groups=groups,
+        latex_head=_latex_head(title, columns),
     )
-    return Grid(section, columns, groups)
 
 
 def rank_cells(mean: np.ndarray, groups: Sequence[str]) -> np.ndarray:
@@ -107,9 +97,7 @@ def rank_cells(mean: np.ndarray, groups: Sequence[str]) -> np.ndarray:
     return ranks.where(marked, 0).to_numpy(int)
 
 
-def describe_cells(
-    n_seeds: pd.Series, columns: Sequence[tuple[str, str, str]], *, groups: Sequence[str]
-) -> str:
+def describe_cells(n_seeds: pd.Series, columns: Sequence[Column], *, groups: Sequence[str]) -> str:
     """Return the sentences about seeds, marks (`groups` of the rows if there are any) and Dice."""
     fewest, most = n_seeds.min(), n_seeds.max()
     text = "Percent; one seed."
@@ -127,7 +115,7 @@ def describe_cells(
 
 
 def describe_test_sets(
-    rows: pd.DataFrame, names: Mapping[str, str], columns: Sequence[tuple[str, str, str]] = ()
+    rows: pd.DataFrame, names: Mapping[str, str], columns: Sequence[Column] = ()
 ) -> list[str]:
     """Return the sentences about the numbers of test images, and about AP if a column has it.
 
@@ -159,7 +147,7 @@ def describe_test_sets(
 
 
 def write_grid(
-    grid: Grid,
+    grid: Section,
     *,
     title: str,
     label: str,
@@ -172,35 +160,34 @@ def write_grid(
 
     `title` heads the page and begins the LaTeX caption; `label` is LaTeX's.
     """
-    write_sections(title, [grid.section, *after], markdown=markdown, html=html)
-    caption = f"{title} {grid.section.text}"
-    if any(split == LEAK_FREE_SPLIT for _, _, split in grid.columns):
+    write_sections(title, [grid, *after], markdown=markdown, html=html)
+    caption = f"{title} {grid.text}"
+    if "*" in grid.latex_head[-1]:
         caption += " Columns with an asterisk are leak-free."
-    options = {"caption": caption, "label": label, "groups": grid.groups}
-    write_text(latex_table(grid.section, head=_latex_head(grid), **options), latex)
+    write_text(latex_table(grid, caption=caption, label=label), latex)
 
 
-def _title(dataset: str, metric: str, split: str) -> str:
-    ending = ", leak-free" if split == LEAK_FREE_SPLIT else ""
-    return f"{dataset} {TABLE_METRICS[metric][0]}{ending}"
-
-
-def _latex_head(grid: Grid) -> list[str]:
+def _latex_head(title: str, columns: Sequence[Column]) -> list[str]:
     """Return the lines of datasets and of metrics; an asterisk leaves leak-free columns narrow."""
     spans, rules, first = [""], [], 2
-    for name, group in groupby(grid.columns, key=lambda column: column[0]):
+    for name, group in groupby(columns, key=lambda column: column[0]):
         width = len(list(group))
         spans.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(name)}}}")
         rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
         first += width
-    titles = [escape_latex(grid.section.header[0])]
-    for _, metric, split in grid.columns:
+    titles = [escape_latex(title)]
+    for _, metric, split in columns:
         titles.append(TABLE_METRICS[metric][1] + "*" * (split == LEAK_FREE_SPLIT))
     return [" & ".join(spans) + r" \\", " ".join(rules), " & ".join(titles) + r" \\"]
 
 
-def _join_splits(images: Counts, text: Callable[[int, int], str]) -> str:
-    """Return e.g. "Scans 600 + 600, leak-free 74 + 600; X-ray 5 + 6"; `text` writes the counts."""
+def _join_splits(
+    images: Mapping[str, Mapping[str, tuple[int, int]]], text: Callable[[int, int], str]
+) -> str:
+    """Return e.g. "Scans 600 + 600, leak-free 74 + 600; X-ray 5 + 6"; `text` writes the counts.
+
+    `images` has the numbers of normal and abnormal test images by dataset's name and split.
+    """
     parts = []
     for name, sets in images.items():
         parts.append(f"{name} {text(*sets[PUBLISHED_SPLIT])}")

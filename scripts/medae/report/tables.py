@@ -47,6 +47,10 @@ class Section:
     """Of the heading."""
     ranks: np.ndarray | tuple = ()
     """Shape (rows, columns): 0, BEST or SECOND; empty where no cell is marked."""
+    groups: Sequence[str] = ()
+    """One per row; LaTeX has a rule between rows of different groups."""
+    latex_head: Sequence[str] = ()
+    """Lines of LaTeX above the rows, in place of the header."""
 
 
 def format_percent(mean: float, std: float) -> str:
@@ -118,17 +122,16 @@ def _html_section(section: Section) -> str:
     return "\n".join(parts)
 
 
-def latex_table(
-    section: Section, *, head: Sequence[str], groups: Sequence[str], caption: str, label: str
-) -> str:
-    """Return the table of `section` as a LaTeX environment; the document needs booktabs.
+def latex_table(section: Section, *, caption: str, label: str) -> str:
+    """Return the table of a section as a LaTeX environment; the document needs booktabs.
 
-    `head` are the lines of LaTeX that stand above the rows, in place of the section's header. A
-    rule separates rows of different `groups` (one name per row). `caption` is plain text.
+    `caption` is plain text.
     """
     body: list[str] = []
     rows = _marked(section, LATEX_MARKS, escape_latex)
-    for row, (above, group) in zip(rows, pairwise([groups[0], *groups]), strict=True):
+    for row, (above, group) in zip(
+        rows, pairwise([section.groups[0], *section.groups]), strict=True
+    ):
         body += [r"\midrule"] * (group != above)
         body.append(" & ".join(row) + r" \\")
     lines = [
@@ -138,7 +141,7 @@ def latex_table(
         rf"\label{{{label}}}",
         rf"\begin{{tabular}}{{{section.align}}}",
         r"\toprule",
-        *head,
+        *section.latex_head,
         r"\midrule",
         *body,
         r"\bottomrule",
