@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import pandas as pd
-
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.evaluation.summary import TABLE_METRICS, distinct_splits, sort_rows, summarise
-from medae.report.grids import make_grid, write_grid
+from medae.report.grids import make_grid, percent_rows, write_grid
 from medae.report.rows import AUTOENCODER
 
 LINEAR = "pca"
@@ -48,17 +46,9 @@ def tabulate_latent_dimension(
     )
     label = "tab:latent-dimension"
     write_grid(grid, title=TITLE, label=label, markdown=markdown, latex=latex, html=html)
-    write_table(percent_rows(summary, names=names), table)
-
-
-def percent_rows(summary: pd.DataFrame, *, names: Mapping[str, str]) -> pd.DataFrame:
-    """Return the summary's rows that the table shows, in its order, mean and std in percent."""
     shown = distinct_splits(summary[summary["metric"].isin(list(TABLE_METRICS))])
-    shown = shown.assign(mean_percent=100 * shown["mean"], std_percent=100 * shown["std"])
-    keys = ["method", "latent_dim", "dataset", "metric", "split"]
-    shown = sort_rows(shown, by=keys, names=names)
-    numbers = ["mean_percent", "std_percent", "n_seeds", "n_train", "n_normal", "n_abnormal"]
-    return shown[[*keys, *numbers]]
+    by = ["method", "latent_dim", "dataset", "metric", "split"]
+    write_table(percent_rows(shown, by=by, names=names), table)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from medae.base.files import read_table, write_table
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import TABLE_METRICS, distinct_splits, sort_rows, summarise
 from medae.models.baselines import BASELINES
-from medae.report.grids import make_grid, write_grid
+from medae.report.grids import make_grid, percent_rows, write_grid
 from medae.report.rows import (
     ORACLE,
     SELECTED,
@@ -33,8 +33,6 @@ PICKED_NAMES = {
     SELECTED: "AE[d_auto] (d without labels)",
 }
 TITLE = "Anomaly detection by autoencoder methods and baselines."
-PERCENT = ["mean", "std", "low", "high"]
-POINTS = ["difference", "difference_low", "difference_high"]
 HEADER = ["Metric", "Method", "d", "Value", "95 % interval", "Difference to AE", "95 % interval"]
 HEADER += ["p (Holm)"]
 
@@ -101,7 +99,8 @@ def tabulate_methods(
         sections.append(Section(heading, header=HEADER, rows=lines, align="llrrcrcr", level=3))
     outputs = {"markdown": markdown, "latex": latex, "html": html}
     write_grid(grid, title=TITLE, label="tab:methods", after=sections, **outputs)
-    write_table(percent_rows(statistics, names=names), table)
+    by = ["row", "dataset", "metric", "split"]
+    write_table(percent_rows(statistics, by=by, names=names), table)
 
 
 def describe_statistics(
@@ -151,16 +150,6 @@ def printed_rows(statistics: pd.DataFrame, labels: Mapping[str, str]) -> list[li
         ]
         for cell in statistics.itertuples()
     ]
-
-
-def percent_rows(statistics: pd.DataFrame, *, names: Mapping[str, str]) -> pd.DataFrame:
-    """Return the rows of the TSV, in the table's order."""
-    rows = sort_rows(statistics, by=["row", "dataset", "metric", "split"], names=names)
-    scaled = {f"{key}_percent": 100 * rows[key] for key in PERCENT}
-    scaled |= {f"{key}_points": 100 * rows[key] for key in POINTS}
-    keys = ["method", "latent_dim", "dataset", "metric", "split"]
-    rest = ["p_value", "p_holm", "n_seeds", "n_train", "n_normal", "n_abnormal", "replicates"]
-    return rows.assign(**scaled)[[*keys, *scaled, *rest, "n_groups"]]
 
 
 def in_percent(*fractions: float, sign: str = "") -> str:

@@ -29,6 +29,10 @@ from medae.report.tables import (
 
 Column = tuple[str, str, str]
 """Display name of the dataset, key of TABLE_METRICS, split."""
+PERCENT = ["mean", "std", "low", "high"]
+POINTS = ["difference", "difference_low", "difference_high"]
+NUMBERS = ["p_value", "p_holm", "n_seeds", "n_train", "n_normal", "n_abnormal", "replicates"]
+NUMBERS += ["n_groups"]
 ENDINGS = {PUBLISHED_SPLIT: "", LEAK_FREE_SPLIT: ", leak-free"}
 
 
@@ -165,6 +169,17 @@ def write_grid(
     if "*" in grid.latex_head[-1]:
         caption += " Columns with an asterisk are leak-free."
     write_text(latex_table(grid, caption=caption, label=label), latex)
+
+
+def percent_rows(
+    rows: pd.DataFrame, *, by: Sequence[str], names: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return the TSV of a grid, sorted: keys, percent, points of percent, and other NUMBERS."""
+    rows = sort_rows(rows, by=by, names=names)
+    scaled = {f"{key}_percent": 100 * rows[key] for key in PERCENT if key in rows}
+    scaled |= {f"{key}_points": 100 * rows[key] for key in POINTS if key in rows}
+    keys = ["method", "latent_dim", "dataset", "metric", "split"]
+    return rows.assign(**scaled)[[*keys, *scaled, *(key for key in NUMBERS if key in rows)]]
 
 
 def _latex_head(title: str, columns: Sequence[Column]) -> list[str]:
