@@ -105,7 +105,7 @@ def select(
     theirs = {"latent_dim": latent_dim, "picked": {ORACLE: oracle_dimensions(paper)}}
     tables = {
         "seeds": compared_rows(metrics, **ours),
-        "means": add_statistics(compared_rows(summary, **ours), compared_rows(drawn, **ours)),
+        "means": add_statistics(summary, drawn, **ours),
         "paper": compared_rows(paper, **theirs),
     }
     tables = {key: table[table["metric"].isin(figures.LABELS)] for key, table in tables.items()}

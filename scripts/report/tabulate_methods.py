@@ -20,7 +20,6 @@ from medae.report.rows import (
     SELECTED,
     SPLIT_NAMES,
     add_statistics,
-    compared_rows,
     oracle_dimensions,
     read_intervals,
     row_labels,
@@ -64,8 +63,8 @@ def tabulate_methods(
     summary = summarise(rows[rows["training_set"] == "all"])
     oracle = oracle_dimensions(summary[summary["split"] == PUBLISHED_SPLIT])
     selected = selected_dimensions(selections, selector=selector)
-    picked = {ORACLE: oracle, SELECTED: selected}
-    cells = compared_rows(summary, latent_dim=latent_dim, picked=picked)
+    options = {"latent_dim": latent_dim, "picked": {ORACLE: oracle, SELECTED: selected}}
+    cells = add_statistics(summary, read_intervals(intervals), **options)
     cells = cells[cells["metric"].isin(list(TABLE_METRICS))]
     labels = row_labels(methods, picked=PICKED_NAMES)
     labels = {key: label for key, label in labels.items() if key in set(cells["method"])}
@@ -89,8 +88,7 @@ def tabulate_methods(
         )
     notes = [f"{about}.", *notes, *dataset_notes.values()]
     grid = make_grid(cells, title="Method", rows=labels, names=names, notes=notes)
-    drawn = compared_rows(read_intervals(intervals), latent_dim=latent_dim, picked=picked)
-    statistics = add_statistics(distinct_splits(cells[cells["row"].notna()]), drawn)
+    statistics = distinct_splits(cells[cells["row"].notna()])
     sections = [Section("Statistics", describe_statistics(statistics, latent_dim, names=names))]
     by_test_set = sort_rows(statistics, by=["dataset", "split", "metric", "row"], names=names)
     for (dataset, split), part in by_test_set.groupby(["dataset", "split"], sort=False):

@@ -10,7 +10,7 @@ from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.evaluation.bootstrap import INTERVAL_COLUMNS
 from medae.evaluation.summary import summarise
-from medae.report.rows import add_statistics, compared_rows, oracle_dimensions
+from medae.report.rows import add_statistics, oracle_dimensions
 
 NAMES = {"scans": "Scans", "xray": "X-ray", "unused": "Unused"}
 METHODS = {"ae": "AE", "vae": "VAE", "memae": "MemAE", "ceae": "CeAE"}
@@ -153,12 +153,9 @@ def test_the_d_that_was_chosen_without_labels_is_a_row_with_tests(metrics, inter
 
 
 def test_holm_within_a_dataset_split_and_metric(metrics, intervals):
-    oracle = {"xray": 4}
-    shown = compared_rows(summarise(metrics), latent_dim=16, picked={"ae_d_optimal": oracle})
-    drawn = compared_rows(
-        pd.concat(intervals.values()), latent_dim=16, picked={"ae_d_optimal": oracle}
-    )
-    table = add_statistics(shown, drawn).set_index(["dataset", "method", "metric", "split"])
+    options = {"latent_dim": 16, "picked": {"ae_d_optimal": {"xray": 4}}}
+    table = add_statistics(summarise(metrics), pd.concat(intervals.values()), **options)
+    table = table.set_index(["dataset", "method", "metric", "split"])
     # X-ray's AUC has three tests: PCA's 3 · 0.001, then 2 · 0.02 and, not below it, 0.03.
     expected = {
         ("xray", "pca", "auc", "published"): 0.003,
@@ -180,9 +177,8 @@ def test_holm_within_a_dataset_split_and_metric(metrics, intervals):
 
 
 def test_tests_against_another_reference_are_left_out(metrics, intervals):
-    shown = compared_rows(summarise(metrics), latent_dim=4, picked={})
-    drawn = compared_rows(pd.concat(intervals.values()), latent_dim=4, picked={})
-    table = add_statistics(shown, drawn)  # the reference has d = 16
+    options = {"latent_dim": 4, "picked": {}}  # the reference has d = 16
+    table = add_statistics(summarise(metrics), pd.concat(intervals.values()), **options)
     assert set(table["method"]) == {"ae", "vae", "nearest"}
     assert table[["difference", "p_value", "p_holm"]].isna().all(axis=None)
 

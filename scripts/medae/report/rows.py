@@ -119,14 +119,15 @@ def row_labels(methods: Mapping[str, str], *, picked: Mapping[str, str]) -> dict
     return {**networks, **picked, **methods}
 
 
-def add_statistics(cells: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
-    """Add intervals, differences to the autoencoder, p_value and p_holm to the table's cells.
+def add_statistics(summary: pd.DataFrame, drawn: pd.DataFrame, **options: object) -> pd.DataFrame:
+    """Return the `compared_rows` with intervals, differences to the autoencoder, p_value, p_holm.
 
-    `cells` are rows of `summarise` and `drawn` those of the tables of intervals, both through
+    `summary` comes from `summarise`, `drawn` are the tables of intervals, and `options` those of
     `compared_rows`. Tests are kept where the reference of the bootstrap, the setting without a
     difference, is the autoencoder of this table, and never for the oracle. A family of Holm's
     correction is all tests of one dataset, split and metric.
     """
+    cells, drawn = (compared_rows(table, **options) for table in (summary, drawn))
     joined = cells.merge(drawn.drop(columns="value"), on=CELL, how="left", validate="1:1")
     reference = drawn[(drawn["method"] == AUTOENCODER) & drawn["difference"].isna()]
     tested = joined["dataset"].isin(reference["dataset"]) & (joined["method"] != ORACLE)
