@@ -186,6 +186,9 @@ def test_image_counts_and_chance_levels_of_both_test_sets():
         axes = Figure().add_subplot()
         figures.draw_chance(axes, metrics, metric)
         assert [line.get_ydata()[0] for line in axes.lines] == pytest.approx(expected)
+        axes = Figure().add_subplot()
+        figures.draw_chance(axes, metrics, metric, across="y")
+        assert [line.get_xdata()[0] for line in axes.lines] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
