@@ -4,11 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+from packed_files import write_audit, write_packed
 
 from medae.base.files import write_table
-from medae.data.packed import packed_writer, read_packed
-from medae.duplicates.audit import IMAGE_COLUMNS
+from medae.data.packed import read_packed
 from medae.models.score_files import score_table, write_maps
 
 SIDE = 16
@@ -33,22 +32,10 @@ def write_gallery_files(folder: Path, *, masks=True, channels=1, ids=IDS, scored
     images = rng.integers(0, 256, (len(IDS), channels, SIDE, SIDE), dtype=np.uint8)
     outlines = np.zeros((len(IDS), SIDE, SIDE), np.uint8)
     outlines[LABELS == 1, 4:9, 5:12] = 1
-    with packed_writer(
-        folder / "packed.h5",
-        channels=channels,
-        image_size=SIDE,
-        masks=masks,
-        train_ids=["train/0.png"],
-        test_ids=ids,
-        test_labels=LABELS,
-    ) as writer:
-        writer.append("train", images[:1])
-        writer.append("test", images, outlines if masks else None)
-        texts = ["dataset", "modality", "layout", "source", "source_sha256", "resize_filter"]
-        writer.attributes = dict.fromkeys(texts, "toy")
-        writer.attributes |= {"intensity_range": "null", "identical_train_test": 0}
-    data = replace(read_packed(folder / "packed.h5"), test_ids=scored or ids)
     files: dict = {"packed": folder / "packed.h5", "audit": folder / "images.tsv"}
+    masked = outlines if masks else None
+    write_packed(files["packed"], images[:1], images, LABELS, masks=masked, test_ids=ids)
+    data = replace(read_packed(files["packed"]), test_ids=scored or ids)
     files |= {"scores": [], "maps": []}
     for setting in SETTINGS:
         where = folder / f"{setting['method']}{setting['latent_dim']}"
@@ -60,9 +47,5 @@ def write_gallery_files(folder: Path, *, masks=True, channels=1, ids=IDS, scored
         write_maps(where / "maps.h5", data, maps=maps, reconstructions=reconstructions)
         files["scores"].append(where / "scores.tsv")
         files["maps"].append(where / "maps.h5")
-    audit = pd.DataFrame(0, index=range(1 + len(ids)), columns=IMAGE_COLUMNS)
-    audit["split"] = ["train"] + ["test"] * len(ids)
-    audit["id"] = ["train/0.png", *ids]
-    audit["twin"] = audit["id"].isin(TWINS).astype(int)
-    write_table(audit, files["audit"])
+    write_audit(files["audit"], ["train/0.png"], ids, twin=[int(i in TWINS) for i in ids])
     return files | {"settings": SETTINGS, "reference": REFERENCE, "methods": METHODS, "name": "Toy"}

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.evaluation.splits import PUBLISHED_SPLIT
 from medae.evaluation.summary import TABLE_METRICS, display_name, sort_rows, summarise
@@ -40,15 +39,29 @@ def compare_with_paper(
 ) -> None:
     """Write a row per cell that both have; a difference is ours minus theirs.
 
-    Without a common cell the table is empty, and its text says so. Raises InputError when the
-    paper's table has a cell twice, or a dataset has no display name.
+    Without a common cell the table is empty, and its text says so. Raises InputError when a dataset
+    has no display name.
     """
     ours, published = read_table(metrics), read_table(paper)
     compared = compare(metrics=ours, paper=published, names=names)
     text = describe(compared, n_paper=len(published))
     logger.info(text)
     write_table(compared, table)
-    rows = printed_rows(compared, names=names, methods=methods)
+    rows = [
+        [
+            cell.table.removeprefix("table"),
+            display_name(cell.dataset, names),
+            methods[cell.method],
+            str(cell.latent_dim),
+            TABLE_METRICS[cell.metric][0],
+            format_percent(cell.paper_mean, cell.paper_std),
+            format_percent(cell.our_mean, cell.our_std),
+            str(cell.n_seeds),
+            format_points(cell.difference),
+            cell.verdict,
+        ]
+        for cell in compared.itertuples()
+    ]
     section = Section(text=text, header=HEADER, rows=rows, align=ALIGN)
     write_sections("Ours beside the paper", [section], markdown=markdown, html=html)
 
@@ -63,24 +76,18 @@ def compare(
     tolerance are nan with one seed. Rows are sorted by the paper's table, dataset (in the order of
     `names`), method, latent dimension (descending) and metric.
     """
-    if paper.duplicated(["table", *KEY]).any():
-        twice = paper.loc[paper.duplicated(["table", *KEY]), ["table", *KEY]].iloc[0].to_list()
-        raise InputError(f"The paper's table of values has two rows for {twice}. Remove one.")
     like_theirs = (metrics["split"] == PUBLISHED_SPLIT) & (metrics["training_set"] == "all")
     ours = summarise(metrics[like_theirs])
     ours[["our_mean", "our_std"]] = 100 * ours[["mean", "std"]]
     ours = ours[[*KEY, "our_mean", "our_std", "n_seeds", "n_normal", "n_abnormal"]]
     theirs = paper.rename(columns={"mean": "paper_mean", "std": "paper_std"})
-    cells = theirs.merge(ours, on=KEY, validate="many_to_one")
-    for dataset in sorted(set(cells["dataset"])):
-        display_name(dataset, names)
+    cells = theirs.merge(ours, on=KEY)
     cells["difference"] = cells["our_mean"] - cells["paper_mean"]
     cells["tolerance"] = TOLERANCE_SDS * np.hypot(cells["paper_std"], cells["our_std"])
     # The paper's numbers have one decimal: a billionth of a point only absorbs binary rounding.
     within = cells["difference"].abs() <= cells["tolerance"] + 1e-9
-    cells["verdict"] = np.where(
-        cells["n_seeds"] < 2, "one seed", np.where(within, "within", "outside")
-    )
+    cells["verdict"] = np.where(within, "within", "outside")
+    cells.loc[cells["n_seeds"] < 2, "verdict"] = "one seed"
     return sort_rows(cells, by=["table", *KEY], names=names)
 
 
@@ -101,27 +108,6 @@ def describe(compared: pd.DataFrame, *, n_paper: int) -> str:
         "the paper's, in percentage points, and is within tolerance when it is at most "
         f"{TOLERANCE_SDS:g} √(s_paper² + s_ours²)."
     )
-
-
-def printed_rows(
-    compared: pd.DataFrame, *, names: Mapping[str, str], methods: Mapping[str, str]
-) -> list[list[str]]:
-    """Return the cells of each row as the tables print them, in the order of HEADER."""
-    return [
-        [
-            cell.table.removeprefix("table"),
-            names[cell.dataset],
-            methods[cell.method],
-            str(cell.latent_dim),
-            TABLE_METRICS[cell.metric][0],
-            format_percent(cell.paper_mean, cell.paper_std),
-            format_percent(cell.our_mean, cell.our_std),
-            str(cell.n_seeds),
-            format_points(cell.difference),
-            cell.verdict,
-        ]
-        for cell in compared.itertuples()
-    ]
 
 
 if __name__ == "__main__":

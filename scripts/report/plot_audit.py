@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from medae.base.files import read_table
 from medae.report import figures
@@ -32,20 +31,21 @@ def distance(similarity: np.ndarray) -> np.ndarray:
 def draw_shares(axes: Axes, images: pd.DataFrame) -> None:
     """Draw the share of images by similarity, each class for itself."""
     bins = list(np.geomspace(FLOOR, LEFT, BINS + 1))
+
+    def draw(similarity: pd.Series, name: str, **look: object) -> None:
+        weights = np.full(len(similarity), 100 / max(1, len(similarity)))
+        look |= {"weights": weights, "label": f"{name} (n = {len(similarity)})"}
+        axes.hist(distance(similarity), bins, **look)
+
     test = images[images["split"] == "test"]
     for label, (name, color) in enumerate(CLASSES):
-        values = distance(test.loc[test["label"] == label, "similarity"])
-        weights = np.full(len(values), 100 / max(1, len(values)))
-        look = {"color": color, "alpha": 0.35, "histtype": "stepfilled"}
-        text = f"{name} test images (n = {len(values)})"
-        axes.hist(values, bins, weights=weights, label=text, **look)
-        axes.hist(values, bins, weights=weights, color=color, histtype="step", linewidth=0.8)
+        similarity = test.loc[test["label"] == label, "similarity"]
+        look = {"histtype": "stepfilled", "facecolor": (color, 0.35), "edgecolor": (color, 0.9)}
+        draw(similarity, f"{name} test images", **look, linewidth=0.8)
     others = images["other_patient_similarity"].dropna()
     if len(others):
-        weights = np.full(len(others), 100 / len(others))
-        look = {"color": figures.BLACK, "histtype": "step", "linewidth": 0.8, "linestyle": ":"}
-        text = f"normal images, to other patients (n = {len(others)})"
-        axes.hist(distance(others), bins, weights=weights, label=text, **look)
+        look = {"histtype": "step", "color": figures.BLACK, "linewidth": 0.8, "linestyle": ":"}
+        draw(others, "normal images, to other patients", **look)
     axes.set_ylabel("share of images (%)")
 
 
@@ -58,24 +58,11 @@ def draw_counts(axes: Axes, images: pd.DataFrame, *, moved: bool) -> None:
     identical = normal["identical"] == 1
     for column, style, name in lines:
         nearest = np.sort(distance(normal[column].where(~identical, 1.0)))
-        axes.step(
-            [FLOOR, *nearest, LEFT],
-            [0, *np.arange(1, len(nearest) + 1), len(nearest)],
-            where="post",
-            color=figures.NORMAL,
-            linestyle=style,
-            label=name,
-        )
+        places = [FLOOR, *nearest, LEFT]
+        counts = [0, *np.arange(1, len(nearest) + 1), len(nearest)]
+        look = {"color": figures.NORMAL, "linestyle": style, "label": name}
+        axes.step(places, counts, where="post", **look)
     axes.set(ylabel="normal test images", ylim=(0, 1.04 * len(normal)))
-
-
-def similarity_axis(axes: Axes) -> None:
-    """Make the x-axis one of 1 − r, logarithmic and reversed, labelled with r."""
-    axes.set(xscale="log", xlim=(LEFT, FLOOR))
-    ends = [*(1 - tick for tick in TICKS), FLOOR]
-    axes.xaxis.set_major_locator(FixedLocator(ends))
-    axes.xaxis.set_major_formatter(FixedFormatter([f"≤ {TICKS[0]}", *map(str, TICKS[1:]), "1"]))
-    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def plot_audit(*, images: Path, thresholds: Path, name: str, moved: bool) -> Figure:
@@ -91,14 +78,18 @@ def plot_audit(*, images: Path, thresholds: Path, name: str, moved: bool) -> Fig
     draw_counts(below, pictures, moved=moved)
     used = listed[listed["used"] == 1].iloc[0]
     text = f"threshold {used['threshold']:.4f} ({used['origin']})"
-    for axes in (above, below):
+    ticks = [*(1 - tick for tick in TICKS), FLOOR]
+    for axes, label in (
+        (above, "similarity r to the nearest training image"),
+        (below, "threshold of r"),
+    ):
         for threshold in listed["threshold"]:
             axes.axvline(1 - threshold, color="0.85", linewidth=0.6, zorder=0)
         axes.axvline(1 - used["threshold"], color=figures.GREEN, linewidth=1, label=text)
-        similarity_axis(axes)
+        axes.set(xscale="log", xlim=(LEFT, FLOOR), xlabel=label)
+        axes.set_xticks(ticks, [f"≤ {TICKS[0]}", *map(str, TICKS[1:]), "1"])
+        axes.minorticks_off()
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=figures.FONT_SIZE)
-    above.set_xlabel("similarity r to the nearest training image")
-    below.set_xlabel("threshold of r")
     figure.suptitle(figures.plain(name), fontsize=8, fontweight="bold")
     return figure
 

@@ -7,9 +7,7 @@ image moved as the test image is, and their difference.
 """
 
 import math
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,7 +19,7 @@ from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import read_audit
 from medae.duplicates.similarity import INVERSE, SYMMETRIES, move
 from medae.report import figures, sheets
-from medae.report.choosing import PERCENTILE, rank_images
+from medae.report.choosing import PERCENTILE
 
 PER_ROW = 3
 BELOW = 6  # pairs below the threshold
@@ -35,15 +33,8 @@ PAIR = 4 * SIDE + 3 * SEAM
 NOTE = "blue: normal, red: abnormal test image\nmoved: the training image as the test image lies"
 
 
-class Band(NamedTuple):
-    """Test images of one range of similarity; positions in the test split."""
-
-    title: str
-    chosen: list[int]
-
-
-def make_bands(test: pd.DataFrame, thresholds: pd.DataFrame) -> list[Band]:
-    """Return the bands that have images, the most similar first.
+def make_bands(test: pd.DataFrame, thresholds: pd.DataFrame) -> dict[str, list[int]]:
+    """Return the bands that have images, the most similar first: title -> chosen positions.
 
     `test` are the rows of the test images in images.tsv, `thresholds` is thresholds.tsv.
     """
@@ -58,27 +49,19 @@ def make_bands(test: pd.DataFrame, thresholds: pd.DataFrame) -> list[Band]:
             inside = ~identical & (lower <= similarity) & (similarity < upper)
             members[f"{lower:.4f} ≤ r{end}"] = inside
             upper = lower
-    bands = []
+    order = np.argsort(-similarity, kind="stable")
+    bands = {}
     for title, inside in members.items():
-        if count := np.count_nonzero(inside):
+        found = order[inside[order]]
+        if count := len(found):
+            places = np.linspace(0, count - 1, min(PER_ROW, count)).round().astype(int)
             what = "test image" if count == 1 else "test images"
-            bands.append(Band(f"{title}: {count} {what}", evenly(ranked(similarity, inside))))
+            bands[f"{title}: {count} {what}"] = found[places].tolist()
     below = ~identical & (similarity < used)
     if below.any():
         title = f"below the threshold, {used:.4f}: the most similar of {below.sum()} test images"
-        bands.append(Band(title, ranked(similarity, below)[:BELOW]))
+        bands[title] = order[below[order]][:BELOW].tolist()
     return bands
-
-
-def ranked(similarity: np.ndarray, inside: np.ndarray) -> list[int]:
-    """Return the positions that are `inside`, the most similar first, ties in their order."""
-    return rank_images(~inside, -similarity, label=0)
-
-
-def evenly(order: Sequence[int]) -> list[int]:
-    """Return up to PER_ROW of `order`, evenly spaced with both ends."""
-    places = np.linspace(0, len(order) - 1, min(PER_ROW, len(order))).round().astype(int)
-    return [order[place] for place in places]
 
 
 def find_pair(data: PackedDataset, row: pd.Series, position: int) -> list[np.ndarray]:
@@ -115,11 +98,11 @@ def plot_duplicates(*, packed: Path, images: Path, thresholds: Path, name: str) 
     audit = read_audit(images, data)
     test = audit[audit["split"] == "test"].reset_index(drop=True)
     bands = make_bands(test, read_table(thresholds))
-    pairs = {i: find_pair(data, test.loc[i], i) for band in bands for i in band.chosen}
+    pairs = {i: find_pair(data, test.loc[i], i) for chosen in bands.values() for i in chosen}
     texts = {i: describe(test.loc[i]) for i in pairs}
     label = LINE * max(len(lines) for lines in texts.values()) + 0.03
     step = label + SIDE + 0.08
-    rows = sum(math.ceil(len(band.chosen) / PER_ROW) for band in bands)
+    rows = sum(math.ceil(len(chosen) / PER_ROW) for chosen in bands.values())
     sheet = sheets.Sheet(
         height=HEAD + len(bands) * BAND + rows * step + FOOT,
         title=f"{name}: test images and the training images most like them",
@@ -130,10 +113,10 @@ def plot_duplicates(*, packed: Path, images: Path, thresholds: Path, name: str) 
             sheet.write(left, HEAD - 0.05, text, ha="center", va="bottom")
     vmax = max(1, np.percentile([pair[-1] for pair in pairs.values()], PERCENTILE))
     top = HEAD
-    for band in bands:
-        sheet.write(GAP, top + BAND - 0.05, band.title, va="bottom", weight="bold", fontsize=8)
+    for title, chosen in bands.items():
+        sheet.write(GAP, top + BAND - 0.05, title, va="bottom", weight="bold", fontsize=8)
         top += BAND
-        for number, i in enumerate(band.chosen):
+        for number, i in enumerate(chosen):
             row, place = divmod(number, PER_ROW)
             left, high = GAP + place * (PAIR + GAP), top + row * step + label
             look = {"color": sheets.CLASS_COLORS[test.loc[i, "label"]], "linespacing": 1.1}
@@ -142,11 +125,9 @@ def plot_duplicates(*, packed: Path, images: Path, thresholds: Path, name: str) 
                 look = {"vmin": 0, "vmax": vmax} if what == "difference" else {}
                 image = sheet.add_picture(left, high, SIDE, picture, f"{what} {i}", **look)
                 left += SIDE + SEAM
-        top += step * math.ceil(len(band.chosen) / PER_ROW)
+        top += step * math.ceil(len(chosen) / PER_ROW)
     scale = "absolute difference (intensities 0–255)"
-    place = 0.55 * figures.PAGE_WIDTH, top + 0.1, 2.8
-    sheet.add_color_bar(image, *place, scale, ticks=MaxNLocator(6, integer=True))
-    sheet.write(GAP, top + 0.1, NOTE, va="top")
+    sheet.add_foot(GAP, top + 0.1, NOTE, image, scale, ticks=MaxNLocator(6, integer=True))
     return sheet.figure
 
 

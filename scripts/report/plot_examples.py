@@ -39,22 +39,23 @@ def draw(
         heading = [*file["roles"].asstr()[i].split(), f"{file['scores'][i]:#.3g}"]
         look = {"color": sheets.CLASS_COLORS[file["labels"][i]], "fontsize": figures.FONT_SIZE}
         image.axes.set_title("\n".join(heading), pad=3, **look)
-        if "masks" in file:
-            sheets.outline(image, file["masks"][i])
+        if "masks" in file and file["masks"][i].any():
+            look = {"colors": [figures.ORANGE], "linewidths": 1}
+            image.axes.contour(file["masks"][i], levels=[0.5], **look)
         for row, (method, d) in enumerate(shown):
             group, top = file[f"{method}/d{d}"], HEAD + pair + GAP + row * (cell + SEAM)
             label = f"{method} d{d}"
             again = group["reconstructions"][i]
             image = sheet.add_picture(left, top, cell, again, f"{label} reconstruction {i}")
             if i == 0:
-                sheets.side_label(image, fill(methods[method], 8) + f"\nd = {d}" * (d > 0))
+                text = figures.plain(fill(methods[method], 8)) + f"\nd = {d}" * (d > 0)
+                look = {"rotation": 0, "ha": "right", "va": "center"}
+                image.axes.set_ylabel(text, fontsize=figures.FONT_SIZE, **look)
             place, look = (left + cell + SEAM, top, cell), {"vmin": 0, "vmax": vmax}
             image = sheet.add_picture(*place, group["maps"][i], f"{label} map {i}", **look)
-    place = 0.55 * figures.PAGE_WIDTH, bottom + 0.08, 2.9
-    sheet.add_color_bar(image, *place, "squared error (intensities in [−1, 1])")
     note = "pairs: reconstruction and anomaly map"
     note += "\norange outline: mask" if "masks" in file else ""
-    sheet.write(LABELS, bottom + 0.08, note, va="top")
+    sheet.add_foot(LABELS, bottom + 0.08, note, image, "squared error (intensities in [−1, 1])")
     return sheet.figure
 
 

@@ -22,6 +22,7 @@ from medae.report.figures import SPLIT_LINES
 from medae.report.rows import SPLIT_NAMES, read_metrics, swept_methods
 
 LEVEL = "nearest"
+BESIDE = 1.12  # times the latent size, where the paper's numbers stand
 HEIGHT = 1.85  # inches of a row
 
 
@@ -34,22 +35,20 @@ def draw_panel(
             seeds = ours[(ours["method"] == method) & (ours["split"] == split)]
             if seeds.empty:
                 continue
-            style = {"line": line, "marker": "o" if split == PUBLISHED_SPLIT else "."}
+            look = {"line": line, "marker": "o" if split == PUBLISHED_SPLIT else "."}
             shown = label if split == PUBLISHED_SPLIT else None
-            figures.draw_sweep(axes, seeds, scale=100, color=colors[0], label=shown, **style)
+            figures.draw_sweep(axes, seeds, scale=100, color=colors[0], label=shown, **look)
         theirs = paper[paper["method"] == method]
         if not theirs.empty:
+            at = BESIDE * theirs["latent_dim"], theirs["mean"], theirs["std"]
+            look = {"color": colors[1], "markersize": 3, "zorder": 4, "clip_on": False}
             label = f"{methods[method]}, paper (mean ± std)"
-            figures.draw_paper(axes, theirs, color=colors[1], label=label)
-    axes.grid(axis="y")
-
-
-def draw_level(axes: Axes, ours: pd.DataFrame, name: str) -> None:
-    """Draw what has no latent size, the nearest training image."""
+            axes.errorbar(*at, label=label, **figures.PAPER_LOOK, **look)
     for level in ours[ours["method"] == LEVEL].itertuples():
-        label = name if level.split == PUBLISHED_SPLIT else None
-        style = {"color": figures.GREEN, "linestyle": SPLIT_LINES[level.split], "linewidth": 0.8}
-        axes.axhline(100 * level.value, label=label, **style)
+        label = methods[LEVEL] if level.split == PUBLISHED_SPLIT else None
+        look = {"color": figures.GREEN, "linestyle": SPLIT_LINES[level.split], "linewidth": 0.8}
+        axes.axhline(100 * level.value, label=label, **look)
+    axes.grid(axis="y")
 
 
 def plot_latent_dimension(
@@ -77,7 +76,6 @@ def plot_latent_dimension(
             for part in (table, published[published["method"].isin(labels)])
         )
         draw_panel(axes, ours=ours, paper=theirs, labels=labels, methods=methods)
-        draw_level(axes, ours, methods[LEVEL])
         figures.draw_chance(axes, ours, metric)
         sizes = [*ours.loc[ours["method"] != LEVEL, "latent_dim"], *theirs["latent_dim"]]
         figures.latent_axis(axes, sizes, inches=inches)

@@ -41,18 +41,13 @@ STYLES = {  # split: marker, filling, colour, and steps below the paper
 }
 
 
-def place_lines(methods: Sequence[str]) -> dict[str, float]:
-    """Return how far down each method's line is, in lines; baselines stand apart."""
-    return {method: place + GAP * (method in BASELINES) for place, method in enumerate(methods)}
-
-
 def draw_panel(
     axes: Axes,
     *,
     seeds: pd.DataFrame,
     means: pd.DataFrame,
     paper: pd.DataFrame,
-    places: Mapping[str, float],
+    places: pd.Series,
     middle: float,
 ) -> None:
     """Draw one metric of one dataset; `seeds` and `means` are fractions, `paper` percent.
@@ -61,7 +56,6 @@ def draw_panel(
     (mean, low, high), and `paper` one per method (mean, std). `places` has the methods' lines, and
     `middle` says how far below these the paper's numbers are.
     """
-    several = seeds["seed"].nunique() > 1
     for split, (marker, filling, color, steps) in STYLES.items():
         rows, single = (table[table["split"] == split] for table in (means, seeds))
         if rows.empty:
@@ -69,39 +63,28 @@ def draw_panel(
         below = middle + steps * STEP
         at = rows["method"].map(places) + below
         axes.hlines(at, 100 * rows["low"], 100 * rows["high"], color=color, linewidth=1)
-        style = {"markerfacecolor": filling, "markersize": 3, "linestyle": "", "zorder": 3}
-        axes.plot(
-            100 * rows["mean"], at, marker=marker, color=color, label=SPLIT_NAMES[split], **style
-        )
-        if several:
+        look = {"marker": marker, "color": color, "markerfacecolor": filling, "markersize": 3}
+        look |= {"linestyle": "", "zorder": 3, "label": SPLIT_NAMES[split]}
+        axes.plot(100 * rows["mean"], at, **look)
+        if seeds["seed"].nunique() > 1:
             at = single["method"].map(places) + below
             label = "single seeds" if split == PUBLISHED_SPLIT else None
-            style = {"marker": "|", "s": 14, "linewidth": 0.6, "color": "0.2", "label": label}
-            axes.scatter(100 * single["value"], at, zorder=2, **style)
+            look = {"marker": "|", "s": 14, "linewidth": 0.6, "color": "0.2", "zorder": 2}
+            axes.scatter(100 * single["value"], at, label=label, **look)
+        if split == PUBLISHED_SPLIT:
+            for row in rows[rows["method"] == ORACLE].itertuples():
+                at = 100 * row.mean, places[ORACLE] + 0.85
+                axes.text(*at, f"$d$ = {row.latent_dim}", ha="center", va="center")
     if not paper.empty:
-        axes.errorbar(
-            *(paper["mean"], paper["method"].map(places) + middle),
-            xerr=paper["std"],
-            **{"fmt": "D", "markersize": 2.5, "markerfacecolor": "white", "color": figures.BLACK},
-            **{"elinewidth": 0.8, "capsize": 1.5, "label": "paper (mean ± std)"},
-        )
-    for row in means[
-        (means["method"] == ORACLE) & (means["split"] == PUBLISHED_SPLIT)
-    ].itertuples():
-        at = 100 * row.mean, places[ORACLE] + 0.85
-        axes.text(*at, f"$d$ = {row.latent_dim}", ha="center", va="center")
-
-
-def draw_axes(axes: Axes, *, means: pd.DataFrame, metric: str, places: Mapping[str, float]) -> None:
-    """Draw chance and the lines of the grid, and set the limits of one panel."""
-    figures.draw_chance(axes, means, metric, across="y")
+        at = paper["mean"], paper["method"].map(places) + middle
+        look = {"color": figures.BLACK, "markersize": 2.5, "label": "paper (mean ± std)"}
+        axes.errorbar(*at, xerr=paper["std"], **figures.PAPER_LOOK, **look)
     axes.grid(axis="x")
     axes.margins(x=0.08)
     axes.locator_params(axis="x", nbins=5, steps=[1, 2, 5, 10])
     axes.tick_params(axis="y", length=0)
-    axes.set_yticks(list(places.values()))
-    axes.set_ylim(max(places.values()) + 0.7 + GAP * (list(places)[-1] == ORACLE), -0.7)
-    axes.set_xlabel(figures.LABELS[metric])
+    axes.set_yticks(places)
+    axes.set_ylim(places.max() + 0.7 + GAP * (places.index[-1] == ORACLE), -0.7)
 
 
 def select(
@@ -109,7 +92,7 @@ def select(
     drawn: pd.DataFrame,
     paper: pd.DataFrame,
     *,
-    methods: Sequence[str],
+    methods: Mapping[str, str],
     latent_dim: int,
 ) -> dict[str, pd.DataFrame]:
     """Return what is drawn, as `draw_panel` takes it, of all datasets and metrics.
@@ -122,7 +105,7 @@ def select(
     theirs = {"latent_dim": latent_dim, "picked": {ORACLE: oracle_dimensions(paper)}}
     tables = {
         "seeds": compared_rows(metrics, **ours),
-        "means": add_statistics(compared_rows(summary, **ours), compared_rows(drawn, **ours)),
+        "means": add_statistics(summary, drawn, **ours),
         "paper": compared_rows(paper, **theirs),
     }
     tables = {key: table[table["metric"].isin(figures.LABELS)] for key, table in tables.items()}
@@ -132,7 +115,7 @@ def select(
             f"There are no metrics of {', '.join(methods)} with d = {latent_dim} to draw. Check "
             "the grid of the configuration, and run the workflow again."
         )
-    return {name: table[table["method"].isin(shown)] for name, table in tables.items()}
+    return {key: table[table["method"].isin(shown)] for key, table in tables.items()}
 
 
 def plot_methods(
@@ -151,26 +134,30 @@ def plot_methods(
     InputError when there is no method to draw, or a table is of another kind.
     """
     ours = read_metrics(metrics, leak_free=True), read_intervals(intervals)
-    tables = select(*ours, read_table(paper), methods=list(methods), latent_dim=latent_dim)
+    tables = select(*ours, read_table(paper), methods=methods, latent_dim=latent_dim)
     means = tables["means"]
     labels = row_labels(methods, picked={ORACLE: ORACLE_NAME})
     rows = figures.arrange_metrics(means, names)
-    places = {}  # of the metrics of images, and of pixels
+    places = {}  # how far down each method's line is, in lines, of a metric
     for kind in (figures.IMAGE_LABELS, figures.PIXEL_LABELS):
         measured = set(means.loc[means["metric"].isin(kind), "method"])
-        places |= dict.fromkeys(kind, place_lines([key for key in labels if key in measured]))
+        keys = [key for key in labels if key in measured]
+        lines = [place + GAP * (key in BASELINES) for place, key in enumerate(keys)]
+        places |= dict.fromkeys(kind, pd.Series(lines, keys))
     middle = 0 if LEAK_FREE_SPLIT in set(means["split"]) else STEP  # without it, ours at the tick
-    heights = [LINE * (max(places[row[0][1]].values()) + 1.4 + GAP) + 0.5 for row in rows]
+    heights = [LINE * (places[row[0][1]].max() + 1.4 + GAP) + 0.5 for row in rows]
     figure = Figure(figsize=(figures.PAGE_WIDTH, sum(heights) + 0.65), layout="constrained")
     options = {"metrics": means, "names": names, "heights": heights}
     for (key, metric), axes in figures.add_panels(figure, rows, **options).items():
-        parts = {}
-        for name, table in tables.items():
-            parts[name] = table[(table["dataset"] == key) & (table["metric"] == metric)]
+        parts = {
+            name: table[(table["dataset"] == key) & (table["metric"] == metric)]
+            for name, table in tables.items()
+        }
         draw_panel(axes, **parts, places=places[metric], middle=middle)
-        draw_axes(axes, means=parts["means"], metric=metric, places=places[metric])
+        figures.draw_chance(axes, parts["means"], metric, across="y")
+        axes.set_xlabel(figures.LABELS[metric])
         first = axes.get_subplotspec().is_first_col()
-        axes.set_yticklabels([labels[method] for method in places[metric]] if first else [])
+        axes.set_yticklabels([labels[key] for key in places[metric].index] if first else [])
     seeds = tables["seeds"]["seed"].nunique()
     title = "this run (1 seed)" if seeds == 1 else f"this run (mean over {seeds} seeds)"
     title += f" with 95 % intervals over test images; {figures.COUNTED}"

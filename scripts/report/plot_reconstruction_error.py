@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from medae.evaluation.summary import sort_rows
 from medae.report import figures
 from medae.report.rows import read_metrics, swept_methods
 
@@ -55,8 +56,8 @@ def plot_reconstruction_error(
     table = read_metrics(metrics)
     swept = swept_methods(table)
     table = table[table["metric"].isin(IMAGES) & table["method"].isin(swept)]
-    panels = {key: part for key, part in table.groupby(["dataset", "method"], sort=False)}
-    panels = dict(sorted(panels.items(), key=lambda panel: list(names).index(panel[0][0])))
+    table = sort_rows(table, by=["dataset"], names=names)
+    panels = dict(list(table.groupby(["dataset", "method"], sort=False)))
     rows, columns = figures.grid_shape(len(panels), columns=2)
     width = figures.PANEL_WIDTH if columns == 1 else figures.PAGE_WIDTH
     inches = width / columns - 0.6

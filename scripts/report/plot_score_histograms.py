@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -33,20 +32,11 @@ def draw_panel(axes: Axes, table: pd.DataFrame) -> None:
     score = table["score"].clip(upper=np.percentile(table["score"], 100 - TAIL))
     bins = np.histogram_bin_edges(score, bins=int(np.clip(len(score) ** 0.5, 15, 30)))
     for (name, color), chosen in classes.items():
-        part, outlined = score[chosen], (name, color) == OTHER
-        seaborn.histplot(
-            x=part,
-            bins=list(bins),
-            stat="density",
-            element="step",
-            color=color,
-            fill=not outlined,
-            alpha=1 if outlined else 0.35,
-            linewidth=1.1 if outlined else 0.8,
-            label=f"{name} (n = {len(part)})",
-            ax=axes,
-        )
-    axes.set(xlabel="", ylabel="")
+        look = {"histtype": "stepfilled", "facecolor": (color, 0.35), "linewidth": 0.8}
+        if (name, color) == OTHER:
+            look = {"histtype": "step", "linewidth": 1.1}
+        label = f"{name} (n = {chosen.sum()})"
+        axes.hist(score[chosen], bins, density=True, edgecolor=color, label=label, **look)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(4))
@@ -75,9 +65,9 @@ def plot_score_histograms(
     width = max(figures.PANEL_WIDTH, figures.PAGE_WIDTH * columns / 4)
     figure = Figure(figsize=(width, 1.4 * rows + 0.75), layout="constrained")
     several = len({setting["method"] for setting in settings}) > 1
-    for place, (table, setting) in enumerate(zip(tables, settings, strict=True)):
+    for place, (table, setting) in enumerate(zip(tables, settings, strict=True), start=1):
         method, size = setting["method"], setting["latent_dim"]
-        axes = figure.add_subplot(rows, columns, place + 1, label=f"{method} d{size}")
+        axes = figure.add_subplot(rows, columns, place, label=f"{method} d{size}")
         draw_panel(axes, table)
         parts = [methods[method]] * several + [f"d = {size}"] * (size > 0)
         found = aucs.loc[method, size, setting["seed"]]
@@ -85,7 +75,7 @@ def plot_score_histograms(
         if LEAK_FREE_SPLIT in found:
             note += f", leak-free {100 * found[LEAK_FREE_SPLIT]:.1f} %"
         figures.set_title(axes, ", ".join(parts), note=note)
-        if place % columns == 0:
+        if axes.get_subplotspec().is_first_col():
             axes.set_ylabel("density")
     figure.supxlabel(f"anomaly score (the highest {TAIL} % in the last bin)", fontsize=8)
     title = f"{figures.plain(name)}, published test set"

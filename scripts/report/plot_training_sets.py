@@ -23,24 +23,17 @@ from medae.report.rows import (
     training_sizes,
 )
 
-COLORS = {
-    "all": figures.BLUE,
-    "without_twins": figures.VERMILLION,
-    "without_random": figures.GREEN,
-}
+COLORS = [figures.BLUE, figures.VERMILLION, figures.GREEN]  # of the training sets
 NEAREST = "nearest"
 NOTHING = "No model was trained on training sets that differ."
-PER_ROW = 2  # panels
-HEIGHT = 2.1  # inches of a panel
 
 
 def draw_panel(axes: Axes, rows: pd.DataFrame, nearest: pd.DataFrame) -> None:
     """Draw the lines of one dataset and method; `nearest` are the rows of that baseline."""
     axes.axhline(50, color="0.8", linewidth=0.8, zorder=0)
-    for key, color in COLORS.items():
+    for (key, label), color in zip(TRAINING_SET_NAMES.items(), COLORS, strict=True):
         part, level = (one[one["training_set"] == key] for one in (rows, nearest))
         if len(part):
-            label = TRAINING_SET_NAMES[key]
             figures.draw_sweep(axes, part, color=color, label=label, scale=100)
         if len(level):
             axes.axhline(100 * level["value"].mean(), color=color, linewidth=0.9, linestyle=":")
@@ -63,13 +56,13 @@ def plot_training_sets(
         figure = Figure(figsize=(figures.PANEL_WIDTH, 0.6))
         figure.text(0.5, 0.5, NOTHING, ha="center", va="center")
         return figure
-    high, wide = figures.grid_shape(len(panels), columns=PER_ROW)
-    figure = Figure(figsize=(figures.PAGE_WIDTH, HEIGHT * high + 0.4), layout="constrained")
+    high, wide = figures.grid_shape(len(panels), columns=2)
+    figure = Figure(figsize=(figures.PAGE_WIDTH, 2.1 * high + 0.4), layout="constrained")
     sizes = {size for size in rows["latent_dim"] if size}
     shared = None
-    for place, (dataset, method) in enumerate(panels):
+    for place, (dataset, method) in enumerate(panels, start=1):
         label = f"{dataset} {method}"
-        axes = figure.add_subplot(high, wide, place + 1, label=label, sharey=shared)
+        axes = figure.add_subplot(high, wide, place, label=label, sharey=shared)
         shared = shared or axes
         own = rows[rows["dataset"] == dataset]
         draw_panel(axes, own[own["method"] == method], own[own["method"] == NEAREST])
@@ -78,7 +71,7 @@ def plot_training_sets(
         title = f"{names[dataset]}, {methods[method]}"
         figures.set_title(axes, title, note=f"{counts} training images")
         axes.set_xlabel("latent dimension d")
-        if place % wide == 0:
+        if axes.get_subplotspec().is_first_col():
             axes.set_ylabel("AUC (%)")
     figures.add_legend(figure, loc="outside upper center", ncols=4)
     return figure

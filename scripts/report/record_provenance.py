@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import pandas as pd
+
 import medae
 from medae.base.files import read_table, write_text
 from medae.base.hardware import machine
 
 PACKAGES = ["snakemake", "torch", "numpy", "pandas", "scikit-learn", "scikit-dimension"]
-PACKAGES += ["constriction", "kneed", "matplotlib", "h5py", "seaborn", "pillow", "nilearn"]
-PACKAGES += ["safetensors"]
+PACKAGES += ["constriction", "kneed", "matplotlib", "h5py", "pillow", "nilearn", "safetensors"]
 
 
 def git_state(folder: Path) -> dict:
@@ -34,15 +35,19 @@ def git_state(folder: Path) -> dict:
 
 def stage_times(benchmarks: Path) -> dict:
     """Return jobs, summed wall seconds and the largest memory in MiB of each rule."""
-    stages: dict[str, dict] = {}
+    tables = {}
     for path in sorted(benchmarks.rglob("*.tsv")):
         rule = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
-        table = read_table(path)
-        stage = stages.setdefault(rule, {"jobs": 0, "wall_seconds": 0.0, "max_rss_mib": 0.0})
-        stage["jobs"] += len(table)
-        stage["wall_seconds"] = round(stage["wall_seconds"] + float(table["s"].sum()), 2)
-        memory = table["max_rss"].astype(str).str.replace("NA", "0").astype(float).max()
-        stage["max_rss_mib"] = max(stage["max_rss_mib"], round(float(memory), 1))
+        tables.setdefault(rule, []).append(read_table(path))
+    stages = {}
+    for rule, parts in tables.items():
+        jobs = pd.concat(parts)
+        memory = pd.to_numeric(jobs["max_rss"], errors="coerce").fillna(0)  # NA of a short job
+        stages[rule] = {
+            "jobs": len(jobs),
+            "wall_seconds": round(float(jobs["s"].sum()), 2),
+            "max_rss_mib": round(float(memory.max()), 1),
+        }
     return stages
 
 
@@ -63,14 +68,12 @@ def distinct_trainings(descriptions: Sequence[dict]) -> list[dict]:
 
 def smaller_batches(descriptions: Sequence[dict]) -> list[dict]:
     """Return the trainings whose batches were smaller than configured, for lack of memory."""
-    found = []
-    for description in descriptions:
-        configured = description["training"]["batch_size"]
-        if description["batch_size_used"] != configured:
-            keys = ("dataset", "training_set", "method", "seed", "batch_size_used")
-            named = {key: description[key] for key in keys}
-            found.append(named | {"latent_dim": description["arguments"]["latent_dim"]})
-    return found
+    keys = ("dataset", "training_set", "method", "seed", "batch_size_used")
+    return [
+        {key: one[key] for key in keys} | {"latent_dim": one["arguments"]["latent_dim"]}
+        for one in descriptions
+        if one["batch_size_used"] != one["training"]["batch_size"]
+    ]
 
 
 def record_provenance(

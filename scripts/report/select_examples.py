@@ -20,19 +20,10 @@ from medae.base.files import atomic_path
 from medae.base.hdf5 import new_hdf5
 from medae.data.packed import read_packed
 from medae.models.score_files import read_maps, read_scores
-from medae.report.choosing import CLASSES, at_ranks, rank_images
+from medae.report.choosing import choose_images
 
 ROLES = ["lowest", "median", "highest"]
 TEXT = h5py.string_dtype()
-
-
-def choose(labels: np.ndarray, scores: np.ndarray) -> dict[str, int]:
-    """Return role ("normal lowest", …) -> image's position; InputError when a class is empty."""
-    chosen = {}
-    for label, name in enumerate(CLASSES):
-        positions = at_ranks(rank_images(labels, scores, label=label), parts=2)
-        chosen |= {f"{name} {role}": i for role, i in zip(ROLES, positions, strict=True)}
-    return chosen
 
 
 def select_examples(
@@ -54,12 +45,13 @@ def select_examples(
     for name, path in zip(names, scores, strict=True):
         tables[name] = read_scores(path, data).query("split == 'test'")["score"].to_numpy()
     judge = f"{reference['method']}/d{reference['latent_dim']}"
-    chosen = choose(data.test_labels, tables[judge])
-    rows = list(chosen.values())
+    chosen = choose_images(data.test_labels, tables[judge], count=len(ROLES))
+    rows = [row for positions in chosen.values() for row in positions]
+    roles = [f"{name} {role}" for name in chosen for role in ROLES]
     with atomic_path(examples) as temporary, new_hdf5(temporary) as file:
         file.attrs["reference"] = judge
         file.create_dataset("ids", data=[data.test_ids[row] for row in rows], dtype=TEXT)
-        file.create_dataset("roles", data=list(chosen), dtype=TEXT)
+        file.create_dataset("roles", data=roles, dtype=TEXT)
         file["labels"] = data.test_labels[rows]
         file["scores"] = tables[judge][rows]
         file["images"] = data.test_images[rows].astype(np.float32) / np.float32(127.5) - 1

@@ -13,17 +13,30 @@ from medae.report.tables import MISSING, Section, write_sections
 
 TITLE = "Audit of the datasets"
 STATISTICS = {"brightness": "Brightness", "contrast": "Contrast", "total_variation": "Variation"}
-CLASSES = {("train", 0): "training", ("test", 0): "normal test", ("test", 1): "abnormal test"}
+CLASSES = {"training": ("train", 0), "normal test": ("test", 0), "abnormal test": ("test", 1)}
 COMPARED = [("abnormal test", "normal test"), ("normal test", "training")]
-UNMOVED = ["test_normal", "test_abnormal", "train"]
-THRESHOLD_COUNTS = {
-    "test_normal": "Normal test",
-    "test_abnormal": "Abnormal test",
-    "train": "Training",
+TWINS = {"test_normal": "Normal test", "test_abnormal": "Abnormal test", "train": "Training"}
+THRESHOLD_COUNTS = TWINS | {
     "train_copies": "Copies in training",
     "test_copies": "Copies in test",
     "copy_groups": "Copy groups",
 }
+DATASET_ROWS = {  # title: cell, of the numbers and texts of one dataset
+    "Training images": "{train_images}",
+    "Test images, normal + abnormal": "{test_normal_images} + {test_abnormal_images}",
+    "Patients, training + test": "{patients}",
+    "Threshold": "{threshold:.4f}, {origin}",
+    "Normal test images with a twin": "{test_normal_twins}",
+    "Abnormal test images with a twin": "{test_abnormal_twins}",
+    "Test images identical to a training image": "{test_identical}",
+    "Training images with a twin": "{train_twins}",
+    "Training images in a copy group with a test image": "{train_in_groups}",
+    "Training images with a copy in training": "{train_copies}",
+    "Test images with a copy in test": "{test_copies}",
+    "Copy groups": "{copy_groups}",
+    "Leak-free test images, normal + abnormal": "{leak_free_normal} + {leak_free_abnormal}",
+}
+PATIENTS = "{train_patients} + {test_patients}, {patients_in_both} in both"
 SIMILARITY = {
     True: "the highest correlation of their pixels, as grey images of at most 64 × 64, over the "
     "eight ways to mirror and rotate one of them",
@@ -72,83 +85,96 @@ def tabulate_audit(
     expression that finds an image's patient in its id, or None. `moved` says whether mirrored and
     rotated copies count.
     """
-    parts = {
-        dataset: measure_audit(read_table(image_file), read_table(threshold_file), pattern)
-        for dataset, image_file, threshold_file, pattern in zip(
-            names, images, thresholds, group_patterns, strict=True
-        )
-    }
+    audits: dict[str, Numbers] = {}
+    for dataset, *paths, pattern in zip(names, images, thresholds, group_patterns, strict=True):
+        audits[dataset] = measure_audit(*map(read_table, paths), pattern)
+    named = [(name, audits[dataset]) for dataset, name in names.items()]
+    columns = [dataset_cells(numbers["dataset"]["all"], moved=moved) for _, numbers in named]
     sections = [
-        datasets_section(parts, names, moved=moved),
-        thresholds_section(parts, names, moved=moved),
-        classes_section(parts, names),
+        Section(
+            "Copies",
+            DEFINITIONS.format(similarity=SIMILARITY[moved]) + UNMOVED_MEANS * moved,
+            header=["", *names.values()],
+            rows=[[title, *(cells[title] for cells in columns)] for title in DATASET_ROWS],
+            align="l" + "r" * len(names),
+        ),
+        Section(
+            "By threshold",
+            BY_THRESHOLD + IN_PARENTHESES * moved,
+            header=["Dataset", "Threshold", *THRESHOLD_COUNTS.values()],
+            rows=[line for one in named for line in threshold_lines(*one, moved=moved)],
+            align="ll" + "r" * len(THRESHOLD_COUNTS),
+        ),
+        Section(
+            "What separates the classes without a model",
+            SEPARABILITY,
+            header=["Dataset", "Images", *STATISTICS.values()],
+            rows=[line for one in named for line in class_lines(*one)],
+            align="ll" + "r" * len(STATISTICS),
+        ),
     ]
     write_sections(TITLE, sections, markdown=markdown, html=html)
     lines = [
         (dataset, kind, row, quantity, value)
-        for dataset, numbers in parts.items()
+        for dataset, numbers in audits.items()
         for kind, rows in numbers.items()
         for row, values in rows.items()
         for quantity, value in values.items()
     ]
-    columns = ["dataset", "table", "row", "quantity", "value"]
-    write_table(pd.DataFrame(lines, columns=columns), table)
+    keys = ["dataset", "table", "row", "quantity", "value"]
+    write_table(pd.DataFrame(lines, columns=keys), table)
 
 
 def measure_audit(
     images: pd.DataFrame, thresholds: pd.DataFrame, group_pattern: str | None
 ) -> Numbers:
     """Return all numbers of one dataset's audit."""
-    used = thresholds[thresholds["used"] == 1].iloc[0]
-    listed = thresholds.drop(columns=["used", "origin"]).to_dict("records")
-    chosen = {
+    parts = {
         name: images[(images["split"] == split) & (images["label"] == label)]
-        for (split, label), name in CLASSES.items()
+        for name, (split, label) in CLASSES.items()
     }
-    return {
-        "dataset": {"all": dataset_numbers(images, used, group_pattern)},
-        "threshold": {f"{row.pop('threshold'):.9g}": row for row in listed},
-        "class": {
-            name: {
-                f"{statistic}_{kind}": getattr(part[statistic], kind)()
-                for statistic in STATISTICS
-                for kind in ("mean", "std")
-            }
-            for name, part in chosen.items()
-        },
-        "auc": {
-            f"{low} against {high}": {
-                statistic: separability(chosen[low][statistic], chosen[high][statistic])
-                for statistic in STATISTICS
-            }
-            for low, high in COMPARED
-        },
+    counts = thresholds.drop(columns=["used", "origin"]).to_dict("records")
+    found: Numbers = {
+        "dataset": {"all": dataset_numbers(images, parts, thresholds, group_pattern)},
+        "threshold": {f"{row.pop('threshold'):.9g}": row for row in counts},
+        "class": {name: {} for name in parts},
+        "auc": {},
     }
+    for statistic in STATISTICS:
+        for name, part in parts.items():
+            found["class"][name][f"{statistic}_mean"] = part[statistic].mean()
+            found["class"][name][f"{statistic}_std"] = part[statistic].std()
+        for low, high in COMPARED:
+            auc = separability(parts[low][statistic], parts[high][statistic])
+            found["auc"].setdefault(f"{low} against {high}", {})[statistic] = auc
+    return found
 
 
 def dataset_numbers(
-    images: pd.DataFrame, used: pd.Series, group_pattern: str | None
+    images: pd.DataFrame,
+    parts: Mapping[str, pd.DataFrame],
+    thresholds: pd.DataFrame,
+    group_pattern: str | None,
 ) -> dict[str, float]:
-    """Return the numbers of the first table; `used` is the row of the threshold that is used."""
-    test = images["split"] == "test"
-    free = test & (images["twin"] == 0)
-    abnormal = images["label"] == 1
+    """Return the numbers of the first table; `parts` are the rows of `images` by class."""
+    used = thresholds[thresholds["used"] == 1].iloc[0]
+    normal, abnormal = parts["normal test"], parts["abnormal test"]
     numbers = {
-        "train_images": np.count_nonzero(~test),
-        "test_normal_images": np.count_nonzero(test & ~abnormal),
-        "test_abnormal_images": np.count_nonzero(test & abnormal),
+        "train_images": len(parts["training"]),
+        "test_normal_images": len(normal),
+        "test_abnormal_images": len(abnormal),
         "threshold": used["threshold"],
         "threshold_is_calibrated": float(used["origin"] == "calibrated"),
-        "test_identical": np.count_nonzero(test & (images["identical"] == 1)),
-        "leak_free_normal": np.count_nonzero(free & ~abnormal),
-        "leak_free_abnormal": np.count_nonzero(free & abnormal),
+        "test_identical": sum(images.loc[images["split"] == "test", "identical"] == 1),
+        "leak_free_normal": sum(normal["twin"] == 0),
+        "leak_free_abnormal": sum(abnormal["twin"] == 0),
     }
     numbers |= used.drop(["threshold", "used", "origin"]).to_dict()
     if group_pattern is not None:
         patients = image_groups(list(images["id"].astype(str)), pattern=group_pattern)
-        numbers["train_patients"] = len(set(patients[~test]))
-        numbers["test_patients"] = len(set(patients[test]))
-        numbers["patients_in_both"] = len(set(patients[~test]) & set(patients[test]))
+        train, test = (set(patients[images["split"] == split]) for split in ("train", "test"))
+        numbers["train_patients"], numbers["test_patients"] = len(train), len(test)
+        numbers["patients_in_both"] = len(train & test)
     return numbers
 
 
@@ -159,96 +185,42 @@ def separability(low: pd.Series, high: pd.Series) -> float:
     return 100 * image_metrics(labels=labels, scores=scores, what="images of the audit")["auc"]
 
 
-def datasets_section(
-    parts: Mapping[str, Numbers], names: Mapping[str, str], *, moved: bool
-) -> Section:
-    """Return the table with a column per dataset."""
-    found = [parts[dataset]["dataset"]["all"] for dataset in names]
-    lines = [describe_dataset(values, moved=moved) for values in found]
-    text = DEFINITIONS.format(similarity=SIMILARITY[moved]) + UNMOVED_MEANS * moved
-    return Section(
-        heading="Copies",
-        text=text,
-        header=["", *names.values()],
-        rows=[[title, *(line[title] for line in lines)] for title in lines[0]],
-        align="l" + "r" * len(names),
-    )
-
-
-def describe_dataset(values: Mapping[str, float], *, moved: bool) -> dict[str, str]:
+def dataset_cells(numbers: Mapping[str, float], *, moved: bool) -> dict[str, str]:
     """Return the cells of one dataset's column by the rows' titles."""
-
-    def count(name: str) -> str:
-        return f"{values[name]:.0f}"
-
-    def with_twin(name: str) -> str:
-        if not values[name]:
-            return "0"
-        text = f"{count(name)} ({100 * values[name] / values[f'{name}_images']:.1f} %)"
-        return f"{text}, {count(f'{name}_unmoved')} unmoved" if moved else text
-
-    patients = MISSING
-    if "train_patients" in values:
-        parts = (count(f"{part}_patients") for part in ("train", "test"))
-        patients = f"{' + '.join(parts)}, {count('patients_in_both')} in both"
-    origin = "calibrated" if values["threshold_is_calibrated"] else "configured"
-    return {
-        "Training images": count("train_images"),
-        "Test images, normal + abnormal": f"{count('test_normal_images')} + "
-        f"{count('test_abnormal_images')}",
-        "Patients, training + test": patients,
-        "Threshold": f"{values['threshold']:.4f}, {origin}",
-        "Normal test images with a twin": with_twin("test_normal"),
-        "Abnormal test images with a twin": with_twin("test_abnormal"),
-        "Test images identical to a training image": count("test_identical"),
-        "Training images with a twin": with_twin("train"),
-        "Training images in a copy group with a test image": count("train_in_groups"),
-        "Training images with a copy in training": count("train_copies"),
-        "Test images with a copy in test": count("test_copies"),
-        "Copy groups": count("copy_groups"),
-        "Leak-free test images, normal + abnormal": f"{count('leak_free_normal')} + "
-        f"{count('leak_free_abnormal')}",
-    }
+    origin = "calibrated" if numbers["threshold_is_calibrated"] else "configured"
+    patients = PATIENTS.format(**numbers) if "train_patients" in numbers else MISSING
+    texts = {"origin": origin, "patients": patients}
+    for key in TWINS:
+        text = str(numbers[key])
+        if numbers[key]:
+            text += f" ({100 * numbers[key] / numbers[f'{key}_images']:.1f} %)"
+            text += f", {numbers[f'{key}_unmoved']} unmoved" * moved
+        texts[f"{key}_twins"] = text
+    return {title: cell.format(**numbers, **texts) for title, cell in DATASET_ROWS.items()}
 
 
-def thresholds_section(
-    parts: Mapping[str, Numbers], names: Mapping[str, str], *, moved: bool
-) -> Section:
-    """Return the table with a row per dataset and threshold, the one that is used in words."""
+def threshold_lines(name: str, numbers: Numbers, *, moved: bool) -> list[list[str]]:
+    """Return a dataset's row for each threshold, the one that is used in words."""
+    used = numbers["dataset"]["all"]["threshold"]
     lines = []
-    for dataset, name in names.items():
-        used = parts[dataset]["dataset"]["all"]["threshold"]
-        for threshold, values in parts[dataset]["threshold"].items():
-            cells = [f"{values[key]:.0f}" for key in THRESHOLD_COUNTS]
-            for place, key in enumerate(UNMOVED if moved else []):
-                cells[place] += f" ({values[f'{key}_unmoved']:.0f})" if values[key] else ""
-            mark = ", used" if np.isclose(float(threshold), used, rtol=0, atol=1e-9) else ""
-            lines.append([name, f"{float(threshold):.4f}{mark}", *cells])
-    return Section(
-        heading="By threshold",
-        text=BY_THRESHOLD + IN_PARENTHESES * moved,
-        header=["Dataset", "Threshold", *THRESHOLD_COUNTS.values()],
-        rows=lines,
-        align="ll" + "r" * len(THRESHOLD_COUNTS),
-    )
+    for threshold, counts in numbers["threshold"].items():
+        cells = {key: str(counts[key]) for key in THRESHOLD_COUNTS}
+        for key in TWINS if moved else []:
+            cells[key] += f" ({counts[f'{key}_unmoved']})" if counts[key] else ""
+        mark = ", used" if np.isclose(float(threshold), used, rtol=0, atol=1e-9) else ""
+        lines.append([name, f"{float(threshold):.4f}{mark}", *cells.values()])
+    return lines
 
 
-def classes_section(parts: Mapping[str, Numbers], names: Mapping[str, str]) -> Section:
-    """Return the table of statistics by class, and of how well they tell classes apart."""
+def class_lines(name: str, numbers: Numbers) -> list[list[str]]:
+    """Return a dataset's rows of statistics by class, and of how well they tell classes apart."""
     lines = []
-    for dataset, name in names.items():
-        for row, values in parts[dataset]["class"].items():
-            cells = [f"{values[f'{s}_mean']:.1f} ± {values[f'{s}_std']:.1f}" for s in STATISTICS]
-            lines.append([name, f"{row} images", *cells])
-        for row, values in parts[dataset]["auc"].items():
-            lines.append([name, f"AUC: {row}", *(f"{values[s]:.1f}" for s in STATISTICS)])
-    return Section(
-        heading="What separates the classes without a model",
-        text=SEPARABILITY,
-        header=["Dataset", "Images", *STATISTICS.values()],
-        rows=lines,
-        align="ll" + "r" * len(STATISTICS),
-    )
+    for row, values in numbers["class"].items():
+        cells = [f"{values[f'{s}_mean']:.1f} ± {values[f'{s}_std']:.1f}" for s in STATISTICS]
+        lines.append([name, f"{row} images", *cells])
+    for row, values in numbers["auc"].items():
+        lines.append([name, f"AUC: {row}", *(f"{values[s]:.1f}" for s in STATISTICS)])
+    return lines
 
 
 if __name__ == "__main__":

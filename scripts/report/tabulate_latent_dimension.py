@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import pandas as pd
-
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.evaluation.summary import TABLE_METRICS, distinct_splits, sort_rows, summarise
-from medae.report.grids import make_grid, write_grid
+from medae.report.grids import make_grid, percent_rows, write_grid
 from medae.report.rows import AUTOENCODER
 
 LINEAR = "pca"
@@ -37,34 +35,20 @@ def tabulate_latent_dimension(
         )
     summary = summarise(rows)
     labels = summary["method"].map(methods) + ", d = " + summary["latent_dim"].astype(str)
-    models = summary.assign(model=labels).sort_values("latent_dim", ascending=False)
-    groups = {
-        model: methods[key]
-        for key in (AUTOENCODER, LINEAR)
-        for model in models.loc[models["method"] == key, "model"]
-    }
+    models = sort_rows(summary.assign(row=labels), by=["method", "latent_dim"], names=names)
     grid = make_grid(
         models,
-        row="model",
-        row_title="Model",
-        rows={model: model for model in groups},
-        groups=groups,
+        title="Model",
+        rows=dict(zip(models["row"], models["row"], strict=True)),
+        groups=models.drop_duplicates("row")["method"].map(methods).tolist(),
         names=names,
         notes=[*[NOTE] * (LINEAR in set(rows["method"])), *dataset_notes.values()],
     )
     label = "tab:latent-dimension"
     write_grid(grid, title=TITLE, label=label, markdown=markdown, latex=latex, html=html)
-    write_table(percent_rows(summary, names=names), table)
-
-
-def percent_rows(summary: pd.DataFrame, *, names: Mapping[str, str]) -> pd.DataFrame:
-    """Return the summary's rows that the table shows, in its order, mean and std in percent."""
     shown = distinct_splits(summary[summary["metric"].isin(list(TABLE_METRICS))])
-    shown = shown.assign(mean_percent=100 * shown["mean"], std_percent=100 * shown["std"])
-    keys = ["method", "latent_dim", "dataset", "metric", "split"]
-    shown = sort_rows(shown, by=keys, names=names)
-    numbers = ["mean_percent", "std_percent", "n_seeds", "n_train", "n_normal", "n_abnormal"]
-    return shown[[*keys, *numbers]]
+    by = ["method", "latent_dim", "dataset", "metric", "split"]
+    write_table(percent_rows(shown, by=by, names=names), table)
 
 
 if __name__ == "__main__":

@@ -14,13 +14,12 @@ from medae.base.files import read_table, write_table
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import TABLE_METRICS, distinct_splits, sort_rows, summarise
 from medae.models.baselines import BASELINES
-from medae.report.grids import make_grid, write_grid
+from medae.report.grids import make_grid, percent_rows, write_grid
 from medae.report.rows import (
     ORACLE,
     SELECTED,
     SPLIT_NAMES,
     add_statistics,
-    compared_rows,
     oracle_dimensions,
     read_intervals,
     row_labels,
@@ -33,11 +32,8 @@ PICKED_NAMES = {
     SELECTED: "AE[d_auto] (d without labels)",
 }
 TITLE = "Anomaly detection by autoencoder methods and baselines."
-PERCENT = ["mean", "std", "low", "high"]
-POINTS = ["difference", "difference_low", "difference_high"]
 HEADER = ["Metric", "Method", "d", "Value", "95 % interval", "Difference to AE", "95 % interval"]
 HEADER += ["p (Holm)"]
-ALIGN = "llrrcrcr"
 
 
 def tabulate_methods(
@@ -67,59 +63,42 @@ def tabulate_methods(
     summary = summarise(rows[rows["training_set"] == "all"])
     oracle = oracle_dimensions(summary[summary["split"] == PUBLISHED_SPLIT])
     selected = selected_dimensions(selections, selector=selector)
-    picked = {ORACLE: oracle, SELECTED: selected}
-    cells = compared_rows(summary, latent_dim=latent_dim, picked=picked)
+    options = {"latent_dim": latent_dim, "picked": {ORACLE: oracle, SELECTED: selected}}
+    cells = add_statistics(summary, read_intervals(intervals), **options)
     cells = cells[cells["metric"].isin(list(TABLE_METRICS))]
     labels = row_labels(methods, picked=PICKED_NAMES)
     labels = {key: label for key, label in labels.items() if key in set(cells["method"])}
-    about = describe_rows(latent_dim, oracle, names=names, methods=list(labels))
+    cells = cells.assign(row=pd.Categorical(cells["method"], list(labels)))  # in their order
+
+    def sizes(chosen: Mapping[str, int]) -> str:
+        return ", ".join(f"{names[key]} d = {chosen[key]}" for key in names if key in chosen)
+
+    about = f"All methods with a latent dimension have d = {latent_dim}"
+    if oracle:
+        about += (
+            ", except AE[d_optimal], an oracle: the d with the best mean AUC on the published test "
+            f"set, so chosen with the test labels ({sizes(oracle)})"
+        )
+    if labels.keys() & BASELINES.keys():
+        about += ". The last rows are baselines without a network"
     if selected:
         about += (
-            f" AE[d_auto] has the d that `{selector}` chose on held-out normal images "
-            f"({list_sizes(selected, names)})."
+            f". AE[d_auto] has the d that `{selector}` chose on held-out normal images "
+            f"({sizes(selected)})"
         )
-    grid = make_grid(
-        cells,
-        row="method",
-        row_title="Method",
-        rows=labels,
-        names=names,
-        notes=[about, *notes, *dataset_notes.values()],
-    )
-    cells = cells.assign(row=cells["method"].map({key: place for place, key in enumerate(labels)}))
-    statistics = add_statistics(
-        distinct_splits(cells[cells["row"].notna()]),
-        compared_rows(read_intervals(intervals), latent_dim=latent_dim, picked=picked),
-    )
+    notes = [f"{about}.", *notes, *dataset_notes.values()]
+    grid = make_grid(cells, title="Method", rows=labels, names=names, notes=notes)
+    statistics = distinct_splits(cells[cells["row"].notna()])
     sections = [Section("Statistics", describe_statistics(statistics, latent_dim, names=names))]
-    sections += statistics_sections(statistics, names=names, labels=labels)
+    by_test_set = sort_rows(statistics, by=["dataset", "split", "metric", "row"], names=names)
+    for (dataset, split), part in by_test_set.groupby(["dataset", "split"], sort=False):
+        heading = f"{names[dataset]}, {SPLIT_NAMES[split]}"
+        lines = printed_rows(part, labels)
+        sections.append(Section(heading, header=HEADER, rows=lines, align="llrrcrcr", level=3))
     outputs = {"markdown": markdown, "latex": latex, "html": html}
     write_grid(grid, title=TITLE, label="tab:methods", after=sections, **outputs)
-    write_table(percent_rows(statistics, names=names), table)
-
-
-def list_sizes(sizes: Mapping[str, int], names: Mapping[str, str]) -> str:
-    """Return each dataset's d in words, in table order."""
-    return ", ".join(f"{names[key]} d = {sizes[key]}" for key in names if key in sizes)
-
-
-def describe_rows(
-    latent_dim: int,
-    oracle: Mapping[str, int],
-    *,
-    names: Mapping[str, str],
-    methods: Sequence[str],
-) -> str:
-    """Return the sentences about the rows' d, the oracle, and the baselines, if there are any."""
-    text = f"All methods with a latent dimension have d = {latent_dim}"
-    if oracle:
-        text += (
-            ", except AE[d_optimal], an oracle: the d with the best mean AUC on the published test "
-            f"set, so chosen with the test labels ({list_sizes(oracle, names)})"
-        )
-    if set(methods) & set(BASELINES):
-        text += ". The last rows are baselines without a network"
-    return f"{text}."
+    by = ["row", "dataset", "metric", "split"]
+    write_table(percent_rows(statistics, by=by, names=names), table)
 
 
 def describe_statistics(
@@ -128,41 +107,36 @@ def describe_statistics(
     """Return the sentences that go with the tables of statistics."""
     known = statistics[statistics["low"].notna()]
     firsts = known.drop_duplicates(["dataset", "split"])
-    firsts = sort_rows(firsts, by=["dataset", "split"], names=names)
     units = []
-    for first in firsts.itertuples():
+    for first in sort_rows(firsts, by=["dataset", "split"], names=names).itertuples():
         grouped = first.n_groups < first.n_normal + first.n_abnormal
         name = f"{names[first.dataset]}{', leak-free' * (first.split == LEAK_FREE_SPLIT)}"
         units.append(f"{name}: {first.n_groups:.0f} {'groups of ' * grouped}images")
     replicates = ", ".join(f"{count:.0f}" for count in sorted(set(known["replicates"])))
-    sentences = [
+    text = (
         f"Intervals are percentiles of {replicates} bootstrap replicates over the test images "
         f"({'; '.join(units)}). Images of one patient are drawn together or, where patients are "
         "not known, copies of one image. In each replicate a metric is averaged over the seeds. "
         "Nothing is trained again."
-    ]
+    )
     if statistics["p_holm"].notna().any():
-        sentences.append(
-            f"Differences to the AE with d = {latent_dim} are in percentage points; p is two-sided "
-            "and paired (the same replicates for both), with Holm's correction over all methods "
-            "and baselines of one dataset, metric and test set."
+        text += (
+            f" Differences to the AE with d = {latent_dim} are in percentage points; p is "
+            "two-sided and paired (the same replicates for both), with Holm's correction over all "
+            "methods and baselines of one dataset, metric and test set."
         )
     if (statistics["method"] == ORACLE).any():
-        sentences.append(
-            "The oracle is not tested, and its interval leaves out that its d was chosen on the "
+        text += (
+            " The oracle is not tested, and its interval leaves out that its d was chosen on the "
             "same images."
         )
-    return " ".join(sentences)
+    return text
 
 
-def statistics_sections(
-    statistics: pd.DataFrame, *, names: Mapping[str, str], labels: Mapping[str, str]
-) -> list[Section]:
-    """Return a table of intervals and tests of each dataset and split."""
-    rows = sort_rows(statistics, by=["dataset", "split", "metric", "row"], names=names)
-    tables: dict[str, list[list[str]]] = {}
-    for cell in rows.itertuples():
-        line = [
+def printed_rows(statistics: pd.DataFrame, labels: Mapping[str, str]) -> list[list[str]]:
+    """Return the cells of each row in the order of HEADER."""
+    return [
+        [
             TABLE_METRICS[cell.metric][0],
             labels[cell.method],
             str(cell.latent_dim or MISSING),
@@ -172,22 +146,8 @@ def statistics_sections(
             in_percent(cell.difference_low, cell.difference_high, sign="+"),
             format_probability(cell.p_holm),
         ]
-        title = f"{names[cell.dataset]}, {SPLIT_NAMES[cell.split]}"
-        tables.setdefault(title, []).append(line)
-    return [
-        Section(title, header=HEADER, rows=lines, align=ALIGN, level=3)
-        for title, lines in tables.items()
+        for cell in statistics.itertuples()
     ]
-
-
-def percent_rows(statistics: pd.DataFrame, *, names: Mapping[str, str]) -> pd.DataFrame:
-    """Return the rows of the TSV, in the table's order."""
-    rows = sort_rows(statistics, by=["row", "dataset", "metric", "split"], names=names)
-    scaled = {f"{key}_percent": 100 * rows[key] for key in PERCENT}
-    scaled |= {f"{key}_points": 100 * rows[key] for key in POINTS}
-    keys = ["method", "latent_dim", "dataset", "metric", "split"]
-    rest = ["p_value", "p_holm", "n_seeds", "n_train", "n_normal", "n_abnormal", "replicates"]
-    return rows.assign(**scaled)[[*keys, *scaled, *rest, "n_groups"]]
 
 
 def in_percent(*fractions: float, sign: str = "") -> str:

@@ -12,8 +12,6 @@ from medae.base.files import read_table, write_table
 from medae.duplicates.training_sets import TRAINING_SETS
 from medae.evaluation.summary import (
     TABLE_METRICS,
-    count_test_images,
-    display_name,
     sort_rows,
     summarise,
 )
@@ -61,11 +59,12 @@ def tabulate_training_sets(
     losses = measure_losses(rows)
     sections = [Section(text=NOTHING)]
     if not losses.empty:
-        images = {display_name(key, names): sets for key, sets in count_test_images(rows).items()}
-        text = [EXPLANATION, describe_sizes(rows, names), *describe_test_sets(images)]
+        text = [EXPLANATION, describe_sizes(rows, names), *describe_test_sets(rows, names)]
         sections = [Section(text=" ".join(text))]
+    ordered = losses.astype({"method": pd.CategoricalDtype(list(methods))})
+    ordered = sort_rows(ordered, by=["dataset", "metric", "method", "latent_dim"], names=names)
     for split, title in SPLIT_NAMES.items():
-        lines = printed_rows(losses[losses["split"] == split], names=names, methods=methods)
+        lines = printed_rows(ordered[ordered["split"] == split], names=names, methods=methods)
         if lines:
             sections.append(Section(title.capitalize(), header=HEADER, rows=lines, align=ALIGN))
     write_sections(TITLE, sections, markdown=markdown, html=html)
@@ -106,10 +105,6 @@ def printed_rows(
     losses: pd.DataFrame, *, names: Mapping[str, str], methods: Mapping[str, str]
 ) -> list[list[str]]:
     """Return the cells of each row in the order of HEADER."""
-    places = losses["method"].map({key: place for place, key in enumerate(methods)})
-    ordered = sort_rows(
-        losses.assign(place=places), by=["dataset", "metric", "place", "latent_dim"], names=names
-    )
     return [
         [
             names[row["dataset"]],
@@ -119,7 +114,7 @@ def printed_rows(
             *(format_percent(row[f"mean_{key}"], row[f"std_{key}"]) for key in TRAINING_SETS),
             *(format_points(row[key]) for key in DIFFERENCES),
         ]
-        for row in ordered.to_dict("records")
+        for row in losses.to_dict("records")
     ]
 
 

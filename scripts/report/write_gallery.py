@@ -21,24 +21,12 @@ from medae.base.files import write_text
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.models.score_files import read_maps, read_scores
-from medae.report.choosing import CLASSES, HEAT, PERCENTILE, at_ranks, rank_images
+from medae.report.choosing import CLASSES, HEAT, PERCENTILE, choose_images
 
 PER_CLASS = [12, 6, 3]
 LIMIT = 10_000_000  # bytes of a page, so that it can be mailed and opens at once
 
 logger = logging.getLogger(__name__)
-
-
-def choose(labels: np.ndarray, scores: np.ndarray, *, count: int) -> list[int]:
-    """Return positions of `count` images of each class, or all of fewer, by ascending score.
-
-    Normal images come first. InputError when a class is empty.
-    """
-    chosen = []
-    for label in range(len(CLASSES)):
-        ranked = rank_images(labels, scores, label=label)
-        chosen += at_ranks(ranked, parts=min(count, len(ranked)) - 1)
-    return chosen
 
 
 def shares_below(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -55,9 +43,8 @@ def sprite(*rows: np.ndarray) -> str:
     channels = max(pictures.shape[1] for pictures in rows)
     lines = []
     for pictures in rows:
-        count, _, height, width = pictures.shape
-        whole = np.broadcast_to(pictures, (count, channels, height, width))
-        lines.append(whole.transpose(2, 0, 3, 1).reshape(height, count * width, channels))
+        whole = np.repeat(pictures, channels // pictures.shape[1], axis=1)
+        lines.append(np.concatenate(np.moveaxis(whole, 1, -1), axis=1))  # H × N·W × C
     pixels = np.concatenate(lines)
     picture = Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels)
     stream = io.BytesIO()
@@ -94,12 +81,12 @@ def collect(
     `twins` says which test images have a copy in training, `scores` are of all test images, one
     array per setting; `start` is the place of the reference.
     """
-    rows = choose(data.test_labels, scores[start], count=count)
-    shown, all_maps = [], []
-    for setting, values, path in zip(settings, scores, maps, strict=True):
-        found = read_maps(path, data, rows=rows)
+    chosen = choose_images(data.test_labels, scores[start], count=count)
+    rows = list(dict.fromkeys(i for positions in chosen.values() for i in positions))
+    all_maps = [read_maps(path, data, rows=rows) for path in maps]
+    shown = []
+    for setting, values, path, found in zip(settings, scores, maps, all_maps, strict=True):
         pictures = read_maps(path, data, name="reconstructions", rows=rows)
-        all_maps.append(found)
         one = {
             "method": methods[setting["method"]],
             "latent_dim": setting["latent_dim"],
@@ -148,18 +135,21 @@ def write_gallery(
     keys = [(setting["method"], setting["latent_dim"]) for setting in settings]
     start = keys.index((reference["method"], reference["latent_dim"]))
     tables = [read_scores(path, data).query("split == 'test'") for path in scores]
-    inputs = {
+    given = {
         "data": data,
         "twins": ~leak_free(read_audit(audit, data)),
         "scores": [table["score"].to_numpy() for table in tables],
         "maps": maps,
+        "settings": settings,
+        "methods": methods,
+        "start": start,
     }
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     frame = environment.from_string(template.read_text(encoding="utf-8"))
     for count in PER_CLASS:
-        contents = collect(**inputs, settings=settings, methods=methods, start=start, count=count)
+        contents = collect(**given, count=count)
         text = frame.render(
             name=name,
             contents=contents,

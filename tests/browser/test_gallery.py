@@ -160,23 +160,17 @@ def test_ticks_change_the_colours_and_the_outline(page):
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_it_follows_the_readers_preference(browser, files, dark):
-    browser.open(files["page"], dark=dark)
-    browser.wait("document.body.dataset.ready")
-    style = "getComputedStyle(document.body)"
-    paper, ink = browser.run(f"return [{style}.backgroundColor, {style}.color]")
-    levels = [sum(map(int, colour.strip("rgb()").split(","))) / 3 for colour in (paper, ink)]
-    assert (levels[0] < 64 and levels[1] > 192) if dark else (levels[0] > 192 and levels[1] < 64)
-
-
-def test_a_narrow_window_has_all_of_it(browser, files):
+def test_it_follows_the_readers_preference_and_fits_a_narrow_window(browser, files, dark):
     browser.driver.set_window_size(500, 900)
     try:
-        browser.open(files["page"])
+        browser.open(files["page"], dark=dark)
         browser.wait("document.body.dataset.ready")
-        wide, seen = browser.run(
-            "const e = document.documentElement;return [e.scrollWidth, e.clientWidth]"
-        )
-        assert wide <= seen
+        style = "getComputedStyle(document.body)"
+        paper, ink = browser.run(f"return [{style}.backgroundColor, {style}.color]")
+        levels = [sum(map(int, colour.strip("rgb()").split(","))) / 3 for colour in (paper, ink)]
+        assert (max(levels), min(levels)) == tuple(levels[::-1] if dark else levels)
+        assert min(levels) < 64 and max(levels) > 192
+        root = "document.documentElement"
+        assert browser.run(f"return {root}.scrollWidth <= {root}.clientWidth")
     finally:
         browser.driver.set_window_size(1300, 1900)

@@ -88,6 +88,10 @@ def test_the_three_tables(tmp_path):
     ):
         assert f"{row}\n" in text
     assert text.count(", used |") == 2
+    text = tabulate(tmp_path)["html"]
+    page = ElementTree.fromstring(text.partition("<meta")[0] + text[text.index("<title>") :])
+    tables = page.findall(".//table")
+    assert [len(table.findall(".//tr")) for table in tables] == [14, 7, 11]
 
 
 def test_words_follow_the_configuration(tmp_path):
@@ -95,17 +99,9 @@ def test_words_follow_the_configuration(tmp_path):
     assert "over the eight ways to mirror and rotate" in text
     assert "Unmoved: with a twin" in text
     text = tabulate(tmp_path, moved=False)["markdown"]
-    assert "mirror" not in text
-    assert "unmoved" not in text
+    assert "mirror" not in text and "unmoved" not in text
     assert "| Normal test images with a twin | 1 (50.0 %) | 0 |" in text
     assert "| Scans & more | 0.9000 | 2 | 1 | 2 | 3 | 2 | 1 |\n" in text
-
-
-def test_html_has_the_same_tables(tmp_path):
-    text = tabulate(tmp_path)["html"]
-    page = ElementTree.fromstring(text.partition("<meta")[0] + text[text.index("<title>") :])
-    tables = page.findall(".//table")
-    assert [len(table.findall(".//tr")) for table in tables] == [14, 7, 11]
 
 
 def test_tsv_has_every_number(tmp_path):
@@ -133,28 +129,28 @@ def test_separability_equals_sklearn():
 
 # --- the figure ---
 
-LINES = pd.DataFrame(
-    {"threshold": [0.98, 0.99, 0.999], "used": [0, 1, 0], "origin": ["", "configured", ""]}
-)
+LINES = THRESHOLDS.assign(threshold=[0.98, 0.99, 0.999], origin="configured")
 
 
-def images(patients=False):
+def images():
     """Two training images, four normal and two abnormal test images."""
-    table = pd.DataFrame(
-        {
-            "split": ["train"] * 2 + ["test"] * 6,
-            "label": [0, 0, 0, 0, 0, 0, 1, 1],
-            "similarity": [0.9, 0.1, 1.0, 0.995, 0.9, 0.0, 0.7, -0.2],
-            "unmoved_similarity": [0.9, 0.1, 0.8, 0.995, 0.9, 0.0, 0.7, -0.2],
-            "identical": [0, 0, 0, 0, 0, 1, 0, 0],
-            "other_patient_similarity": [0.6, 0.7, 0.5, 0.5, 0.5, 0.5, np.nan, np.nan],
-        }
-    )
-    return table if patients else table.assign(other_patient_similarity=np.nan)
+    rows = [
+        ("train", 0, 0.9, 0.9, 0, 0.6),
+        ("train", 0, 0.1, 0.1, 0, 0.7),
+        ("test", 0, 1.0, 0.8, 0, 0.5),
+        ("test", 0, 0.995, 0.995, 0, 0.5),
+        ("test", 0, 0.9, 0.9, 0, 0.5),
+        ("test", 0, 0.0, 0.0, 1, 0.5),
+        ("test", 1, 0.7, 0.7, 0, np.nan),
+        ("test", 1, -0.2, -0.2, 0, np.nan),
+    ]
+    columns = ["split", "label", "similarity", "unmoved_similarity", "identical"]
+    return pd.DataFrame(rows, columns=[*columns, "other_patient_similarity"])
 
 
-def panel(label, *, table=None, moved=True):
-    tables = {"images": images() if table is None else table, "thresholds": LINES}
+def panel(label, *, patients=False, moved=True):
+    table = images() if patients else images().assign(other_patient_similarity=np.nan)
+    tables = {"images": table, "thresholds": LINES}
     figure = drawn(plot_audit, tables, name="Scans $1", moved=moved)
     (axes,) = [axes for axes in figure.axes if axes.get_label() == label]
     return axes
@@ -164,22 +160,18 @@ def legend(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
 
 
-def test_distance_stays_in_the_axis():
-    assert distance(np.array([1.0, 0.9, 0.0, -1.0])) == pytest.approx([FLOOR, 0.1, LEFT, LEFT])
-
-
 def test_shares_of_each_class_are_percent_of_it():
-    axes = panel("shares", table=images(patients=True))
+    axes = panel("shares", patients=True)
     assert legend(axes) == [
         "normal test images (n = 4)",
         "abnormal test images (n = 2)",
         "normal images, to other patients (n = 6)",
         "threshold 0.9900 (configured)",
     ]
-    filled = [patch for patch in axes.patches if patch.get_fill()]
-    heights = [sorted(set(np.round(patch.get_xy()[:, 1], 9))) for patch in filled]
+    heights = [sorted(set(np.round(patch.get_xy()[:, 1], 9))) for patch in axes.patches[:2]]
     assert heights == [[0, 25], [0, 50]]
     assert axes.get_xlim() == (LEFT, FLOOR)  # reversed
+    assert distance(np.array([1.0, 0.9, -1.0])) == pytest.approx([FLOOR, 0.1, LEFT])
     lines = [line.get_xdata()[0] for line in axes.get_lines() if len(line.get_xdata()) == 2]
     assert sorted(lines) == pytest.approx(sorted([0.02, 0.01, 0.001, 0.01]))
     assert len(legend(panel("shares"))) == 3

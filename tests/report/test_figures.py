@@ -31,7 +31,6 @@ METHODS = {"ae": "AE", "vae": "Wide VAE", "memae": "MemAE"}
 METHODS |= {"nearest": "Nearest training image", "pca": "PCA", "contrast": "Low contrast"}
 SIZES = [1, 2, 4, 8, 16, 32, 64, 128]
 ERRORS = ["error_train_normal", "error_test_normal", "error_test_abnormal"]
-MASKED = {"brats"}
 PAPER = pd.DataFrame(
     [
         ("table1", "rsna", "ae", 4, "auc", 72.9, 2.1),
@@ -44,17 +43,7 @@ PAPER = pd.DataFrame(
 )
 
 
-def value(*, dataset, method, d, seed, metric):
-    """A made-up value in which every key shows."""
-    jitter = 0.001 * seed * (1 + d % 3) + 0.01 * len(dataset) + 0.002 * len(method)
-    if metric in ERRORS:
-        return (0.1 + jitter) * d**-0.5 * (1 + 0.2 * ERRORS.index(metric))
-    return 0.5 + jitter + 0.01 * len(metric)
-
-
-def make_metrics(
-    *, datasets=tuple(NAMES), grid=None, seeds=(0, 1, 2), masked=MASKED, twins=(), baselines=False
-):
+def make_metrics(*, datasets=tuple(NAMES), grid=None, seeds=(0, 1, 2), twins=(), baselines=False):
     """Metrics of all settings; of the datasets `twins` also leak-free ones, half as high.
 
     With `baselines` there are PCA, the nearest training image and contrast, of the first seed.
@@ -63,17 +52,16 @@ def make_metrics(
     if baselines:
         grid |= {key: ([0], seeds[:1]) for key in ("nearest", "contrast")}
         grid["pca"] = ([1, 16, 256], seeds[:1])
+    random = np.random.default_rng(0)
     found = []
-    for dataset in datasets:
-        metrics = ["auc", "ap", *ERRORS]
-        metrics += ["ap_pix", "dice_max", "dice_max_threshold"] if dataset in masked else []
-        for method, (sizes, own_seeds) in grid.items():
-            for d, seed, metric in itertools.product(sizes, own_seeds, metrics):
-                v = value(dataset=dataset, method=method, d=max(d, 1), seed=seed, metric=metric)
-                start = (dataset, "all", method, d, seed)
-                found.append((*start, "published", metric, v, 4000, 1000, 1948))
-                if dataset in twins:
-                    found.append((*start, "leak_free", metric, v / 2, 4000, 100, 1948))
+    for dataset, (method, (sizes, own_seeds)) in itertools.product(datasets, grid.items()):
+        metrics = ["auc", "ap", *ERRORS, *["ap_pix", "dice_max"] * (dataset == "brats")]
+        for d, seed, metric in itertools.product(sizes, own_seeds, metrics):
+            v = random.uniform(0.5, 0.7)
+            start = (dataset, "all", method, d, seed)
+            found.append((*start, "published", metric, v, 4000, 1000, 1948))
+            if dataset in twins:
+                found.append((*start, "leak_free", metric, v / 2, 4000, 100, 1948))
     return pd.DataFrame(found, columns=METRIC_COLUMNS)
 
 
@@ -171,14 +159,9 @@ def test_read_metrics_takes_all_training_images_and_distinct_test_sets(tmp_path)
     both = rows.read_metrics(path, leak_free=True)
     assert len(both) == len(table)
     assert set(both.loc[both["split"] == "leak_free", "dataset"]) == {"rsna"}
-
-
-@pytest.mark.parametrize("column", ["split", "training_set", None])
-def test_read_metrics_names_a_table_without_metrics(tmp_path, column):
-    table = make_metrics().assign(**{column: "x"}) if column else pd.DataFrame({"a": [1]})
-    write_table(table, tmp_path / "metrics.tsv")
-    with pytest.raises(InputError, match=r"metrics\.tsv"):
-        rows.read_metrics(tmp_path / "metrics.tsv")
+    write_table(others, path)
+    with pytest.raises(InputError, match=r"metrics\.tsv has no metrics of the split 'published'"):
+        rows.read_metrics(path)
 
 
 @pytest.mark.parametrize(
@@ -203,13 +186,9 @@ def test_image_counts_and_chance_levels_of_both_test_sets():
         axes = Figure().add_subplot()
         figures.draw_chance(axes, metrics, metric)
         assert [line.get_ydata()[0] for line in axes.lines] == pytest.approx(expected)
-
-
-def test_dollars_in_names_are_no_formula():
-    figure = draw_latent(make_metrics(datasets=["rsna"]), names={"rsna": "A $x$ set"})
-    figure.draw_without_rendering()
-    title = panel(figure, "rsna auc").title
-    assert title._preprocess_math(title.get_text()) == ("A $x$ set", False)
+        axes = Figure().add_subplot()
+        figures.draw_chance(axes, metrics, metric, across="y")
+        assert [line.get_xdata()[0] for line in axes.lines] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +196,6 @@ def test_dollars_in_names_are_no_formula():
     [
         ([16, 1, 4], 3, ["1", "4", "16"]),
         ([100, 101, 1000], 1, ["", "101", "1000"]),
-        ([7], 1, ["7"]),
     ],
 )
 def test_latent_axis_labels_the_sizes_that_fit(sizes, inches, shown):
@@ -233,7 +211,6 @@ def test_latent_axis_labels_the_sizes_that_fit(sizes, inches, shown):
     [
         ("a", "a", ["a1a2", "a3a4"]),
         ("abc", "bc", ["a1b1c1", "a2b2c2", "b3b4c3", "c4...."]),
-        ("abcd", "ad", ["a1b1c1d1", "a2b2c2d2", "a3a4d3d4"]),
         ("abcde", "e", ["a1b1c1", "a2b2c2", "d1e1..", "d2e2..", "e3e4.."]),
     ],
 )
@@ -279,12 +256,11 @@ def test_latent_dimension_draws_means_bands_seeds_and_published_points():
 
 
 def test_latent_dimension_names_panels_axes_and_images():
-    figure = draw_latent(make_metrics(datasets=["brats", "rsna"]))
+    figure = draw_latent(make_metrics(datasets=["brats", "rsna"]), names=NAMES | {"rsna": "A $x$"})
     images = [f"{key} {metric}" for metric in ("auc", "ap") for key in ("rsna", "brats")]
     assert labels(figure) == [*images, "brats ap_pix", "brats dice_max"]
-    assert labels(draw_latent(make_metrics(datasets=["rsna"]))) == ["rsna auc", "rsna ap"]
     titles = [axes.get_title() for axes in figure.axes]
-    assert titles == ["RSNA", "BraTS2021", "", "", "BraTS2021", ""]
+    assert titles == [r"A \$x\$", "BraTS2021", "", "", "BraTS2021", ""]  # dollars start no formula
     ylabels = [axes.get_ylabel() for axes in figure.axes]
     assert ylabels[:4] == ["AUC (%)", "", "AP (%)", ""]
     texts = [text.get_text() for text in visible_texts(figure)]
@@ -296,12 +272,8 @@ def test_the_legend_has_configured_names_and_the_notes_stand_below():
     notes = {"rsna": "One head varies nearly linearly, " * 4}
     figure = draw_latent(make_metrics(grid=grid, seeds=[5]), notes=notes)
     assert legend_texts(figure) == [
-        "AE, this run (1 seed)",
-        "Wide VAE, this run (1 seed)",
-        "chance",
-        "published test set",
-        "AE, paper (mean ± std)",
-        "Wide VAE, paper (mean ± std)",
+        *("AE, this run (1 seed)", "Wide VAE, this run (1 seed)", "chance", "published test set"),
+        *("AE, paper (mean ± std)", "Wide VAE, paper (mean ± std)"),
     ]
     assert "One head varies" in figure.legends[0].get_title().get_text()
     check_page(figure)
@@ -319,31 +291,19 @@ def test_both_test_sets_have_one_colour_and_two_lines():
     assert len([x for x in other.lines if len(x.get_xdata()) == len(SIZES)]) == 1
     assert {"published test set", "leak-free test set", "chance"} <= set(legend_texts(figure))
     assert "leak-free test set" not in legend_texts(draw_latent(make_metrics()))
-
-
-def test_pca_has_a_curve_and_the_nearest_image_a_level():
-    metrics = make_metrics(datasets=["rsna"], twins=["rsna"], baselines=True)
-    axes = panel(draw_latent(metrics), "rsna auc")
     assert list(line(axes, "PCA").get_xdata()) == [1, 16, 256]
-    own = metrics.query("method == 'nearest' and metric == 'auc'").set_index("split")["value"]
+    own = metrics.query("dataset == 'rsna' and method == 'nearest' and metric == 'auc'")["value"]
     colour = line(axes, "Nearest training image").get_color()
-    levels = [x for x in axes.lines if same_color(x.get_color(), colour)]
-    expected = [100 * own["published"], 100 * own["leak_free"]]
-    assert [level.get_ydata()[0] for level in levels] == pytest.approx(expected)
+    levels = [x.get_ydata()[0] for x in axes.lines if same_color(x.get_color(), colour)]
+    assert levels == pytest.approx(list(100 * own))
     assert 0 not in axes.get_xticks()
-    assert not [x for x in axes.lines if "contrast" in x.get_label()]
 
 
-CASES = {
-    "large": {"grid": {"ae": [*SIZES, 256, 512, 1024]}},
-    "demo": {"datasets": ["brats"], "grid": {"ae": [1, 4, 16, 64]}, "seeds": [0, 1]},
-    "both test sets": {"twins": ["rsna", "brats"], "baselines": True},
-}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_latent_dimension_is_legible(case):
-    check_page(draw_latent(make_metrics(**CASES[case])))
+@pytest.mark.parametrize("datasets", [["brats"], NAMES])
+def test_latent_dimension_is_legible(datasets):
+    grid = {"ae": [*SIZES, 256, 512, 1024]}
+    options = {"twins": ["rsna", "brats"], "baselines": True}
+    check_page(draw_latent(make_metrics(datasets=datasets, grid=grid, **options)))
 
 
 # plot_reconstruction_error
@@ -379,13 +339,11 @@ def test_reconstruction_error_draws_the_mean_of_each_kind_of_image():
 )
 def test_inset_shows_two_or_more_sizes_from_32_on(sizes, inset):
     axes = panel(draw_error(make_metrics(datasets=["rsna"], grid={"ae": sizes})), "rsna ae")
-    assert [list(child.get_lines()[0].get_xdata()) for child in axes.child_axes] == (
-        [] if inset is None else [inset]
-    )
+    shown = [list(child.get_lines()[0].get_xdata()) for child in axes.child_axes]
+    assert shown == ([inset] if inset else [])
 
 
-@pytest.mark.parametrize("power", [-1.0, 0.0, 0.3])
-@pytest.mark.parametrize("sizes", [SIZES, [1, 512, 1024]])
+@pytest.mark.parametrize(("power", "sizes"), [(-1.0, [1, 512, 1024]), (0.3, SIZES)])
 def test_inset_hides_no_curve(power, sizes):
     metrics = make_metrics(datasets=["rsna"], grid={"ae": sizes})
     metrics["value"] = metrics["latent_dim"] ** power * (1 + 0.1 * metrics["seed"])
@@ -419,21 +377,19 @@ def make_scores(*, n_normal=60, n_abnormal=40, seed=0, twins=()):
     """Test scores; normal images first. `twins` are positions of images with a copy in training."""
     n = n_normal + n_abnormal
     score = np.random.default_rng(seed).uniform(0.01, 0.02, n)
-    table = pd.DataFrame({"split": "test", "id": [f"{i}.png" for i in range(n)], "score": score})
-    return table.assign(
-        label=np.r_[np.zeros(n_normal, int), np.ones(n_abnormal, int)],
-        reconstruction_error=score,
-        twin=np.isin(np.arange(n), list(twins)).astype(int),
-    )
+    ids = [f"{i}.png" for i in range(n)]
+    label, twin = np.repeat([0, 1], [n_normal, n_abnormal]), np.isin(range(n), list(twins))
+    columns = {"split": "test", "id": ids, "label": label, "score": score, "twin": twin.astype(int)}
+    return pd.DataFrame(columns)
 
 
 def draw_histograms(settings, tables=None, leak_free=False):
     settings = [
         {"dataset": "rsna", "method": method, "latent_dim": d, "seed": 0} for method, d in settings
     ]
-    grid = {s["method"]: [s["latent_dim"]] for s in settings}
+    grid = {}
     for s in settings:
-        grid[s["method"]] = sorted({*grid[s["method"]], s["latent_dim"]})
+        grid.setdefault(s["method"], []).append(s["latent_dim"])
     twins = ["rsna"] if leak_free else []
     metrics = make_metrics(datasets=["rsna"], grid=grid, seeds=[0], twins=twins)
     auc = metrics["metric"] == "auc"
@@ -451,14 +407,14 @@ def test_histograms_share_bins_have_unit_area_and_keep_outliers_in_the_last_bin(
     table.loc[table.index[-1], "score"] = 50.0
     axes = panel(draw_histograms([("ae", 4)], [table]), "ae d4")
     edges, areas = [], []
-    for area in axes.collections:
-        x, y = area.get_paths()[0].vertices.T
+    for area in axes.patches:
+        x, y = area.get_xy().T
         edges.append(np.unique(x))
         areas.append(abs(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2)
     assert list(edges[0]) == list(edges[1])
     assert areas == pytest.approx([1, 1])
     assert edges[0].max() < 1
-    normal, abnormal = (area.get_edgecolor()[0] for area in axes.collections)
+    normal, abnormal = (area.get_edgecolor() for area in axes.patches)
     assert same_color(normal, figures.NORMAL) and same_color(abnormal, figures.ABNORMAL)
 
 
@@ -484,9 +440,7 @@ def test_histograms_separate_normal_images_with_a_copy_from_the_others():
         "abnormal (n = 40)",
     ]
     assert "AUC 70.0 %, leak-free 40.0 %" in [t.get_text() for t in visible_texts(figure)]
-    (outline,) = panel(figure, "ae d4").lines
-    x, y = outline.get_data()
-    assert sum(np.diff(x) * y[:-1]) == pytest.approx(1)
+    assert [area.get_fill() for area in panel(figure, "ae d4").patches] == [True, False, True]
 
 
 def test_histograms_are_legible():
@@ -500,15 +454,17 @@ def test_histograms_are_legible():
 
 # plot_examples
 
-ROLES = [f"{c} {r}" for c in ("normal", "abnormal") for r in ("lowest", "median", "highest")]
+KINDS = ("reconstructions", "maps")
+EXAMPLES = [("vae", 16), ("ae", 16), ("ae", 4), ("nearest", 0)]  # in the file
 
 
-def make_examples(path, *, settings=(("ae", 4), ("ae", 16)), channels=1, masks=True):
+def make_examples(path, *, settings=EXAMPLES, channels=1, masks=True):
     rng = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
         file.attrs["reference"] = "ae/d4"
-        file.create_dataset("ids", data=[f"{i}.png" for i in range(6)], dtype=h5py.string_dtype())
-        file.create_dataset("roles", data=ROLES, dtype=h5py.string_dtype())
+        roles = ("lowest", "median", "highest")
+        roles = [f"{name} {role}" for name in ("normal", "abnormal") for role in roles]
+        file.create_dataset("roles", data=roles, dtype=h5py.string_dtype())
         file["labels"] = np.array([0, 0, 0, 1, 1, 1], np.uint8)
         file["scores"] = np.array([0.0101, 0.02, 0.031, 0.04, 0.05, 0.06])
         file["images"] = rng.uniform(-1, 1, (6, channels, 16, 16)).astype(np.float32)
@@ -522,7 +478,7 @@ def make_examples(path, *, settings=(("ae", 4), ("ae", 16)), channels=1, masks=T
     return path
 
 
-def draw_examples(path, settings=(("ae", 4), ("ae", 16))):
+def draw_examples(path, settings):
     chosen = [{"method": method, "latent_dim": d} for method, d in settings]
     return plot_examples(examples=path, name="BraTS2021", settings=chosen, methods=METHODS)
 
@@ -543,56 +499,42 @@ def test_as_picture():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_examples_show_inputs_reconstructions_and_maps_on_one_scale(tmp_path, channels):
     path = make_examples(tmp_path / "e.h5", channels=channels)
-    figure = draw_examples(path)
+    order = [("ae", 4), ("ae", 16), ("nearest", 0)]
+    figure = draw_examples(path, order)
     with h5py.File(path) as file:
-        groups = {d: {key: file[f"ae/d{d}"][key][()] for key in file["ae/d4"]} for d in (4, 16)}
+        groups = {(m, d): {key: file[f"{m}/d{d}/{key}"][()] for key in KINDS} for m, d in order}
         images = file["images"][()]
     top = np.percentile([group["maps"] for group in groups.values()], 99.5)
-    for i, (d, group) in itertools.product(range(6), groups.items()):
+    for i, ((method, d), group) in itertools.product(range(6), groups.items()):
         picture = drawn_image(figure, f"input {i}").get_array()
         assert np.allclose(picture, as_picture(images[i]))
-        picture = drawn_image(figure, f"ae d{d} reconstruction {i}").get_array()
+        picture = drawn_image(figure, f"{method} d{d} reconstruction {i}").get_array()
         assert np.allclose(picture, as_picture(group["reconstructions"][i]))
-        shown = drawn_image(figure, f"ae d{d} map {i}")
+        shown = drawn_image(figure, f"{method} d{d} map {i}")
         assert np.array_equal(shown.get_array(), group["maps"][i])
         assert shown.get_clim() == pytest.approx((0, top))
-
-
-def test_example_titles_say_role_score_and_reference(tmp_path):
-    figure = draw_examples(make_examples(tmp_path / "e.h5"))
-    titles = [panel(figure, f"input {i}").get_title() for i in (0, 4)]
-    assert titles == ["normal\nlowest\n0.0101", "abnormal\nmedian\n0.0500"]
-    title = "BraTS2021: examples of the published test set by the score of AE, d = 4"
-    assert title in [text.get_text() for text in figure.texts]
+    assert not any(axes.get_label().startswith("vae") for axes in figure.axes)
+    first = [panel(figure, f"{method} d{d} reconstruction 0") for method, d in order]
+    tops = [axes.get_position().y0 for axes in first]
+    assert tops == sorted(tops, reverse=True)
+    names = ["AE\nd = 4", "AE\nd = 16", "Nearest\ntraining\nimage"]
+    assert [axes.get_ylabel() for axes in first] == names
 
 
 @pytest.mark.parametrize("masks", [True, False])
-def test_masks_are_outlined_where_there_are_any(tmp_path, masks):
-    figure = draw_examples(make_examples(tmp_path / "e.h5", masks=masks))
+def test_examples_have_titles_and_outlines_of_masks(tmp_path, masks):
+    figure = draw_examples(make_examples(tmp_path / "e.h5", masks=masks), [("ae", 4)])
+    titles = [panel(figure, f"input {i}").get_title() for i in (0, 4)]
+    assert titles == ["normal\nlowest\n0.0101", "abnormal\nmedian\n0.0500"]
+    texts = [text.get_text() for text in figure.texts]
+    assert "BraTS2021: examples of the published test set by the score of AE, d = 4" in texts
     outlined = [
         i
         for i in range(6)
         if any(isinstance(c, QuadContourSet) for c in panel(figure, f"input {i}").collections)
     ]
     assert outlined == ([3, 4, 5] if masks else [])
-    said = any("orange outline: mask" in text.get_text() for text in visible_texts(figure))
-    assert said == masks
-
-
-def test_settings_come_in_the_order_given_and_no_others(tmp_path):
-    settings = [("vae", 16), ("ae", 128), ("nearest", 0), ("ae", 16), ("ae", 2)]
-    order = [("ae", 2), ("ae", 128), ("vae", 16), ("nearest", 0)]
-    figure = draw_examples(make_examples(tmp_path / "e.h5", settings=settings), order)
-    assert not any(axes.get_label().startswith("ae d16") for axes in figure.axes)
-    shown = [panel(figure, f"{m} d{d} reconstruction 0") for m, d in order]
-    tops = [axes.get_position().y0 for axes in shown]
-    assert tops == sorted(tops, reverse=True)
-    assert [axes.get_ylabel() for axes in shown] == [
-        "AE\nd = 2",
-        "AE\nd = 128",
-        "Wide VAE\nd = 16",
-        "Nearest\ntraining\nimage",
-    ]
+    assert any("orange outline: mask" in text for text in texts) == masks
 
 
 @pytest.mark.parametrize("count", [1, 8])

@@ -1,6 +1,6 @@
 """The retraining control as a table and as a figure: differences by hand, and what is left out."""
 
-from xml.etree import ElementTree
+import re
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,6 @@ import pytest
 from metric_frames import drawn, metric_rows, metric_table
 from tabulate_training_sets import NOTHING, measure_losses, tabulate_training_sets
 
-from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.report.rows import retrained_rows, training_sizes
 
@@ -51,11 +50,11 @@ def metrics():
 
 @pytest.fixture
 def tabulate(tmp_path):
-    def run(metrics, names=NAMES):
+    def run(metrics):
         write_table(metrics, tmp_path / "metrics.tsv")
         outputs = {name: tmp_path / f"t.{name}" for name in ("markdown", "html", "table")}
         tabulate_training_sets(
-            metrics=tmp_path / "metrics.tsv", names=names, methods=METHODS, **outputs
+            metrics=tmp_path / "metrics.tsv", names=NAMES, methods=METHODS, **outputs
         )
         return {name: path.read_text(encoding="utf-8") for name, path in outputs.items()}
 
@@ -67,6 +66,8 @@ def test_only_models_with_several_training_sets_are_compared(metrics):
     assert set(kept["dataset"]) == {"scans"}  # in the other one nothing is left out
     assert set(kept["method"]) == {"ae", "nearest"}
     assert set(kept["metric"]) == {"auc", "ap"}
+    sizes = training_sizes(kept.assign(n_train=kept["n_train"] - kept["seed"] % 2))
+    assert sizes == {"all": "99–100", "without_twins": "39–40", "without_random": "40–41"}
 
 
 def test_a_model_without_the_full_training_set_is_compared_too():
@@ -81,12 +82,6 @@ def test_a_model_without_the_full_training_set_is_compared_too():
     )
     assert len(retrained_rows(rows)) == 5
     assert retrained_rows(rows.assign(n_train=10)).empty
-
-
-def test_sizes_of_training_sets(metrics):
-    metrics["n_train"] -= metrics["seed"] % 2
-    sizes = training_sizes(retrained_rows(metrics))
-    assert sizes == {"all": "99–100", "without_twins": "39–40", "without_random": "40–41"}
 
 
 def test_losses_by_hand(metrics):
@@ -126,10 +121,10 @@ def test_the_forms_of_the_table(metrics, tabulate, tmp_path):
         *lines[2:4],
         "| Scans & $ | AUC | AE | 4 | 40.0 | 30.0 | – | +10.0 | – | – |",
     ]
-    page = texts["html"]
-    page = ElementTree.fromstring(page.partition("<meta")[0] + page[page.index("<title>") :])
-    headings = [heading.text for heading in page.findall(".//h2")]
-    assert headings == ["Published test set", "Leak-free test set"]
+    assert re.findall("<h2>(.*?)</h2>", texts["html"]) == [
+        "Published test set",
+        "Leak-free test set",
+    ]
     assert len(read_table(tmp_path / "t.table")) == 4
 
 
@@ -145,11 +140,6 @@ def test_without_twins_table_and_figure_are_a_sentence(query, metrics, tabulate,
         metrics=tmp_path / "metrics.tsv", names=NAMES, methods=METHODS
     )
     assert [text.get_text() for text in figure.texts] == [script.NOTHING]
-
-
-def test_a_dataset_needs_a_name(metrics, tabulate):
-    with pytest.raises(InputError, match="no display name"):
-        tabulate(metrics, names={"clean": "Clean"})
 
 
 # --- the figure ---
@@ -189,7 +179,7 @@ def test_panels_lines_and_the_nearest(figure):
         assert list(lines[name].get_xdata()) == [4, 16]
         expected = [100 * AUCS["scans", "ae", d][place] for d in (4, 16)]
         assert list(lines[name].get_ydata()) == pytest.approx(expected)
-        assert lines[name].get_color() == list(script.COLORS.values())[place]
+        assert lines[name].get_color() == script.COLORS[place]
     dotted = [line for line in panel.get_lines() if line.get_linestyle() == ":"]
     levels = [line.get_ydata()[0] for line in dotted if len(line.get_ydata())]
     assert levels == pytest.approx([85, 35, 45])
@@ -197,9 +187,5 @@ def test_panels_lines_and_the_nearest(figure):
     assert [text.get_text() for text in panel.texts] == ["100 / 40 / 41 training images"]
     for limits in ("get_xlim", "get_ylim"):
         assert len({getattr(axes, limits)() for axes in figure.axes}) == 1
-
-
-def test_the_legend_names_each_line_once(figure):
-    (legend,) = figure.legends
     names = ["all", "without twins", "without random images", "nearest training image"]
-    assert [text.get_text() for text in legend.get_texts()] == names
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == names

@@ -8,7 +8,7 @@ import pytest
 import write_gallery as script
 from gallery_files import IDS, LABELS, REFERENCE, SETTINGS, SIDE, TWINS, write_gallery_files
 from PIL import Image
-from write_gallery import choose, setting_sprite, shares_below, sprite, write_gallery
+from write_gallery import setting_sprite, shares_below, sprite, write_gallery
 
 from medae.base.errors import InputError
 from medae.data.packed import read_packed
@@ -44,19 +44,6 @@ def cell(picture: np.ndarray, column: int, row: int) -> np.ndarray:
     return picture[row * SIDE :, column * SIDE :][:SIDE, :SIDE]
 
 
-def test_images_are_chosen_by_rank():
-    labels = np.array([0] * 7 + [1] * 2)
-    scores = np.array([6, 0, 5, 1, 4, 2, 3, 9, 8.0])
-    assert choose(labels, scores, count=3) == [1, 6, 0, 8, 7]
-    assert choose(labels, scores, count=4) == [1, 5, 4, 0, 8, 7]
-
-
-def test_equal_scores_are_ordered_by_id():
-    labels = np.repeat([0, 1], [600, 400])
-    scores = np.arange(1000) % 2  # of each class the even positions come first
-    assert choose(labels, scores, count=3) == [0, 598, 599, 600, 998, 999]
-
-
 def test_shares_count_normal_images_with_a_lower_score():
     labels = np.array([0, 0, 0, 0, 1, 1, 1])
     scores = np.array([1, 2, 2, 3, 0, 2.5, 9])
@@ -81,10 +68,7 @@ def test_maps_lose_little_in_eight_bits():
     decoded = (cell(found, 1, 1) / 255.0) ** 2 * made["top"]
     assert np.abs(np.sqrt(decoded) - np.sqrt(maps[1])).max() <= 0.51 / 255 * made["top"] ** 0.5
     assert made["scale"] == pytest.approx(np.percentile(maps, 99.5))
-
-
-def test_maps_without_any_error_are_black():
-    made = setting_sprite(np.zeros((1, 1, 4, 4)), np.zeros((1, 4, 4)))
+    made = setting_sprite(np.zeros((1, 1, 4, 4)), np.zeros((1, 4, 4)))  # without any error
     assert not pixels(made["sprite"])[4:].any()
     assert made["scale"] > 0
 
@@ -96,8 +80,7 @@ def test_the_page_has_every_chosen_image_and_every_setting(make, masks, channels
     data = read_packed(files["packed"])
     tables = [read_scores(path, data).query("split == 'test'") for path in files["scores"]]
     judge = tables[SETTINGS.index(REFERENCE)]["score"].to_numpy()
-    rows = choose(LABELS, judge, count=12)
-    assert len(rows) == len(IDS)
+    rows = [*np.argsort(judge[:8]), *(8 + np.argsort(judge[8:]))]  # all, by class and score
     assert found["images"] == [
         {"id": IDS[i], "label": ["normal", "abnormal"][LABELS[i]], "twin": IDS[i] in TWINS}
         for i in rows
@@ -131,12 +114,10 @@ def test_the_page_says_how_images_were_chosen(make):
     assert "99.5th percentile" in words
 
 
-def test_texts_are_escaped(root, tmp_path):
+def test_texts_are_escaped(make, tmp_path):
     evil = '</script><img src="http://example.org/x">'
-    ids = [*IDS[:-1], evil]
-    files = write_gallery_files(tmp_path / "in", ids=ids)
-    files |= {"name": evil, "template": root / "workflow/resources/gallery.html"}
-    files["methods"] = files["methods"] | {"ae": evil}
+    _, files = make(ids=[*IDS[:-1], evil])
+    files |= {"name": evil, "methods": files["methods"] | {"ae": evil}}
     write_gallery(**files, page=tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "<img" not in page
@@ -144,15 +125,11 @@ def test_texts_are_escaped(root, tmp_path):
     assert evil in [image["id"] for image in contents(page)["images"]]
 
 
-def test_the_page_names_nothing_outside(make):
-    page, _ = make()
+def test_the_page_names_nothing_outside_and_equal_inputs_give_equal_bytes(make, tmp_path):
+    page, files = make()
     assert not re.search(r"https?:|//[a-z]+\.|@import|<link|<iframe|\bfetch\(", page)
     policy = re.search(r'Content-Security-Policy"\s+content="(.*?)"', page)[1]
     assert policy.startswith("default-src 'none'; img-src data:;")
-
-
-def test_equal_inputs_give_equal_bytes(make, tmp_path):
-    page, files = make()
     write_gallery(**files, page=tmp_path / "again.html")
     assert (tmp_path / "again.html").read_text() == page
 
@@ -164,21 +141,13 @@ def test_fewer_images_where_the_page_would_be_too_large(make, monkeypatch):
     smaller = (files["packed"].parent / "smaller.html").read_text()
     assert len(contents(smaller)["images"]) == 6 + 5
     assert "11 images of the published test set" in smaller
-
-
-def test_a_page_that_stays_too_large_is_refused(make, monkeypatch):
-    _, files = make()
     monkeypatch.setattr(script, "LIMIT", 10_000)
-    page = files["packed"].parent / "too_large.html"
-    with pytest.raises(InputError, match="5 settings of 16 × 16 pixels") as error:
-        write_gallery(**files, page=page)
-    assert "gallery: false" in str(error.value)
-    assert not page.exists()
+    with pytest.raises(InputError, match=r"5 settings of 16 × 16 pixels.*gallery: false"):
+        write_gallery(**files, page=files["packed"].parent / "too_large.html")
+    assert not (files["packed"].parent / "too_large.html").exists()
 
 
-def test_files_about_other_images_are_named(root, tmp_path):
-    files = write_gallery_files(tmp_path, scored=IDS[::-1])
-    files["template"] = root / "workflow/resources/gallery.html"
+def test_files_about_other_images_are_named(make, tmp_path):
     with pytest.raises(InputError, match="ae1/scores"):
-        write_gallery(**files, page=tmp_path / "page.html")
+        make(scored=IDS[::-1])
     assert not (tmp_path / "page.html").exists()

@@ -3,8 +3,6 @@
 Apart from what draws, since choosing again needs all anomaly maps and drawing again does not.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from medae.base.errors import InputError
@@ -17,23 +15,19 @@ PERCENTILE = 99.5
 """Of the maps' pixels, where their colours end; the few above would leave the rest in the dark."""
 
 
-def rank_images(labels: np.ndarray, scores: np.ndarray, *, label: int) -> list[int]:
-    """Return the positions of one class by ascending score, ties by position, which is by id.
+def choose_images(labels: np.ndarray, scores: np.ndarray, *, count: int) -> dict[str, list[int]]:
+    """Return by class the positions of `count` images at evenly spaced ranks of their scores.
 
-    Raises InputError when the class is empty.
+    They go from the lowest score to the highest; equal scores are ordered by position, which is by
+    id. Places are rounded down: the second of three images is at (n - 1) // 2. A class of fewer
+    images has some of them several times. Raises InputError when a class is empty.
     """
-    members = np.flatnonzero(labels == label)
-    if not len(members):
-        raise InputError(
-            f"There is no {CLASSES[label]} test image to show. Add some to the dataset."
-        )
-    return members[np.argsort(np.asarray(scores)[members], kind="stable")].tolist()
-
-
-def at_ranks(ranked: Sequence[int], *, parts: int) -> list[int]:
-    """Return those of `ranked` at 0, 1, … `parts` of equal parts, from the first to the last.
-
-    Places are rounded down. Two parts give the lowest, the median and the highest; none the first.
-    """
-    last = len(ranked) - 1
-    return [ranked[part * last // max(parts, 1)] for part in range(parts + 1)]
+    chosen = {}
+    for label, name in enumerate(CLASSES):
+        members = np.flatnonzero(labels == label)
+        if not len(members):
+            raise InputError(f"There is no {name} test image to show. Add some to the dataset.")
+        ranked = members[np.argsort(scores[members], kind="stable")]
+        places = np.arange(count) * (len(ranked) - 1) // (count - 1)
+        chosen[name] = ranked[places].tolist()
+    return chosen

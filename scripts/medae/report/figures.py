@@ -35,13 +35,13 @@ BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, ORANGE, BLACK = "#56B4E9", "#E69F00", "#000000"
 PAIRS = [(BLUE, BLACK), (VERMILLION, GREEN), (PURPLE, ORANGE), (SKY, "0.5")]  # ours, paper's
 NORMAL_TRAIN, NORMAL, ABNORMAL = SKY, BLUE, VERMILLION
+PAPER_LOOK = {"fmt": "D", "markerfacecolor": "white", "elinewidth": 0.8, "capsize": 1.5}
 SPLIT_LINES = {PUBLISHED_SPLIT: "-", LEAK_FREE_SPLIT: "--"}
 
 IMAGE_LABELS = {"auc": "AUC (%)", "ap": "AP (%)"}
 PIXEL_LABELS = {"ap_pix": r"AP$_{\mathrm{pix}}$ (%)", "dice_max": "⌈Dice⌉ (%)"}
 LABELS = IMAGE_LABELS | PIXEL_LABELS
 COUNTED = "numbers: normal + abnormal test images"
-BESIDE = 1.12  # times the latent size, where the paper's numbers stand
 NOTE_WIDTH = 110  # characters of a line across the page
 Cell = tuple[str, str] | None
 
@@ -141,17 +141,6 @@ def draw_sweep(
     axes.plot(summary["mean"], color=color, label=label, **style)
 
 
-def draw_paper(axes: Axes, paper: pd.DataFrame, *, color: str, label: str) -> None:
-    """Draw the paper's means with error bars (columns latent_dim, mean, std) just beside ours."""
-    axes.errorbar(
-        BESIDE * paper["latent_dim"],
-        paper["mean"],
-        paper["std"],
-        **{"fmt": "D", "markersize": 3, "markerfacecolor": "white", "color": color},
-        **{"elinewidth": 0.8, "capsize": 1.5, "zorder": 4, "clip_on": False, "label": label},
-    )
-
-
 def add_legend(figure: Figure, **options: object) -> None:
     """Add one legend for all panels of `figure`; `options` are those of `Figure.legend`."""
     entries = {}
@@ -247,17 +236,20 @@ def arrange_metrics(metrics: pd.DataFrame, names: Mapping[str, str]) -> list[lis
     then the PIXEL_LABELS of the datasets that have any.
     """
     datasets = dataset_order(metrics, names)
-    columns = grid_shape(len(datasets), columns=4)[1]
-    blocks = [datasets[start : start + columns] for start in range(0, len(datasets), columns)]
-    rows: list[list[Cell]]
-    rows = [[(key, metric) for key in block] for block in blocks for metric in IMAGE_LABELS]
-    if len(datasets) == 1:
-        columns = len(IMAGE_LABELS)
-        rows = [[cell for row in rows for cell in row]]
     masked = dataset_order(metrics[metrics["metric"].isin(list(PIXEL_LABELS))], names)
     pixels = [(key, metric) for key in masked for metric in PIXEL_LABELS]
-    rows += [pixels[start : start + columns] for start in range(0, len(pixels), columns)]
-    return [row + [None] * (columns - len(row)) for row in rows]
+    if len(datasets) == 1:
+        columns = len(IMAGE_LABELS)
+        rows = [[(datasets[0], metric) for metric in IMAGE_LABELS]]
+    else:
+        columns = grid_shape(len(datasets), columns=4)[1]
+        blocks = _split(datasets, columns)
+        rows = [[(key, metric) for key in block] for block in blocks for metric in IMAGE_LABELS]
+    return [row + [None] * (columns - len(row)) for row in [*rows, *_split(pixels, columns)]]
+
+
+def _split(items: list, length: int) -> list[list]:
+    return [items[start : start + length] for start in range(0, len(items), length)]
 
 
 def add_panels(
@@ -273,19 +265,17 @@ def add_panels(
     `heights` are those of the rows, in any unit. A title names the dataset and its test images; a
     panel has none where the panel above it is the same dataset's.
     """
-    grid = figure.add_gridspec(len(rows), len(rows[0]), height_ratios=heights)
+    labels = [[cell and " ".join(cell) for cell in row] for row in rows]
+    axes = figure.subplot_mosaic(labels, empty_sentinel=None, height_ratios=heights)
     panels = {}
-    for (above, row), i in zip(
-        pairwise([[None] * len(rows[0]), *rows]), range(len(rows)), strict=True
-    ):
-        for j, cell in enumerate(row):
+    for above, row in pairwise([[None] * len(rows[0]), *rows]):
+        for upper, cell in zip(above, row, strict=True):
             if cell is None:
                 continue
-            key, metric = cell
-            panels[cell] = figure.add_subplot(grid[i, j], label=f"{key} {metric}")
-            if above[j] is None or above[j][0] != key:
-                counts = image_counts(metrics[metrics["dataset"] == key])
-                set_title(panels[cell], names[key], note=counts)
+            panels[cell] = axes[" ".join(cell)]
+            if upper is None or upper[0] != cell[0]:
+                counts = image_counts(metrics[metrics["dataset"] == cell[0]])
+                set_title(panels[cell], names[cell[0]], note=counts)
     return panels
 
 

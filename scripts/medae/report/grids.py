@@ -1,7 +1,6 @@
 """Tables of metrics in the form of the paper's: rows are models, columns a dataset's metrics."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -19,126 +18,115 @@ from medae.evaluation.summary import (
     same_images,
     sort_rows,
 )
-from medae.report.tables import Section, escape_latex, format_percent, latex_table, write_sections
+from medae.report.tables import (
+    SECOND,
+    Section,
+    escape_latex,
+    format_percent,
+    latex_table,
+    write_sections,
+)
 
-Counts = Mapping[str, Mapping[str, tuple[int, int]]]
-"""By a dataset's display name and split: the numbers of normal and of abnormal test images."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of metrics, and what only its LaTeX form shows."""
-
-    section: Section
-    columns: list[tuple[str, str, str]]
-    """Display name of the dataset, key of TABLE_METRICS, split; a dataset's are neighbours."""
-    groups: list[str]
-    """The group of each row; rows are ranked within their group."""
+Column = tuple[str, str, str]
+"""Display name of the dataset, key of TABLE_METRICS, split."""
+PERCENT = ["mean", "std", "low", "high"]
+POINTS = ["difference", "difference_low", "difference_high"]
+NUMBERS = ["p_value", "p_holm", "n_seeds", "n_train", "n_normal", "n_abnormal", "replicates"]
+NUMBERS += ["n_groups"]
+ENDINGS = {PUBLISHED_SPLIT: "", LEAK_FREE_SPLIT: ", leak-free"}
 
 
 def make_grid(
-    summary: pd.DataFrame,
+    cells: pd.DataFrame,
     *,
-    row: str,
-    row_title: str,
-    rows: Mapping[object, str],
+    title: str,
+    rows: Mapping[str, str],
+    groups: Sequence[str] = (),
     names: Mapping[str, str],
-    groups: Mapping[object, str] | None = None,
-    notes: Sequence[str] = (),
-) -> Grid:
+    notes: Sequence[str],
+) -> Section:
     """Lay out a summary: rows by column `row`, columns by dataset, metric and split.
 
-    `summary` comes from `summarise`, with both splits and at most one line per row, dataset, metric
-    and split (filter it before: one training set, one method or one latent dimension). `rows` maps
-    each value of column `row` to its label, in the order wanted; `names` maps each dataset's key to
-    its display name, in the order wanted; `groups` maps each value of `row` to its group, without
-    it there is one. A dataset has columns for each of TABLE_METRICS that any of its rows has.
+    `cells` come from `summarise`, with both splits, at most one line per row, dataset, metric and
+    split, and a column `row`, whose values `rows` maps to labels, in the order wanted; `groups` has
+    one for each, none for a single group. `title` heads the labels, and `names` maps each dataset
+    to its display name. A dataset has columns for each of TABLE_METRICS that any of its rows has.
     `notes` are sentences that the table's text ends with. Raises InputError when there is nothing
     to show, a dataset has no name, or rows of one dataset rest on different test images.
     """
-    for dataset in sorted(set(summary["dataset"])):
-        display_name(dataset, names)
-    cells = summary[summary["metric"].isin(list(TABLE_METRICS)) & summary[row].isin(list(rows))]
+    cells = cells[cells["metric"].isin(list(TABLE_METRICS)) & cells["row"].isin(list(rows))]
     if cells.empty:
         raise InputError(
-            f"There are no results to put in the table by {row}: the table of metrics has none of "
-            f"{', '.join(TABLE_METRICS)} for it. Check which datasets and methods the "
-            "configuration selects, and run the workflow again."
+            f"There are no results to put in the table of {', '.join(TABLE_METRICS)} by "
+            f"{title.lower()}. Check which datasets and methods the configuration selects, and run "
+            "the workflow again."
         )
-    index = ["dataset", "metric", "split"]
-    if cells.duplicated([row, *index]).any():
-        raise ValueError(f"more than one line for a {row}, dataset, metric and split")
-    counts = count_test_images(cells)
     shown = distinct_splits(cells)
-    keys = sort_rows(shown[index].drop_duplicates(), by=index, names=names)
-    keys = list(keys.itertuples(index=False, name=None))
-    columns = [(names[dataset], metric, split) for dataset, metric, split in keys]
-    wide = shown.set_index([row, *index])[["mean", "std"]].unstack([1, 2, 3])
-    wide = 100 * wide.reindex(index=list(rows))
+    index = ["dataset", "metric", "split"]
+    keys = sort_rows(shown[index].drop_duplicates(), by=index, names=names).to_numpy().tolist()
+    keys = [tuple(key) for key in keys]
+    columns = [(display_name(dataset, names), metric, split) for dataset, metric, split in keys]
+    wide = 100 * shown.pivot(index="row", columns=index, values=["mean", "std"]).reindex(list(rows))
     mean, std = (wide[part][keys].to_numpy(dtype=float) for part in ("mean", "std"))
-    row_groups = [groups[key] if groups else "" for key in rows]
-    ranks = np.zeros((len(rows), 1 + len(columns)), dtype=int)
-    for group in set(row_groups):
-        inside = np.array(row_groups) == group
-        ranks[inside, 1:] = rank_cells(mean[inside])
+    groups = groups or [""] * len(rows)
+    ranks = rank_cells(mean, groups)
     text = [
-        describe_cells(shown["n_seeds"], columns, groups=row_groups if ranks.any() else []),
-        *describe_test_sets({names[key]: counts[key] for key in names if key in counts}, columns),
+        describe_cells(shown["n_seeds"], columns, groups=groups if ranks.any() else []),
+        *describe_test_sets(cells, names, columns),
         *notes,
     ]
-    section = Section(
+    return Section(
         text=" ".join(text),
-        header=[row_title, *(_title(*column) for column in columns)],
+        header=[title, *(f"{n} {TABLE_METRICS[m][0]}{ENDINGS[s]}" for n, m, s in columns)],
         rows=[
             [label, *map(format_percent, *numbers)]
             for label, *numbers in zip(rows.values(), mean, std, strict=True)
         ],
         align="r" + "c" * len(columns),
-        ranks=ranks,
+        ranks=np.pad(ranks, [(0, 0), (1, 0)]),  # the labels have none
+        groups=groups,
+        latex_head=_latex_head(title, columns),
     )
-    return Grid(section, columns, row_groups)
 
 
-def rank_cells(mean: np.ndarray) -> np.ndarray:
-    """Return 1 for the best and 2 for the second cells of each column of `mean`, else 0.
+def rank_cells(mean: np.ndarray, groups: Sequence[str]) -> np.ndarray:
+    """Return 1 for the best and 2 for the second cells of each column in a group, else 0.
 
-    Cells that print the same share a rank. nan has none; a column with a single result has no
-    ranks, since there is nothing to be better than.
+    `mean` has a row per one of `groups`. Cells that print the same share a rank. nan has none; a
+    single result in a group has none, since there is nothing to be better than.
     """
-    ranks = np.zeros(mean.shape, dtype=int)
-    for column in range(mean.shape[1]):
-        printed = np.array([float(f"{value:.1f}") for value in mean[:, column]])
-        present = ~np.isnan(printed)
-        if np.count_nonzero(present) < 2:
-            continue
-        for rank, value in enumerate(np.unique(printed[present])[::-1][:2], start=1):
-            ranks[printed == value, column] = rank
-    return ranks
+    printed = pd.DataFrame(mean).map(lambda value: float(f"{value:.1f}")).groupby(np.array(groups))
+    ranks = printed.rank(method="dense", ascending=False)
+    marked = (ranks <= SECOND) & (printed.transform("count") > 1)
+    return ranks.where(marked, 0).to_numpy(int)
 
 
-def describe_cells(
-    n_seeds: pd.Series, columns: Sequence[tuple[str, str, str]], *, groups: Sequence[str]
-) -> str:
+def describe_cells(n_seeds: pd.Series, columns: Sequence[Column], *, groups: Sequence[str]) -> str:
     """Return the sentences about seeds, marks (`groups` of the rows if there are any) and Dice."""
-    seeds = sorted(set(n_seeds))
-    if seeds == [1]:
-        spread = "one seed"
-    else:
-        among = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-        spread = f"mean ± standard deviation over {among} seeds"
-        spread += " (without ± where there is one)" if 1 in seeds else ""
-    sentences = [f"Percent; {spread}."]
+    fewest, most = n_seeds.min(), n_seeds.max()
+    text = "Percent; one seed."
+    if most > 1:
+        among = most if fewest == most else f"{fewest} to {most}"
+        without = " (without ± where there is one)" if fewest == 1 else ""
+        text = f"Percent; mean ± standard deviation over {among} seeds{without}."
     if groups:
         apart = list(dict.fromkeys(groups))
         apart = f", {' and '.join(apart)} apart" if len(apart) > 1 else ""
-        sentences.append(f"Best of a column in bold, second underlined{apart}.")
+        text += f" Best of a column in bold, second underlined{apart}."
     if any(metric == "dice_max" for _, metric, _ in columns):
-        sentences.append("⌈Dice⌉: best Dice over all thresholds, chosen on the test set.")
-    return " ".join(sentences)
+        text += " ⌈Dice⌉: best Dice over all thresholds, chosen on the test set."
+    return text
 
 
-def describe_test_sets(images: Counts, columns: Sequence[tuple[str, str, str]] = ()) -> list[str]:
-    """Return the sentences about the numbers of test images, and about AP if a column has it."""
+def describe_test_sets(
+    rows: pd.DataFrame, names: Mapping[str, str], columns: Sequence[Column] = ()
+) -> list[str]:
+    """Return the sentences about the numbers of test images, and about AP if a column has it.
+
+    `rows` as for `count_test_images`. Raises InputError when a dataset has no name.
+    """
+    found = count_test_images(sort_rows(rows, by=["dataset"], names=names))
+    images = {display_name(key, names): sets for key, sets in found.items()}
     counts = _join_splits(images, lambda normal, abnormal: f"{normal} + {abnormal}")
     sentences = [f"Test images (normal + abnormal): {counts}."]
     if any(LEAK_FREE_SPLIT in sets and not same_images(sets) for sets in images.values()):
@@ -163,7 +151,7 @@ def describe_test_sets(images: Counts, columns: Sequence[tuple[str, str, str]] =
 
 
 def write_grid(
-    grid: Grid,
+    grid: Section,
     *,
     title: str,
     label: str,
@@ -176,35 +164,45 @@ def write_grid(
 
     `title` heads the page and begins the LaTeX caption; `label` is LaTeX's.
     """
-    write_sections(title, [grid.section, *after], markdown=markdown, html=html)
-    caption = f"{title} {grid.section.text}"
-    if any(split == LEAK_FREE_SPLIT for _, _, split in grid.columns):
+    write_sections(title, [grid, *after], markdown=markdown, html=html)
+    caption = f"{title} {grid.text}"
+    if "*" in grid.latex_head[-1]:
         caption += " Columns with an asterisk are leak-free."
-    options = {"caption": caption, "label": label, "groups": grid.groups}
-    write_text(latex_table(grid.section, head=_latex_head(grid), **options), latex)
+    write_text(latex_table(grid, caption=caption, label=label), latex)
 
 
-def _title(dataset: str, metric: str, split: str) -> str:
-    ending = ", leak-free" if split == LEAK_FREE_SPLIT else ""
-    return f"{dataset} {TABLE_METRICS[metric][0]}{ending}"
+def percent_rows(
+    rows: pd.DataFrame, *, by: Sequence[str], names: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return the TSV of a grid, sorted: keys, percent, points of percent, and other NUMBERS."""
+    rows = sort_rows(rows, by=by, names=names)
+    scaled = {f"{key}_percent": 100 * rows[key] for key in PERCENT if key in rows}
+    scaled |= {f"{key}_points": 100 * rows[key] for key in POINTS if key in rows}
+    keys = ["method", "latent_dim", "dataset", "metric", "split"]
+    return rows.assign(**scaled)[[*keys, *scaled, *(key for key in NUMBERS if key in rows)]]
 
 
-def _latex_head(grid: Grid) -> list[str]:
+def _latex_head(title: str, columns: Sequence[Column]) -> list[str]:
     """Return the lines of datasets and of metrics; an asterisk leaves leak-free columns narrow."""
     spans, rules, first = [""], [], 2
-    for name, group in groupby(grid.columns, key=lambda column: column[0]):
+    for name, group in groupby(columns, key=lambda column: column[0]):
         width = len(list(group))
         spans.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(name)}}}")
         rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
         first += width
-    titles = [escape_latex(grid.section.header[0])]
-    for _, metric, split in grid.columns:
+    titles = [escape_latex(title)]
+    for _, metric, split in columns:
         titles.append(TABLE_METRICS[metric][1] + "*" * (split == LEAK_FREE_SPLIT))
     return [" & ".join(spans) + r" \\", " ".join(rules), " & ".join(titles) + r" \\"]
 
 
-def _join_splits(images: Counts, text: Callable[[int, int], str]) -> str:
-    """Return e.g. "Scans 600 + 600, leak-free 74 + 600; X-ray 5 + 6"; `text` writes the counts."""
+def _join_splits(
+    images: Mapping[str, Mapping[str, tuple[int, int]]], text: Callable[[int, int], str]
+) -> str:
+    """Return e.g. "Scans 600 + 600, leak-free 74 + 600; X-ray 5 + 6"; `text` writes the counts.
+
+    `images` has the numbers of normal and abnormal test images by dataset's name and split.
+    """
     parts = []
     for name, sets in images.items():
         parts.append(f"{name} {text(*sets[PUBLISHED_SPLIT])}")

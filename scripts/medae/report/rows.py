@@ -9,6 +9,7 @@ from medae.base.errors import InputError
 from medae.base.files import read_table
 from medae.duplicates.training_sets import TRAINING_SETS
 from medae.evaluation.bootstrap import INTERVAL_COLUMNS, holm
+from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import CELL, TABLE_METRICS, distinct_splits
 from medae.models.baselines import BASELINES
@@ -33,18 +34,16 @@ def read_metrics(path: Path, *, leak_free: bool = False) -> pd.DataFrame:
     """Read `metrics.tsv`: the rows with all training images on the published test set.
 
     With `leak_free` also those on the leak-free test set, where it is another one. Raises
-    InputError when the file is no table, or has no published rows.
+    InputError when the file is no table of metrics, or has no published rows.
     """
-    metrics = read_table(path)
-    if {"split", "training_set"} <= set(metrics):
-        metrics = metrics[metrics["training_set"] == "all"]
-        if (metrics["split"] == PUBLISHED_SPLIT).any():
-            metrics = distinct_splits(metrics)
-            return metrics if leak_free else metrics[metrics["split"] == PUBLISHED_SPLIT]
-    raise InputError(
-        f"The table {path} has no metrics of the split '{PUBLISHED_SPLIT}' with all training "
-        "images, so nothing can be drawn. Delete it and run the workflow again."
-    )
+    metrics = distinct_splits(read_table(path, METRIC_COLUMNS).query("training_set == 'all'"))
+    published = metrics[metrics["split"] == PUBLISHED_SPLIT]
+    if published.empty:
+        raise InputError(
+            f"The table {path} has no metrics of the split '{PUBLISHED_SPLIT}' with all training "
+            "images, so nothing can be drawn. Delete it and run the workflow again."
+        )
+    return metrics if leak_free else published
 
 
 def read_intervals(paths: Sequence[Path]) -> pd.DataFrame:
@@ -61,9 +60,9 @@ def swept_methods(metrics: pd.DataFrame) -> list[str]:
     """Return the networks with at least two latent sizes, or all without any, then PCA."""
     with_size = metrics[metrics["latent_dim"] > 0]
     sizes = with_size.groupby("method", sort=False)["latent_dim"].nunique()
-    networks = sizes[~sizes.index.isin(list(BASELINES))]
-    chosen = list(networks.index[networks > 1]) or list(networks.index)
-    return chosen + [key for key in sizes.index if key in BASELINES]
+    baseline = sizes.index.isin(list(BASELINES))
+    swept = ~baseline & (sizes > 1)
+    return [*sizes.index[swept if swept.any() else ~baseline], *sizes.index[baseline]]
 
 
 # Table and figure of methods: networks and PCA at one d, baselines without d, and autoencoders with
@@ -91,9 +90,9 @@ def selected_dimensions(paths: Sequence[Path], *, selector: str) -> dict[str, in
     """
     found: dict[str, int] = {}
     for path in paths:
-        table = read_table(path)
-        chosen = table.query("family == @AUTOENCODER and selector == @selector and score == 'mse'")
-        chosen = chosen[chosen["latent_dim"] > 0]
+        chosen = read_table(path).query(
+            "family == @AUTOENCODER and selector == @selector and score == 'mse' and latent_dim > 0"
+        )
         found |= dict(zip(chosen["dataset"], chosen["latent_dim"].astype(int), strict=True))
     return found
 
@@ -120,14 +119,15 @@ def row_labels(methods: Mapping[str, str], *, picked: Mapping[str, str]) -> dict
     return {**networks, **picked, **methods}
 
 
-def add_statistics(cells: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
-    """Add intervals, differences to the autoencoder, p_value and p_holm to the table's cells.
+def add_statistics(summary: pd.DataFrame, drawn: pd.DataFrame, **options: object) -> pd.DataFrame:
+    """Return the `compared_rows` with intervals, differences to the autoencoder, p_value, p_holm.
 
-    `cells` are rows of `summarise` and `drawn` those of the tables of intervals, both through
+    `summary` comes from `summarise`, `drawn` are the tables of intervals, and `options` those of
     `compared_rows`. Tests are kept where the reference of the bootstrap, the setting without a
     difference, is the autoencoder of this table, and never for the oracle. A family of Holm's
     correction is all tests of one dataset, split and metric.
     """
+    cells, drawn = (compared_rows(table, **options) for table in (summary, drawn))
     joined = cells.merge(drawn.drop(columns="value"), on=CELL, how="left", validate="1:1")
     reference = drawn[(drawn["method"] == AUTOENCODER) & drawn["difference"].isna()]
     tested = joined["dataset"].isin(reference["dataset"]) & (joined["method"] != ORACLE)

@@ -7,15 +7,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from medae.report.choosing import HEAT
-from medae.report.figures import (
-    ABNORMAL,
-    FONT_SIZE,
-    NORMAL,
-    ORANGE,
-    PAGE_WIDTH,
-    as_picture,
-    plain,
-)
+from medae.report.figures import ABNORMAL, FONT_SIZE, NORMAL, PAGE_WIDTH, as_picture, plain
 
 CLASS_COLORS = [NORMAL, ABNORMAL]
 """By label, 0 and 1."""
@@ -51,25 +43,13 @@ class Sheet:
         axes = self.add_box(left, top, side, side, label)
         if picture.ndim == 3:
             return axes.imshow(as_picture(picture), **look)
-        return axes.imshow(picture, **{"cmap": HEAT} | look)
+        return axes.imshow(picture, cmap=HEAT, **look)
 
-    def add_color_bar(
-        self, image: AxesImage, left: float, top: float, width: float, label: str, **look
-    ) -> Axes:
-        """Add the scale of a map's colours."""
-        axes = self.add_box(left, top, width, 0.09, "colour bar")
+    def add_foot(
+        self, left: float, top: float, note: str, image: AxesImage, label: str, **look
+    ) -> None:
+        """Add a note, and at its right the scale of a map's colours; `look` as in `colorbar`."""
+        self.write(left, top, note, va="top")
+        axes = self.add_box(0.55 * PAGE_WIDTH, top, 2.8, 0.09, "colour bar")
         look = {"orientation": "horizontal", "extend": "max", "ticks": MaxNLocator(6)} | look
         self.figure.colorbar(image, cax=axes, label=label, **look)
-        return axes
-
-
-def outline(image: AxesImage, mask: np.ndarray) -> None:
-    """Draw the outline of a mask H × W, if it marks anything, over a picture."""
-    if mask.any():
-        image.axes.contour(mask, levels=[0.5], colors=[ORANGE], linewidths=1)
-
-
-def side_label(image: AxesImage, text: str, **look) -> None:
-    """Write a plain text at the left of a picture."""
-    look = {"rotation": 0, "ha": "right", "va": "center", "fontsize": FONT_SIZE} | look
-    image.axes.set_ylabel(plain(text), **look)

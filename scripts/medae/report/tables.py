@@ -45,8 +45,12 @@ class Section:
     """One of l, r and c per column."""
     level: int = 2
     """Of the heading."""
-    ranks: np.ndarray | None = None
-    """Shape (rows, columns): 0, BEST or SECOND; None where no cell is marked."""
+    ranks: np.ndarray | tuple = ()
+    """Shape (rows, columns): 0, BEST or SECOND; empty where no cell is marked."""
+    groups: Sequence[str] = ()
+    """One per row; LaTeX has a rule between rows of different groups."""
+    latex_head: Sequence[str] = ()
+    """Lines of LaTeX above the rows, in place of the header."""
 
 
 def format_percent(mean: float, std: float) -> str:
@@ -74,7 +78,7 @@ def markdown_sections(sections: Sequence[Section]) -> str:
         parts += [f"{'#' * one.level} {one.heading}\n"] * bool(one.heading)
         parts += [f"{one.text}\n"] * bool(one.text)
         if one.header:
-            rows = _marked(one.rows, one.ranks, MARKDOWN_MARKS, str)
+            rows = _marked(one, MARKDOWN_MARKS, str)
             parts.append(markdown_table(one.header, rows, one.align))
     return "\n".join(parts)
 
@@ -98,38 +102,36 @@ def html_page(title: str, sections: Sequence[Section]) -> str:
 
 
 def _html_section(section: Section) -> str:
-    parts = []
+    places = [{"l": "left", "r": "right", "c": "center"}[letter] for letter in section.align]
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        pairs = zip(places, cells, strict=True)
+        cells = [f'<{tag} style="text-align:{place}">{cell}</{tag}>' for place, cell in pairs]
+        return f"<tr>{''.join(cells)}</tr>"
+
+    level, parts = section.level, []
     if section.heading:
-        parts.append(f"<h{section.level}>{html.escape(section.heading)}</h{section.level}>")
+        parts.append(f"<h{level}>{html.escape(section.heading)}</h{level}>")
     if section.text:
         parts.append(f"<p>{html.escape(section.text)}</p>")
     if section.header:
-        places = [{"l": "left", "r": "right", "c": "center"}[letter] for letter in section.align]
-
-        def line(tag: str, cells: Sequence[str]) -> str:
-            pairs = zip(places, cells, strict=True)
-            return "".join(
-                f'<{tag} style="text-align:{place}">{cell}</{tag}>' for place, cell in pairs
-            )
-
-        rows = _marked(section.rows, section.ranks, HTML_MARKS, html.escape)
         head = line("th", [html.escape(cell) for cell in section.header])
-        body = "\n".join(f"<tr>{line('td', row)}</tr>" for row in rows)
-        parts.append(f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>")
+        rows = _marked(section, HTML_MARKS, html.escape)
+        body = "\n".join(line("td", row) for row in rows)
+        parts.append(f"<table><thead>{head}</thead>\n<tbody>\n{body}\n</tbody></table>")
     return "\n".join(parts)
 
 
-def latex_table(
-    section: Section, *, head: Sequence[str], groups: Sequence[str], caption: str, label: str
-) -> str:
-    """Return the table of `section` as a LaTeX environment; the document needs booktabs.
+def latex_table(section: Section, *, caption: str, label: str) -> str:
+    """Return the table of a section as a LaTeX environment; the document needs booktabs.
 
-    `head` are the lines of LaTeX that stand above the rows, in place of the section's header. A
-    rule separates rows of different `groups` (one name per row). `caption` is plain text.
+    `caption` is plain text.
     """
     body: list[str] = []
-    rows = _marked(section.rows, section.ranks, LATEX_MARKS, escape_latex)
-    for row, (above, group) in zip(rows, pairwise([groups[0], *groups]), strict=True):
+    rows = _marked(section, LATEX_MARKS, escape_latex)
+    for row, (above, group) in zip(
+        rows, pairwise([section.groups[0], *section.groups]), strict=True
+    ):
         body += [r"\midrule"] * (group != above)
         body.append(" & ".join(row) + r" \\")
     lines = [
@@ -139,7 +141,7 @@ def latex_table(
         rf"\label{{{label}}}",
         rf"\begin{{tabular}}{{{section.align}}}",
         r"\toprule",
-        *head,
+        *section.latex_head,
         r"\midrule",
         *body,
         r"\bottomrule",
@@ -155,18 +157,14 @@ def escape_latex(text: str) -> str:
 
 
 def _marked(
-    rows: Sequence[Sequence[str]],
-    ranks: np.ndarray | None,
-    marks: dict[int, str],
-    escape: Callable[[str], str],
+    section: Section, marks: dict[int, str], escape: Callable[[str], str]
 ) -> list[list[str]]:
     """Return the escaped cells, those with a rank in their marks."""
-    if ranks is None:
-        return [[escape(cell) for cell in row] for row in rows]
-    return [
-        [marks.get(int(rank), "{}").format(escape(cell)) for cell, rank in zip(*pair, strict=True)]
-        for pair in zip(rows, ranks, strict=True)
-    ]
+    rows = [[escape(cell) for cell in row] for row in section.rows]
+    for rank, mark in marks.items():
+        for row, column in np.argwhere(np.equal(section.ranks, rank)):
+            rows[row][column] = mark.format(rows[row][column])
+    return rows
 
 
 # A click, Enter or the space bar on a column's head sorts by it, once more the other way round.
