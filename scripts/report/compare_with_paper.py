@@ -53,7 +53,7 @@ def compare_with_paper(
             display_name(cell.dataset, names),
             methods[cell.method],
             str(cell.latent_dim),
-            TABLE_METRICS[cell.metric][0],
+            TABLE_METRICS[cell.metric].label,
             format_percent(cell.paper_mean, cell.paper_std),
             format_percent(cell.our_mean, cell.our_std),
             str(cell.n_seeds),

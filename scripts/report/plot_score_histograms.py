@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -32,11 +33,20 @@ def draw_panel(axes: Axes, table: pd.DataFrame) -> None:
     score = table["score"].clip(upper=np.percentile(table["score"], 100 - TAIL))
     bins = np.histogram_bin_edges(score, bins=int(np.clip(len(score) ** 0.5, 15, 30)))
     for (name, color), chosen in classes.items():
-        look = {"histtype": "stepfilled", "facecolor": (color, 0.35), "linewidth": 0.8}
+        look = {"fill": True, "alpha": 0.35, "linewidth": 0.8}
         if (name, color) == OTHER:
-            look = {"histtype": "step", "linewidth": 1.1}
-        label = f"{name} (n = {chosen.sum()})"
-        axes.hist(score[chosen], bins, density=True, edgecolor=color, label=label, **look)
+            look = {"fill": False, "alpha": 1, "linewidth": 1.1}
+        seaborn.histplot(
+            x=score[chosen],
+            bins=list(bins),
+            stat="density",
+            element="step",
+            color=color,
+            label=f"{name} (n = {chosen.sum()})",
+            ax=axes,
+            **look,
+        )
+    axes.set(xlabel="", ylabel="")
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(4))

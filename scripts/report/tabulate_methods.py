@@ -137,7 +137,7 @@ def printed_rows(statistics: pd.DataFrame, labels: Mapping[str, str]) -> list[li
     """Return the cells of each row in the order of HEADER."""
     return [
         [
-            TABLE_METRICS[cell.metric][0],
+            TABLE_METRICS[cell.metric].label,
             labels[cell.method],
             str(cell.latent_dim or MISSING),
             in_percent(cell.mean),

@@ -108,7 +108,7 @@ def printed_rows(
     return [
         [
             names[row["dataset"]],
-            TABLE_METRICS[row["metric"]][0],
+            TABLE_METRICS[row["metric"]].label,
             methods[row["method"]],
             str(row["latent_dim"]) if row["latent_dim"] else MISSING,
             *(format_percent(row[f"mean_{key}"], row[f"std_{key}"]) for key in TRAINING_SETS),

@@ -22,8 +22,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from medae.base.files import atomic_path
+from medae.evaluation.ranking import IMAGE_METRICS, PIXEL_METRICS
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
-from medae.evaluation.summary import count_test_images, summarise
+from medae.evaluation.summary import TABLE_METRICS, count_test_images, summarise
 from medae.report.rows import dataset_order
 
 PAGE_WIDTH = 6.9  # inches; the text width of a two-column page, so that fonts print at their size
@@ -38,8 +39,8 @@ NORMAL_TRAIN, NORMAL, ABNORMAL = SKY, BLUE, VERMILLION
 PAPER_LOOK = {"fmt": "D", "markerfacecolor": "white", "elinewidth": 0.8, "capsize": 1.5}
 SPLIT_LINES = {PUBLISHED_SPLIT: "-", LEAK_FREE_SPLIT: "--"}
 
-IMAGE_LABELS = {"auc": "AUC (%)", "ap": "AP (%)"}
-PIXEL_LABELS = {"ap_pix": r"AP$_{\mathrm{pix}}$ (%)", "dice_max": "⌈Dice⌉ (%)"}
+IMAGE_LABELS = {key: f"{metric.axis} (%)" for key, metric in IMAGE_METRICS.items()}
+PIXEL_LABELS = {key: f"{metric.axis} (%)" for key, metric in PIXEL_METRICS.items()}
 LABELS = IMAGE_LABELS | PIXEL_LABELS
 COUNTED = "numbers: normal + abnormal test images"
 NOTE_WIDTH = 110  # characters of a line across the page
@@ -174,15 +175,18 @@ def image_counts(metrics: pd.DataFrame) -> str:
 
 
 def draw_chance(axes: Axes, metrics: pd.DataFrame, metric: str, *, across: str = "x") -> None:
-    """Draw what a random score has of auc or ap on one dataset's images, on either test set.
+    """Draw what a random score has of a metric on one dataset's images, on either test set.
 
-    The lines lie across the axis `across`, on which the metric is not. Other metrics have no such
-    level here; equal levels of both test sets are drawn once.
+    The lines lie across the axis `across`, on which the metric is not. Not every metric has such a
+    level; equal levels of both test sets are drawn once.
     """
+    chance = TABLE_METRICS[metric].chance
+    if chance is None:
+        return
     splits = next(iter(count_test_images(metrics).values()), {})
-    levels = {PUBLISHED_SPLIT: 0.5} if metric == "auc" else {}
-    if metric == "ap":
-        levels = {key: bad / (normal + bad) for key, (normal, bad) in splits.items()}
+    levels = {key: chance(bad / (normal + bad)) for key, (normal, bad) in splits.items()}
+    if len(set(levels.values())) == 1:
+        levels = {PUBLISHED_SPLIT: next(iter(levels.values()))}
     line = axes.axhline if across == "x" else axes.axvline
     for split, level in levels.items():
         label = "chance" if split == PUBLISHED_SPLIT else "chance, leak-free"

@@ -69,7 +69,8 @@ def make_grid(
     wide = 100 * shown.pivot(index="row", columns=index, values=["mean", "std"]).reindex(list(rows))
     mean, std = (wide[part][keys].to_numpy(dtype=float) for part in ("mean", "std"))
     groups = groups or [""] * len(rows)
-    ranks = rank_cells(mean, groups)
+    signs = [-1 if TABLE_METRICS[metric].lower_is_better else 1 for _, metric, _ in columns]
+    ranks = rank_cells(mean * signs, groups)
     text = [
         describe_cells(shown["n_seeds"], columns, groups=groups if ranks.any() else []),
         *describe_test_sets(cells, names, columns),
@@ -77,7 +78,7 @@ def make_grid(
     ]
     return Section(
         text=" ".join(text),
-        header=[title, *(f"{n} {TABLE_METRICS[m][0]}{ENDINGS[s]}" for n, m, s in columns)],
+        header=[title, *(f"{n} {TABLE_METRICS[m].label}{ENDINGS[s]}" for n, m, s in columns)],
         rows=[
             [label, *map(format_percent, *numbers)]
             for label, *numbers in zip(rows.values(), mean, std, strict=True)
@@ -92,7 +93,8 @@ def make_grid(
 def rank_cells(mean: np.ndarray, groups: Sequence[str]) -> np.ndarray:
     """Return 1 for the best and 2 for the second cells of each column in a group, else 0.
 
-    `mean` has a row per one of `groups`. Cells that print the same share a rank. nan has none; a
+    The higher `mean`, a row per one of `groups`, is the better. Cells that print the same share a
+    rank. nan has none; a
     single result in a group has none, since there is nothing to be better than.
     """
     printed = pd.DataFrame(mean).map(lambda value: float(f"{value:.1f}")).groupby(np.array(groups))
@@ -192,7 +194,7 @@ def _latex_head(title: str, columns: Sequence[Column]) -> list[str]:
         first += width
     titles = [escape_latex(title)]
     for _, metric, split in columns:
-        titles.append(TABLE_METRICS[metric][1] + "*" * (split == LEAK_FREE_SPLIT))
+        titles.append(TABLE_METRICS[metric].latex + "*" * (split == LEAK_FREE_SPLIT))
     return [" & ".join(spans) + r" \\", " ".join(rules), " & ".join(titles) + r" \\"]
 
 
