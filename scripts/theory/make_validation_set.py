@@ -26,8 +26,6 @@ from medae.theory.synthetic import Anomaly, make_anomaly
 
 logger = logging.getLogger(__name__)
 
-BLOCK = 512  # images written at once
-
 
 def make_validation_set(
     *,
@@ -49,7 +47,6 @@ def make_validation_set(
     copies = read_audit(audit, data)["copy_group"].to_numpy()[: len(ids)]
     patients = image_groups(ids, pattern=group_pattern)
     held = hold_out(copies, patients, share=share, seed=seed)
-    kept = np.flatnonzero(~held)
     test = make_test_images(
         images[held],
         ids=[name for name, out in zip(ids, held, strict=True) if out],
@@ -58,21 +55,19 @@ def make_validation_set(
         kinds=kinds,
     )
     names = sorted(test)  # as both splits of every packed dataset are
-    seen = {images[row].tobytes() for row in kept}
+    seen = {image.tobytes() for image in images[~held]}
     with packed_writer(
         packed,
         channels=images.shape[1],
         image_size=images.shape[-1],
-        train_ids=[ids[row] for row in kept],
+        train_ids=[name for name, out in zip(ids, held, strict=True) if not out],
         test_ids=names,
         test_labels=[int(test[name].mask.any()) for name in names],
         masks=True,
     ) as writer:
-        for start in range(0, len(kept), BLOCK):
-            writer.append("train", images[kept[start : start + BLOCK]])
-        for start in range(0, len(names), BLOCK):
-            block = [test[name] for name in names[start : start + BLOCK]]
-            writer.append("test", *(np.stack(part) for part in zip(*block, strict=True)))
+        writer.append("train", images[~held])
+        parts = zip(*(test[name] for name in names), strict=True)
+        writer.append("test", *(np.stack(part) for part in parts))
         same = ["modality", "layout", "source", "resize_filter", "intensity_range"]
         writer.attributes |= {name: data.attributes[name] for name in same} | {
             "dataset": f"{data.attributes['dataset']}{SUFFIX}",
@@ -81,10 +76,7 @@ def make_validation_set(
             ),
             "identical_train_test": sum(one.pixels.tobytes() in seen for one in test.values()),
         }
-    logger.info(
-        "%d training images, %d held out, %d synthetic anomalies",
-        *(len(kept), np.count_nonzero(held), len(names) - np.count_nonzero(held)),
-    )
+    logger.info("%d of %d training images are held out", np.count_nonzero(held), len(held))
 
 
 def make_test_images(

@@ -3,18 +3,16 @@
 Quantities: `gaussian_bits` and `knn_bits`, H(Z) in bits per image (medae.theory.entropy), empty
 with too few images for d; `rate_bits` and `rate_test_bits`, mean bits per training and test image
 by the method's own prior, if it has one; `stream_bits`, the length of a lossless code of the test
-images' latents, header included, and `symbols_outside`, how many numbers the prior's table lacked,
-for latents that are whole numbers; `participation_ratio` and `dims_in_use`, numbers of directions;
-`level`, the noise (inf where the mean latent would do), and `reconstruction_error`, that without
-noise, in squared [-1, 1] intensity units; `n_images`. The models were trained on all images, of
-which one of each copy group counts here. Fails when a checkpoint is damaged or does not fit the
-dataset, or when a decoded stream is not what was coded.
+images' latents, header included, where latents are whole numbers; `participation_ratio` and
+`dims_in_use`, numbers of directions; `level`, the noise (inf where the mean latent would do), and
+`reconstruction_error`, that without noise, in squared [-1, 1] intensity units; `n_images`. The
+models were trained on all images; one of each copy group counts here. Fails when a checkpoint is
+damaged or does not fit the dataset, or when a decoded stream is not what was coded.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -54,20 +52,6 @@ SEED = 0  # of the noise and of the choice of images for the metric
 LEVELS = 24  # of noise, at which the error is measured
 # With 2.4 images per dimension both estimates of H(Z) are 7 % low, with fewer they collapse.
 IMAGES_PER_DIMENSION = 2
-
-
-class Probe(NamedTuple):
-    """What the entropy of one model rests on; see medae.theory.entropy for the words."""
-
-    latents: np.ndarray
-    """Of the training images, float32, shape (n, d)."""
-    channel: Channel
-    levels: np.ndarray
-    """Of noise at the output, squared [-1, 1] intensity units, ascending, the last inf."""
-    errors: np.ndarray
-    """Mean squared error over pixels and the n images at each level."""
-    error: float
-    """The one without noise."""
 
 
 class Network:
@@ -175,51 +159,48 @@ def measure_entropy(
     for seed, checkpoint in zip(seeds, checkpoints, strict=True):
         model, _ = load_checkpoint(checkpoint, chosen, data)
         network = Network(model, device=chosen, batch_size=batch_size)
-        found = entropy_of(probe_model(network, images, metric_images=metric_images), rise=rise)
+        found = entropy_of(network, images, metric_images=metric_images, rise=rise)
         if hasattr(model, "rate"):
             found["rate_bits"] = network.mean_rate(images)
             found["rate_test_bits"] = network.mean_rate(data.test_images)
         if hasattr(model, "bits"):
-            found |= code_latents(network, data, what=checkpoint)
+            found["stream_bits"] = stream_bits(network, data, what=checkpoint)
         logger.info("seed %d: %s", seed, found)
         rows += [(dataset, method, latent_dim, seed, *item) for item in found.items()]
     write_table(pd.DataFrame(rows, columns=ENTROPY_COLUMNS), table)
 
 
-def probe_model(network: Network, images: np.ndarray, *, metric_images: int) -> Probe:
-    """Return the probe of a network on normal training images (uint8, n × C × H × W)."""
+def entropy_of(
+    network: Network, images: np.ndarray, *, metric_images: int, rise: float
+) -> dict[str, float]:
+    """Return the quantities that need no prior, on training images (uint8, n × C × H × W)."""
     latents = network.encode(images)
+    n, d = latents.shape
     random = np.random.default_rng(SEED)
-    chosen = np.sort(random.permutation(len(images))[:metric_images])
+    chosen = np.sort(random.permutation(n)[:metric_images])
     channel = Channel.fit(latents, network.decoder_metric(latents[chosen]))
-    noise = random.standard_normal((len(latents), len(channel.gains)))  # the same at all levels
+    gains = channel.gains
+    noise = random.standard_normal((n, len(gains)))  # the same at all levels
     error = network.mean_error(latents, images)
-    levels = level_grid(channel.gains, error=error, count=LEVELS)
+    levels = level_grid(gains, error=error, count=LEVELS)
     received = (channel.transmit(latents, level=level, noise=noise) for level in levels)
     errors = np.array([network.mean_error(z, images) for z in received])
-    return Probe(latents, channel, levels, errors, error)
-
-
-def entropy_of(probe: Probe, *, rise: float) -> dict[str, float]:
-    """Return the quantities of one model that need no prior."""
-    gains = probe.channel.gains
-    level = level_for_rise(probe.levels, probe.errors, error=probe.error, rise=rise)
-    n, d = probe.latents.shape
+    level = level_for_rise(levels, errors, error=error, rise=rise)
     found = {"gaussian_bits": float("nan"), "knn_bits": float("nan")}
     if n >= IMAGES_PER_DIMENSION * d:
         found["gaussian_bits"] = gaussian_bits(gains, level)
-        found["knn_bits"] = knn_bits(probe.channel, probe.latents, level=level)
+        found["knn_bits"] = knn_bits(channel, latents, level=level)
     return found | {
         "participation_ratio": participation_ratio(gains),
         "dims_in_use": np.count_nonzero(direction_bits(gains, level) >= IN_USE_BITS),
         "level": level,
-        "reconstruction_error": probe.error,
+        "reconstruction_error": error,
         "n_images": n,
     }
 
 
-def code_latents(network: Network, data: PackedDataset, *, what: Path) -> dict[str, float]:
-    """Return `stream_bits` and `symbols_outside` after coding and decoding the test latents.
+def stream_bits(network: Network, data: PackedDataset, *, what: Path) -> float:
+    """Return the length of the test latents' code, in bits per image, after decoding it again.
 
     All latents are one stream, decoded from the stream and the prior alone; `what` names the
     checkpoint in errors.
@@ -229,13 +210,13 @@ def code_latents(network: Network, data: PackedDataset, *, what: Path) -> dict[s
     with torch.inference_mode():
         bits = network.model.bits(numbers[:, None].expand(-1, latents.shape[1])).cpu().numpy()
     tables = symbol_tables(np.exp2(-bits.astype(np.float64)))
-    stream, outside = encode_latents(latents, tables)
+    stream = encode_latents(latents, tables)
     if not np.array_equal(decode_latents(stream, tables), latents):
         raise InputError(
             f"The latents that {what} gives for the test images are not those that come back from "
             "their code, so its length means nothing. Run the workflow again on the CPU."
         )
-    return {"stream_bits": 8 * len(stream) / len(latents), "symbols_outside": float(outside)}
+    return 8 * len(stream) / len(latents)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ images. Fails when the files are not about the same images, when a score is not 
 model reconstructs its training images without an error.
 """
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +24,7 @@ from medae.evaluation.splits import LEAK_FREE_SPLIT
 from medae.evaluation.stratified import stratified_auc, variance_strata
 from medae.models.score_files import read_maps, read_scores
 from medae.theory.columns import SCORE_METRIC_COLUMNS
-from medae.theory.scores import measure_moments, parse_score, score_images
-
-logger = logging.getLogger(__name__)
+from medae.theory.scores import score_images
 
 METRICS_SHOWN = ["auc", "ap", "auc_matched", "ap_pix", "dice_max"]
 
@@ -60,18 +57,20 @@ def measure_scores(
         floor = noise_floor(scored, what=str(score_file))
         again = read_maps(map_file, truth, name="reconstructions")
         table = scored.loc[scored["split"] == "test", ["split", "id", "label"]].copy()
-        for name, values, anomalies in score_variants(images, again, names=names, floor=floor):
-            table[name] = values
+        for name in names:
+            table[name], anomalies = score_images(
+                name, images=images, reconstructions=again, floor=floor
+            )
             found = measure_score(
-                values,
+                table[name].to_numpy(),
                 truth=truth,
                 images=images,
                 unseen=unseen,
-                maps=anomalies if pixels else None,
+                maps=anomalies.astype(np.float32) if pixels else None,
                 what=f"{name} in {map_file}",
             )
             rows.append(found.assign(score=name, seed=seed))
-        write_table(table[["split", "id", "label", *names]], output)
+        write_table(table, output)
     measured = pd.concat(rows).assign(dataset=dataset, method=method, latent_dim=latent_dim)
     write_table(measured[SCORE_METRIC_COLUMNS], metrics)
 
@@ -88,21 +87,6 @@ def noise_floor(table: pd.DataFrame, *, what: str) -> float:
             "is no noise floor. Delete this model and its scores, and train it again."
         )
     return floor
-
-
-def score_variants(
-    images: np.ndarray, reconstructions: np.ndarray, *, names: Sequence[str], floor: float
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield each score's name, values (N,) and maps N × H × W (float32), window by window."""
-    parsed = {name: parse_score(name) for name in names}
-    for window in dict.fromkeys(score.window for score in parsed.values()):
-        pair = {"images": images, "reconstructions": reconstructions}
-        moments = measure_moments(**pair, window=window)
-        for name, score in parsed.items():
-            if score.window == window:
-                epsilon = score.multiple * floor
-                values, maps = score_images(score.kind, **pair, moments=moments, epsilon=epsilon)
-                yield name, values, maps.astype(np.float32)
 
 
 def measure_score(

@@ -28,11 +28,10 @@ from medae.evaluation.ranking import image_metrics
 from medae.models.score_files import read_scores
 from medae.theory import selectors
 from medae.theory.columns import CURVE_COLUMNS, SELECTION_COLUMNS
-from medae.theory.entropy import first_of_groups, intrinsic_dimensions
+from medae.theory.entropy import estimate_dimension, first_of_groups
 from medae.theory.held_out import image_components, split_id
 from medae.theory.plan import AUTOENCODER
 from medae.theory.scores import PLAIN_SCORE
-from medae.theory.selectors import AucEstimate
 
 logger = logging.getLogger(__name__)
 
@@ -115,16 +114,18 @@ def select_latent_dim(
     # The same groups are drawn for all candidates and kinds.
     groups = {"labels": images.labels, "groups": images.groups}
     weights = draw_weights(**groups, replicates=replicates, seed=seed)
-    estimates = {}
+    spreads = {}
     for name in dict.fromkeys([PLAIN_SCORE, best]):
         drawn = [images.replicate_auc(one, weights) for one in values[name]]
-        estimates[name] = AucEstimate(aucs[name], np.stack(drawn, axis=1))
+        spreads[name] = np.stack(drawn, axis=1).std(axis=0, ddof=1)
     groups = images.groups[images.normal]
+    source = read_packed(source_packed)
+    distinct = source.train_images[first_of_groups(read_audit(source_audit, source))]
     by_error = {
         "one_standard_error": selectors.one_standard_error(errors, groups),
         "knee": selectors.knee(errors.mean(axis=0), latent_dims),
         "intrinsic_dimension": selectors.intrinsic_dimension(
-            latent_dims, image_dimension(source_packed, source_audit)
+            latent_dims, estimate_dimension(distinct.reshape(len(distinct), -1))
         ),
     }
     rows = [
@@ -135,17 +136,18 @@ def select_latent_dim(
             "latent_dim": 0 if choice.position is None else latent_dims[choice.position],
             "criterion": choice.criterion,
         }
-        for name, auc in estimates.items()
-        for selector, choice in {**by_error, "synthetic_auc": selectors.synthetic_auc(auc)}.items()
+        for name, spread in spreads.items()
+        for selector, choice in (
+            by_error | {"synthetic_auc": selectors.synthetic_auc(aucs[name], spread)}
+        ).items()
     ]
     chosen = pd.DataFrame(rows).assign(dataset=dataset, family=AUTOENCODER)[SELECTION_COLUMNS]
     logger.info("score %s; %s", best, chosen.to_dict("tight")["data"])
     write_table(chosen, selection)
-    mean, spread = selectors.mean_errors(errors, groups)
-    compared = {"validation_error": mean, "validation_error_se": spread}
+    mean, error = selectors.mean_errors(errors, groups)
+    compared = {"validation_error": mean, "validation_error_se": error}
     compared |= {f"synthetic_auc:{name}": values for name, values in aucs.items()}
-    for name, auc in estimates.items():
-        compared[f"synthetic_auc_se:{name}"] = auc.replicates.std(axis=0, ddof=1)
+    compared |= {f"synthetic_auc_se:{name}": spread for name, spread in spreads.items()}
     points = pd.DataFrame({"latent_dim": latent_dims} | compared)
     points = points.melt("latent_dim", var_name="quantity")
     points = points.sort_values("latent_dim", kind="stable")
@@ -181,18 +183,6 @@ def read_variants(path: Path, data: PackedDataset, *, score_names: Sequence[str]
             "again; it will be made again."
         )
     return table[list(score_names)]
-
-
-def image_dimension(packed: Path, audit: Path) -> float:
-    """Return the intrinsic dimension of the training images, as vectors of pixels.
-
-    The larger of two estimates: both fall short of the truth with few images in many dimensions,
-    and a latent that is too small cannot hold the images. nan where there were too few images. Of
-    each copy group one image is taken.
-    """
-    data = read_packed(packed)
-    images = data.train_images[first_of_groups(read_audit(audit, data))]
-    return max(intrinsic_dimensions(images.reshape(len(images), -1)).values())
 
 
 if __name__ == "__main__":

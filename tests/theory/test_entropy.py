@@ -12,13 +12,12 @@ from medae.base.errors import InputError
 from medae.theory.entropy import (
     Channel,
     direction_bits,
+    estimate_dimension,
     first_of_groups,
     gaussian_bits,
-    intrinsic_dimensions,
     knn_bits,
     knn_entropy,
     level_for_rise,
-    level_grid,
     participation_ratio,
 )
 
@@ -54,7 +53,6 @@ def measured(latents, metric, level=0.1):
             knn_bits(channel, latents, level=level),
             participation_ratio(channel.gains),
             np.count_nonzero(direction_bits(channel.gains, level) >= 0.1),
-            *intrinsic_dimensions(channel.coordinates(latents)).values(),
         ]
     )
 
@@ -68,14 +66,13 @@ def test_the_basis():
     assert whitened == pytest.approx(u * np.where(u.max(axis=0) > -u.min(axis=0), 1, -1), abs=1e-8)
     assert channel.mean + whitened @ channel.basis == pytest.approx(latents + 5)
     assert channel.basis @ metric @ channel.basis.T == pytest.approx(np.diag(GAINS), abs=1e-9)
-    assert channel.coordinates(latents + 5).var(axis=0) == pytest.approx(GAINS)
 
 
 def test_what_is_received():
     u = white(50, 3)
     channel = Channel.fit(u, np.diag(GAINS))
     noise = np.random.default_rng(1).standard_normal(u.shape)
-    assert channel.transmit(u, level=0.0, noise=noise) == pytest.approx(u)
+    assert channel.transmit(u, level=1e-20, noise=noise) == pytest.approx(u)
     assert channel.transmit(u, level=np.inf, noise=noise) == pytest.approx(np.zeros(u.shape))
     # The first direction: gain 4 at level 1, so y = 2 u + noise, shrunk by 4/5, back by 1/2.
     expected = 0.4 * (2 * channel.whiten(u)[:, 0] + noise[:, 0])
@@ -102,12 +99,8 @@ def test_an_unused_latent_changes_nothing(unused):
         "ignored": 100 * white(80, 1, seed=9)[:, 0],
     }[unused]
     wider = np.pad(metric, ((0, 1), (0, 1)))
-    before = measured(latents, metric)
     after = measured(np.column_stack([latents, column]), wider)
-    if unused == "ignored":  # its coordinate is a zero, and rounding of the others is drawn again
-        assert after[:4] == pytest.approx(before[:4], rel=1e-6)
-    else:
-        assert after == pytest.approx(before, rel=1e-6)
+    assert after == pytest.approx(measured(latents, metric), rel=1e-6)
 
 
 @pytest.mark.parametrize(("n", "d"), [(2, 5), (10, 30), (5, 1)])
@@ -126,9 +119,7 @@ def test_latents_that_do_not_vary():
     channel = Channel.fit(latents, np.eye(4))
     assert channel.gains.shape == (0,)
     assert channel.transmit(latents, level=1.0, noise=np.zeros((30, 0))) == pytest.approx(latents)
-    found = measured(latents, np.eye(4))
-    assert found[:4].tolist() == [0.0] * 4
-    assert np.isnan(found[4:]).all()
+    assert measured(latents, np.eye(4)).tolist() == [0.0] * 4
 
 
 @pytest.mark.parametrize(
@@ -145,15 +136,11 @@ def test_what_cannot_be_measured_is_refused(latents, metric):
         Channel.fit(latents, metric)
 
 
-def test_gaussian_bits_by_hand():
+def test_bits_and_participation_ratio_by_hand():
     assert gaussian_bits(np.array([3.0, 15.0, 0.0]), 1.0) == pytest.approx(1 + 2)
     assert gaussian_bits(np.array([3.0, 15.0]), np.inf) == 0
     assert direction_bits(np.array([3.0]), 0.2).tolist() == [2.0]
-
-
-def test_participation_ratio_by_hand():
-    assert participation_ratio(np.array([2.0, 2.0, 0.0])) == pytest.approx(2)
-    assert participation_ratio(np.array([3.0, 1.0])) == pytest.approx(16 / 10)
+    assert participation_ratio(np.array([3.0, 1.0, 0.0])) == pytest.approx(16 / 10)
     assert participation_ratio(np.zeros(3)) == participation_ratio(np.zeros(0)) == 0
 
 
@@ -164,23 +151,22 @@ def test_knn_entropy_equals_brute_force():
     assert knn_entropy(points, neighbours=2) == pytest.approx(expected / np.log(2))
 
 
-def known_latents(case, *, d, draw, n=1000):
-    """Return latents, mixed at random, whose gains fall from 100 to 1 times the level 1."""
-    random = np.random.default_rng((draw, d))
-    u = random.standard_normal((n, d))
-    if case == "clusters":  # in each direction two, at ±√0.9 with variance 0.1
-        u = np.sqrt(0.9) * random.choice([-1.0, 1.0], u.shape) + np.sqrt(0.1) * u
-    elif case == "duplicates":  # every image three times
-        u = u[np.arange(n) // 3]
-    return mixed(u, np.geomspace(100, 1, d), seed=draw)
+def mean_errors(case, d, *, truth=None, n=1000):
+    """Return the errors of the two estimates in bits, mean over three draws.
 
-
-def mean_errors(case, d, *, truth=None, draws=3):
-    """Return the errors of the two estimates in bits, mean over draws."""
-    truth = gaussian_bits(np.geomspace(100, 1, d), 1.0) if truth is None else truth
+    The gains of the latents, mixed at random, fall from 100 to 1 times the level 1.
+    """
+    gains = np.geomspace(100, 1, d)
+    truth = gaussian_bits(gains, 1.0) if truth is None else truth
     errors = []
-    for draw in range(draws):
-        latents, metric = known_latents(case, d=d, draw=draw)
+    for draw in range(3):
+        random = np.random.default_rng((draw, d))
+        u = random.standard_normal((n, d))
+        if case == "clusters":  # in each direction two, at ±√0.9 with variance 0.1
+            u = np.sqrt(0.9) * random.choice([-1.0, 1.0], u.shape) + np.sqrt(0.1) * u
+        elif case == "duplicates":  # every image three times
+            u = u[np.arange(n) // 3]
+        latents, metric = mixed(u, gains, seed=draw)
         channel = Channel.fit(latents, metric)
         found = gaussian_bits(channel.gains, 1.0), knn_bits(channel, latents, level=1.0, seed=draw)
         errors.append(np.array(found) - truth)
@@ -224,18 +210,6 @@ def test_one_image_of_each_copy_group():
     assert first_of_groups(pd.DataFrame(audit)).tolist() == [1, 3, 0]
 
 
-@pytest.mark.parametrize("rise", [0.01, 0.1, 1.0])
-def test_the_level_of_a_rise(rise):
-    grid = level_grid(GAINS, error=0.5, count=32)
-
-    def excess(level):
-        return (GAINS / (1 + GAINS / level)).sum()  # sμ / (s + μ)
-
-    errors = 0.5 + np.array([excess(level) for level in grid[:-1]] + [GAINS.sum()])
-    level = level_for_rise(grid, errors, error=0.5, rise=rise)
-    assert excess(level) == pytest.approx(rise * 0.5, rel=0.01)
-
-
 def test_levels_by_hand():
     levels = np.array([1.0, 4.0, 16.0, np.inf])
     find = level_for_rise
@@ -257,14 +231,8 @@ def test_intrinsic_dimension_of_a_curved_surface(dimension):
     random = np.random.default_rng(0)
     factors = random.random((1000, dimension))
     points = np.sin(factors @ random.standard_normal((dimension, 32)))
-    found = intrinsic_dimensions(points)
-    assert found["twonn"] == pytest.approx(dimension, rel=0.15)
-    assert found["mle"] == pytest.approx(dimension, rel=0.15)
-    again = intrinsic_dimensions(np.concatenate([points, points[:500]])[::-1])
+    found = estimate_dimension(points)
+    assert found == pytest.approx(dimension, rel=0.15)
+    again = estimate_dimension(np.concatenate([points, points[:500]])[::-1])
     assert again == pytest.approx(found)  # equal points count once, in any order
-
-
-def test_intrinsic_dimension_of_a_line_and_of_few_points():
-    line = np.random.default_rng(0).random((500, 1))
-    assert intrinsic_dimensions(line)["mle"] == pytest.approx(1, rel=0.1)
-    assert np.isnan(list(intrinsic_dimensions(line[:21]).values())).all()
+    assert np.isnan(estimate_dimension(points[:21]))

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from medae.theory.plan import anomaly_kinds, candidates, check_theory, held_out_entries
+from medae.theory.plan import candidates, check_theory, held_out_entries
 from medae.theory.selectors import SELECTORS
 from medae.theory.synthetic import KINDS
 
@@ -71,11 +71,6 @@ def test_held_out_datasets_are_entries_without_a_source(config):
     assert entry["group_pattern"] == source["group_pattern"]
     assert not {"folder", "expected"} & set(entry)
     assert "pediatric_cxr_validation" not in config["registry"]
-
-
-def test_kinds_of_anomalies_by_dataset(config):
-    assert anomaly_kinds(config, "lgg") == list(KINDS)
-    assert anomaly_kinds(config, "phantom") == [kind for kind in KINDS if kind != "bright_blob"]
 
 
 def test_candidates_are_the_autoencoders_of_all_images_by_rising_d():

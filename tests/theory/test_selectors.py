@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medae.theory.selectors import (
-    AucEstimate,
     intrinsic_dimension,
     knee,
     mean_errors,
@@ -22,11 +21,6 @@ def errors_of(means, *, spread=0.0, own=0.0, seed=0):
     random = np.random.default_rng(seed)
     shared = random.standard_normal((40, 1)) * own
     return np.array(means) + shared + random.standard_normal((40, len(means))) * spread
-
-
-def estimate_of(values, *, spread=0.01):
-    noise = np.random.default_rng(0).standard_normal((400, len(values))) * spread
-    return AucEstimate(np.array(values), values + noise)
 
 
 def test_standard_error_of_groups_by_hand():
@@ -48,14 +42,9 @@ def test_the_smallest_within_one_standard_error():
     # The difference of the last two is 0.001 ± 0.003, of the second and the last 0.1 ± 0.003.
     errors = errors_of([0.5, 0.2, 0.101, 0.1], spread=0.014)
     assert one_standard_error(errors, ALONE).position == 2
-    errors = errors_of([0.5, 0.2, 0.101, 0.1])  # without noise the best alone
+    # What images have in common is not the candidates' spread.
+    errors = errors_of([0.5, 0.2, 0.101, 0.1], spread=1e-4, own=10.0)
     assert one_standard_error(errors, ALONE).position == 3
-
-
-def test_differences_are_paired():
-    """What images have in common is not the candidates' spread."""
-    errors = errors_of([0.5, 0.2, 0.1], spread=1e-3, own=10.0)
-    assert one_standard_error(errors, ALONE).position == 2
 
 
 def test_groups_widen_the_spread():
@@ -72,54 +61,28 @@ def test_knee_of_a_corner():
     assert knee(errors, sizes).position == knee(5 * errors + 3, 3 * sizes).position == 2
 
 
-@pytest.mark.parametrize(
-    "errors, reason",
-    [
-        ([1, 1, 1, 1, 1], "the same for all"),
-        ([5, 4, 3, 2, 1], "does not fall fast and then slowly"),
-        ([1, 2, 3, 4, 5], "does not fall fast and then slowly"),
-        ([2, 1], "fewer than 3"),
-        ([2], "fewer than 3"),
-    ],
-)
-def test_curves_without_a_knee(errors, reason):
+@pytest.mark.parametrize("errors", [[1, 1, 1, 1, 1], [5, 4, 3, 2, 1], [1, 2, 3, 4, 5], [2, 1], [2]])
+def test_curves_without_a_knee(errors):
     choice = knee(np.array(errors, dtype=float), 2 ** np.arange(len(errors)))
     assert choice.position is None
-    assert reason in choice.criterion
+    assert "no knee" in choice.criterion
 
 
 @pytest.mark.parametrize(
-    "estimate, expected", [(0.5, 0), (1, 0), (3.9, 2), (4, 2), (4.1, 3), (16, 3), (16.1, None)]
+    "estimate, expected", [(0.5, 0), (3.9, 2), (4, 2), (4.1, 3), (16.1, None), (np.nan, None)]
 )
 def test_the_smallest_at_least_the_dimension(estimate, expected):
-    choice = intrinsic_dimension([1, 2, 4, 16], estimate)
-    assert choice.position == expected
-    assert f"{estimate:.1f}" in choice.criterion
+    assert intrinsic_dimension([1, 2, 4, 16], estimate).position == expected
 
 
 @pytest.mark.parametrize(
-    "values, expected",
+    "values, errors, expected",
     [
-        ([0.7, 0.7, 0.7], 0),
-        ([0.6, 0.7, 0.8], 2),
-        ([0.8, 0.7, 0.6], 0),
-        ([0.6, 0.795, 0.8], 1),
-        ([0.7], 0),
+        ([0.7, 0.7, 0.7], [0, 0, 0], 0),
+        ([0.6, 0.7, 0.8], [1, 1, 0.09], 2),
+        ([0.6, 0.7, 0.8], [0, 0, 0.11], 1),  # the error is that of the best
+        ([0.7], [0.1], 0),
     ],
 )
-def test_synthetic_auc(values, expected):
-    assert synthetic_auc(estimate_of(values)).position == expected
-
-
-def test_the_spread_is_that_of_the_best():
-    values = np.array([0.7, 0.8])
-    steady, wide = np.full(4, 0.7), np.array([0.6, 0.8, 0.8, 1.0])  # std 0.163
-    for first, second, expected in ((steady, wide, 0), (wide, steady, 1)):
-        auc = AucEstimate(values, np.stack([first, second], axis=1))
-        assert synthetic_auc(auc).position == expected
-
-
-def test_an_unknown_dimension_chooses_nothing():
-    choice = intrinsic_dimension([1, 4], np.nan)
-    assert choice.position is None
-    assert "too few images" in choice.criterion
+def test_synthetic_auc(values, errors, expected):
+    assert synthetic_auc(np.array(values), np.array(errors)).position == expected

@@ -8,7 +8,7 @@ escaped numbers as 32-bit integers, and the coder's words, all little-endian.
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from constriction import stream as coders
@@ -22,8 +22,7 @@ INTEGERS = np.dtype("<i4")
 WORDS = np.dtype("<u4")
 
 
-@dataclass(frozen=True)
-class SymbolTable:
+class SymbolTable(NamedTuple):
     """The numbers of one dimension that have a mass, and the coder's model of them.
 
     Number `first` + i is symbol i of the coder, for i < `size`; symbol `size` is the escape.
@@ -64,8 +63,8 @@ def symbol_tables(masses: np.ndarray) -> list[SymbolTable]:
     return tables
 
 
-def encode_latents(latents: np.ndarray, tables: Sequence[SymbolTable]) -> tuple[bytes, int]:
-    """Return the stream of whole-number `latents`, int, N × d, and how many of them escaped.
+def encode_latents(latents: np.ndarray, tables: Sequence[SymbolTable]) -> bytes:
+    """Return the stream of whole-number `latents`, int, N × d.
 
     Raises InputError for a number that is no 32-bit integer.
     """
@@ -85,8 +84,7 @@ def encode_latents(latents: np.ndarray, tables: Sequence[SymbolTable]) -> tuple[
         coder.encode_reverse(symbols.astype(np.int32), table.model)
     numbers = np.concatenate(escaped[::-1]).astype(INTEGERS)
     words = coder.get_compressed().astype(WORDS)
-    stream = HEADER.pack(len(latents), len(numbers)) + numbers.tobytes() + words.tobytes()
-    return stream, len(numbers)
+    return HEADER.pack(len(latents), len(numbers)) + numbers.tobytes() + words.tobytes()
 
 
 def decode_latents(stream: bytes, tables: Sequence[SymbolTable]) -> np.ndarray:

@@ -87,22 +87,16 @@ class Channel:
         """Return u, the latents n × d in the basis, shape (n, r); of unit variance."""
         return (latents - self.mean) @ self.whitening
 
-    def coordinates(self, latents: np.ndarray) -> np.ndarray:
-        """Return y = √μ u, the latents n × d in units of the output, shape (n, r)."""
-        return np.sqrt(self.gains) * self.whiten(latents)
-
     def transmit(self, latents: np.ndarray, *, level: float, noise: np.ndarray) -> np.ndarray:
-        """Return what is received of latents n × d at `level` (variance), shape (n, d).
+        """Return what is received of latents n × d at `level` (variance above 0), shape (n, d).
 
-        `noise` is standard normal, shape (n, r). At the level inf the mean is received; at zero all
-        but the directions without any gain.
+        `noise` is standard normal, shape (n, r). At the level inf the mean is received.
         """
         if np.isinf(level):
             return np.broadcast_to(self.mean, latents.shape)
-        total = self.gains + level
-        share = np.divide(np.sqrt(self.gains), total, where=total > 0, out=np.zeros_like(total))
-        received = share * (self.coordinates(latents) + np.sqrt(level) * noise)
-        return self.mean + received @ self.basis
+        sizes = np.sqrt(self.gains)
+        received = sizes * self.whiten(latents) + np.sqrt(level) * noise
+        return self.mean + (sizes / (self.gains + level) * received) @ self.basis
 
 
 def level_grid(gains: np.ndarray, *, error: float, count: int) -> np.ndarray:
@@ -206,23 +200,22 @@ def participation_ratio(gains: np.ndarray) -> float:
     return float(gains.sum() ** 2 / np.square(gains).sum()) if gains.any() else 0.0
 
 
-def intrinsic_dimensions(points: np.ndarray) -> dict[str, float]:
-    """Return `twonn` and `mle`, the intrinsic dimension of points n × d by two estimators.
+def estimate_dimension(points: np.ndarray) -> float:
+    """Return the intrinsic dimension of points n × d (d > 1), the larger of two estimates.
 
     TwoNN (Facco et al., arXiv:1803.06992) rests on the two nearest neighbours of each point, the
     maximum likelihood estimate (Levina & Bickel, NIPS 2004, with MacKay & Ghahramani's mean) on
-    MLE_NEIGHBOURS of them. Both fall short in many dimensions. Of equal points one is kept. nan
-    with fewer than MLE_NEIGHBOURS + 2 different points.
+    MLE_NEIGHBOURS of them. Both fall short with few points in many dimensions. Equal points count
+    once. nan with fewer than MLE_NEIGHBOURS + 2 different points.
     """
     points = np.unique(np.asarray(points, dtype=np.float64), axis=0)
     if len(points) < MLE_NEIGHBOURS + 2:
-        return {"twonn": float("nan"), "mle": float("nan")}
-    if points.shape[1] == 1:  # the library refuses a single column
-        points = np.pad(points, ((0, 0), (0, 1)))
-    return {
-        "twonn": float(TwoNN().fit_transform(points)),
-        "mle": float(MLE().fit_transform(points, n_neighbors=MLE_NEIGHBOURS)),
-    }
+        return float("nan")
+    estimates = (
+        TwoNN().fit_transform(points),
+        MLE().fit_transform(points, n_neighbors=MLE_NEIGHBOURS),
+    )
+    return float(max(estimates))
 
 
 def first_of_groups(audit: pd.DataFrame) -> np.ndarray:

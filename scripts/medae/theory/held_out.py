@@ -21,13 +21,13 @@ def image_components(copy_groups: np.ndarray, patients: np.ndarray) -> np.ndarra
     `copy_groups` and `patients` (numbers of any kind) have shape (n_images,).
     """
     count = len(copy_groups)
-    nodes = [np.unique(groups, return_inverse=True)[1] for groups in (copy_groups, patients)]
-    # A node for each image, then one for each copy group, then one for each patient.
-    ends = np.concatenate([count + nodes[0], 2 * count + nodes[1]])
-    starts = np.tile(np.arange(count), 2)
-    size = 3 * count
-    graph = coo_matrix((np.ones(len(ends), dtype=bool), (starts, ends)), shape=(size, size))
-    return connected_components(graph, directed=False)[1][:count]
+    firsts = []  # each image is linked with the first of its copy group and of its patient
+    for groups in (copy_groups, patients):
+        _, first, place = np.unique(groups, return_index=True, return_inverse=True)
+        firsts.append(first[place])
+    links = (np.tile(np.arange(count), 2), np.concatenate(firsts))
+    graph = coo_matrix((np.ones(2 * count, dtype=bool), links), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
 
 
 def hold_out(

@@ -39,36 +39,23 @@ PLAIN_SCORE = "mse"
 CONTROL = "variance"
 """The kind that does not use the reconstruction."""
 
-BLOCK = 128  # images whose windows are averaged at once
+BLOCK = 128  # images that are scored at once
 _NAME = re.compile(r"([a-z]+)(?:_w([1-9]\d*))?(?:_x(\d+(?:\.\d+)?))?")
-
-
-class Moments(NamedTuple):
-    """Means over windows, float64: N × H × W, a window around each pixel, or N × 1 × 1 without."""
-
-    error: np.ndarray
-    """Mean squared error, D."""
-    variance: np.ndarray
-    """Variance of the image, σ²."""
 
 
 class Kind(NamedTuple):
     """What a score computes."""
 
     display_name: str
-    formula: Callable[[Moments, float], np.ndarray]
-    """Of moments and ε (squared intensity units)."""
+    formula: Callable[[np.ndarray, np.ndarray, float], np.ndarray]
+    """Of D, σ² and ε (squared intensity units)."""
 
 
 KINDS = {
-    "mse": Kind("squared error", lambda found, _: found.error),
-    "relative": Kind("relative error", lambda found, e: found.error / (found.variance + e)),
-    "information": Kind(
-        "information", lambda found, e: np.log2((found.error + e) / (found.variance + e)) / 2
-    ),
-    "variance": Kind(
-        "low variance, no reconstruction", lambda found, e: -np.log2(found.variance + e) / 2
-    ),
+    "mse": Kind("squared error", lambda d, _v, _e: d),
+    "relative": Kind("relative error", lambda d, v, e: d / (v + e)),
+    "information": Kind("information", lambda d, v, e: np.log2((d + e) / (v + e)) / 2),
+    "variance": Kind("low variance, no reconstruction", lambda _d, v, e: -np.log2(v + e) / 2),
 }
 
 
@@ -124,63 +111,46 @@ def window_mean(values: np.ndarray, window: int) -> np.ndarray:
     # Imported here: the Snakefile needs the names alone.
     from scipy.ndimage import uniform_filter
 
-    look = {"size": window, "mode": "constant", "axes": (-2, -1)}
     inside = uniform_filter(np.ones(values.shape[-2:]), size=window, mode="constant")
-    return uniform_filter(values, **look) / inside
-
-
-def measure_moments(
-    images: np.ndarray, reconstructions: np.ndarray, *, window: int | None
-) -> Moments:
-    """Return the moments of images and reconstructions, N × C × H × W, in windows of odd side.
-
-    `window` is in pixels; None stands for the whole image.
-    """
-    if images.shape != reconstructions.shape:
-        raise ValueError(f"images {images.shape}, but reconstructions {reconstructions.shape}")
-    shape = (len(images), *(images.shape[2:] if window else (1, 1)))
-    found = Moments(np.empty(shape), np.empty(shape))
-    for start in range(0, len(images), BLOCK):
-        rows = slice(start, start + BLOCK)
-        parts = _moments(images[rows].astype(np.float64), reconstructions[rows], window)
-        for whole, part in zip(found, parts, strict=True):
-            whole[rows] = part.mean(axis=1)
-    return found
-
-
-def _moments(images: np.ndarray, reconstructions: np.ndarray, window: int | None) -> Moments:
-    def mean(values: np.ndarray) -> np.ndarray:
-        if window is None:
-            return values.mean(axis=(-2, -1), keepdims=True)
-        return window_mean(values, window)
-
-    # About the image's own mean first: rounding would else leave a bright, flat image a variance
-    # of the size of its square.
-    centred = images - images.mean(axis=(-2, -1), keepdims=True)
-    return Moments(
-        error=np.maximum(mean(np.square(images - reconstructions)), 0),
-        variance=np.maximum(mean(np.square(centred)) - np.square(mean(centred)), 0),
-    )
+    return uniform_filter(values, size=window, mode="constant", axes=(-2, -1)) / inside
 
 
 def score_images(
-    kind: str,
-    *,
-    images: np.ndarray,
-    reconstructions: np.ndarray,
-    moments: Moments,
-    epsilon: float,
+    name: str, *, images: np.ndarray, reconstructions: np.ndarray, floor: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return scores (N,) and anomaly maps N × H × W, float64, higher for the more abnormal.
 
-    `moments` come from `measure_moments`. In windows the map is the score of the window around each
-    pixel, and the image's score is the mean of its map. Without, the score is that of the image,
-    and in the map each pixel's own squared error stands in for the mean; the control's map is flat.
+    `floor` is the noise floor in squared intensity units. In windows the map is the score of the
+    window around each pixel, and the image's score is the mean of its map. Without, the score is
+    that of the image, and in the map each pixel's own squared error stands in for the mean; the
+    control's map is flat.
     """
-    formula = KINDS[kind].formula
-    score = formula(moments, epsilon)
-    if score.shape[1:] == images.shape[2:]:
-        return score.mean(axis=(1, 2)), score
-    pixels = np.square(images.astype(np.float64) - reconstructions).mean(axis=1)
-    maps = formula(moments._replace(error=pixels), epsilon)
-    return score[:, 0, 0], np.broadcast_to(maps, pixels.shape)
+    score = parse_score(name)
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(images), BLOCK)]
+    parts = [_score_block(score, images[rows], reconstructions[rows], floor) for rows in blocks]
+    values, maps = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return values, maps
+
+
+def _score_block(
+    score: Score, images: np.ndarray, reconstructions: np.ndarray, floor: float
+) -> tuple[np.ndarray, np.ndarray]:
+    def mean(values: np.ndarray) -> np.ndarray:
+        if score.window is None:
+            return values.mean(axis=(-2, -1), keepdims=True)
+        return window_mean(values, score.window)
+
+    images = images.astype(np.float64)
+    errors = np.square(images - reconstructions)
+    # About the image's own mean first: rounding would else leave a bright, flat image a variance
+    # of the size of its square.
+    centred = images - images.mean(axis=(-2, -1), keepdims=True)
+    error = np.maximum(mean(errors), 0).mean(axis=1)
+    variance = np.maximum(mean(np.square(centred)) - np.square(mean(centred)), 0).mean(axis=1)
+    formula, epsilon = KINDS[score.kind].formula, score.multiple * floor
+    found = formula(error, variance, epsilon)
+    if score.window is not None:
+        return found.mean(axis=(1, 2)), found
+    pixels = errors.mean(axis=1)
+    maps = formula(pixels, variance, epsilon)
+    return found[:, 0, 0], np.broadcast_to(maps, pixels.shape)

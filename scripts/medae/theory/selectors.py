@@ -38,15 +38,6 @@ class Choice(NamedTuple):
     criterion: str
 
 
-class AucEstimate(NamedTuple):
-    """AUC of the candidates, mean over kinds, and the same in bootstrap replicates."""
-
-    values: np.ndarray
-    """Shape (candidates,), 0–1."""
-    replicates: np.ndarray
-    """Shape (replicates, candidates)."""
-
-
 def mean_errors(errors: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean over images and its standard error over groups, each of shape (columns,).
 
@@ -89,10 +80,8 @@ def knee(errors: np.ndarray, dims: Sequence[int]) -> Choice:
     There may be no knee: a curve that rises or is straight has none, and the ends of a curve are
     no knees.
     """
-    if len(errors) < LEAST_FOR_KNEE:
-        return Choice(None, f"fewer than {LEAST_FOR_KNEE} candidates have no knee")
-    if np.ptp(errors) == 0:
-        return Choice(None, "no knee: the error is the same for all candidates")
+    if len(errors) < LEAST_FOR_KNEE or np.ptp(errors) == 0:
+        return Choice(None, f"no knee: fewer than {LEAST_FOR_KNEE} candidates, or equal errors")
     sizes = np.log2(dims)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "No knee/elbow found", which is said below
@@ -113,10 +102,12 @@ def intrinsic_dimension(dims: Sequence[int], estimate: float) -> Choice:
     return Choice(position, f"intrinsic dimension {estimate:.1f}")
 
 
-def synthetic_auc(auc: AucEstimate) -> Choice:
-    """Choose the smallest d within one standard error of the best AUC."""
-    best = int(np.argmax(auc.values))
-    spread = auc.replicates[:, best].std(ddof=1)
-    position = int(np.argmax(auc.values >= auc.values[best] - spread))
-    text = f"synthetic AUC {auc.values[position]:.3f}, best {auc.values[best]:.3f} ± {spread:.3f}"
+def synthetic_auc(aucs: np.ndarray, errors: np.ndarray) -> Choice:
+    """Choose the smallest d within one standard error of the best AUC.
+
+    `aucs` (0–1) and their standard `errors` have shape (candidates,).
+    """
+    best = int(np.argmax(aucs))
+    position = int(np.argmax(aucs >= aucs[best] - errors[best]))
+    text = f"synthetic AUC {aucs[position]:.3f}, best {aucs[best]:.3f} ± {errors[best]:.3f}"
     return Choice(position, text)

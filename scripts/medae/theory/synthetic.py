@@ -76,12 +76,15 @@ def find_foreground(image: np.ndarray) -> np.ndarray:
     """
     grey = ndimage.gaussian_filter(image.mean(axis=0), image.shape[-1] / 64)
     low, high = np.quantile(grey, [0.01, 0.99])
-    parts, count = ndimage.label(grey > low + FOREGROUND_LEVEL * (high - low))
-    largest = 1 + np.argmax(np.bincount(parts.reshape(-1), minlength=2)[1:]) if count else 0
-    found = ndimage.binary_fill_holes(parts == largest)
-    if not count or found.mean() < LEAST_FOREGROUND:
-        return np.ones(grey.shape, dtype=bool)
-    return found
+    body = _largest_part(grey > low + FOREGROUND_LEVEL * (high - low))
+    found = ndimage.binary_fill_holes(body)
+    return found if found.mean() >= LEAST_FOREGROUND else np.ones_like(found)
+
+
+def _largest_part(pixels: np.ndarray) -> np.ndarray:
+    parts, _ = ndimage.label(pixels)
+    sizes = np.bincount(parts.reshape(-1), minlength=2)
+    return parts == 1 + np.argmax(sizes[1:])
 
 
 def make_anomaly(
@@ -198,9 +201,7 @@ def _blob(scene: _Scene, share: tuple[float, float]) -> tuple[np.ndarray, np.nda
     depth = IRREGULARITY * field / field.std() - distance
     ordered = np.sort(depth[scene.foreground])
     level = ordered[-min(len(ordered), round(area))]
-    parts, _ = ndimage.label((depth >= level) & scene.foreground)
-    largest = 1 + np.argmax(np.bincount(parts.reshape(-1))[1:])
-    inside = parts == largest
+    inside = _largest_part((depth >= level) & scene.foreground)
     # The level's own pixel is inside too, so the least weight is above zero.
     span = ordered[-1] - level
     height = (depth - level + 0.05 * span + 1e-9) / (1.05 * span + 1e-9)
