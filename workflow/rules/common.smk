@@ -5,14 +5,8 @@ import sys
 
 import yaml
 
-# Snakemake puts a script's own folder on the path, and scripts lie in a folder per stage, so that
-# the package beside them is found by PYTHONPATH. Jobs on other machines read this file too.
 PACKAGE = str(Path(workflow.basedir, "../scripts").resolve())
 sys.path.insert(0, PACKAGE)
-if PACKAGE not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [PACKAGE, os.environ.get("PYTHONPATH")])
-    )
 
 from medae.base.errors import InputError
 from medae.base.logs import explain
@@ -40,9 +34,11 @@ from medae.workflow.startup import (
     fingerprint,
     ignore_announcements,
     imported_modules,
+    share_package,
     sort_keys,
 )
 
+share_package(PACKAGE)
 ignore_announcements()
 
 
@@ -125,3 +121,123 @@ def training_rows(wildcards):
 def of_seeds(pattern):
     """The files of a setting for all seeds."""
     return expand(pattern, seed=config["seeds"], allow_missing=True)
+
+
+# --- data
+
+
+def is_generated(entry):
+    return "generator" in entry and "path" not in entry
+
+
+def is_downloaded(wildcards):
+    """Whether the folder is ours to fetch: not generated, not named by `path`, not there before."""
+    entry = config["registry"][wildcards.dataset]
+    if is_generated(entry) or "path" in entry:
+        return False
+    folder = dataset_folder(config, wildcards.dataset)
+    return Path(f"{folder}.verified.json").exists() or not folder.exists()
+
+
+def images_source(wildcards):
+    """What the images of a dataset are made by; nothing for a folder of the user's."""
+    entry = config["registry"][wildcards.dataset]
+    if is_generated(entry):
+        return RAW
+    return MARKER.format(**entry) if is_downloaded(wildcards) else []
+
+
+def images_folder(wildcards):
+    if is_generated(config["registry"][wildcards.dataset]):
+        return RAW.format(dataset=wildcards.dataset)
+    return str(dataset_folder(config, wildcards.dataset))
+
+
+def images_fingerprint(wildcards):
+    """Changes when the files of a user's folder do, so that the dataset is packed again."""
+    return (
+        "made by a rule"
+        if images_source(wildcards)
+        else fingerprint(images_folder(wildcards))
+    )
+
+
+def packing_options(wildcards):
+    """The keys of a registry entry that packing depends on."""
+    keys = [
+        "layout",
+        "channels",
+        "masks",
+        "modality",
+        "expected",
+        "intensity_range",
+        "url",
+    ]
+    entry = config["registry"][wildcards.dataset]
+    return {key: entry[key] for key in keys if key in entry}
+
+
+def download_entry(wildcards):
+    """The registry entry whose data lie in the wildcard `folder`, and its key."""
+    for key, entry in config["registry"].items():
+        if entry.get("folder") == wildcards.folder:
+            return {"key": key, **entry}
+
+
+# --- duplicates and models
+
+
+def audit_options(wildcards):
+    """How duplicates are found on a dataset."""
+    entry = config["registry"][wildcards.dataset]
+    own = {"threshold": entry["copy_threshold"]} if "copy_threshold" in entry else {}
+    return config["audit"] | own
+
+
+def epochs(wildcards):
+    return (
+        config["training"]["epochs"] or config["registry"][wildcards.dataset]["epochs"]
+    )
+
+
+def kept_or_temporary(files):
+    """Anomaly maps are large; they go when all that reads them is done."""
+    return files if config["scoring"]["keep_maps"] else [temp(file) for file in files]
+
+
+# --- report
+
+# Queries of runs: what reconstructs on a dataset, and what ranks its images, at the first seed.
+RECONSTRUCTING = "dataset == '{dataset}' & shown & first & reconstructs"
+RANKED = "dataset == '{dataset}' & shown & first & scores_images"
+
+
+def table(name, caption, label, *ends, category="Tables"):
+    """The forms of a table; the page is in the report."""
+    forms = {"markdown": "md", "table": "tsv", **{end: "tex" for end in ends}}
+    page = report(
+        f"{TABLES}/{name}.html",
+        caption=f"../report/{caption}.rst",
+        category=category,
+        labels={"table": label},
+    )
+    return {key: f"{TABLES}/{name}.{end}" for key, end in forms.items()} | {
+        "html": page
+    }
+
+
+def figure(name, caption, label, category="Figures", **labels):
+    """A figure for print and one for the report."""
+    picture = report(
+        f"{FIGURES}/{name}.png",
+        caption=f"../report/{caption}.rst",
+        category=category,
+        labels={"figure": label, **labels},
+    )
+    return {"pdf": f"{FIGURES}/{name}.pdf", "png": picture}
+
+
+def examples_shown(wildcards):
+    """The settings that a view of the examples shows, in its order."""
+    found = runs(RECONSTRUCTING)(wildcards)
+    return example_settings(found, view=wildcards.view, reference=REFERENCE)

@@ -6,64 +6,6 @@ localrules:
     download_dataset,
 
 
-def is_generated(entry):
-    return "generator" in entry and "path" not in entry
-
-
-def is_downloaded(wildcards):
-    """Whether the folder is ours to fetch: not generated, not named by `path`, not there before."""
-    entry = config["registry"][wildcards.dataset]
-    if is_generated(entry) or "path" in entry:
-        return False
-    folder = dataset_folder(config, wildcards.dataset)
-    return Path(f"{folder}.verified.json").exists() or not folder.exists()
-
-
-def images_source(wildcards):
-    """What the images of a dataset are made by; nothing for a folder of the user's."""
-    entry = config["registry"][wildcards.dataset]
-    if is_generated(entry):
-        return RAW
-    return MARKER.format(**entry) if is_downloaded(wildcards) else []
-
-
-def images_folder(wildcards):
-    if is_generated(config["registry"][wildcards.dataset]):
-        return RAW.format(dataset=wildcards.dataset)
-    return str(dataset_folder(config, wildcards.dataset))
-
-
-def images_fingerprint(wildcards):
-    """Changes when the files of a user's folder do, so that the dataset is packed again."""
-    return (
-        "made by a rule"
-        if images_source(wildcards)
-        else fingerprint(images_folder(wildcards))
-    )
-
-
-def packing_options(wildcards):
-    """The keys of a registry entry that packing depends on."""
-    keys = [
-        "layout",
-        "channels",
-        "masks",
-        "modality",
-        "expected",
-        "intensity_range",
-        "url",
-    ]
-    entry = config["registry"][wildcards.dataset]
-    return {key: entry[key] for key in keys if key in entry}
-
-
-def download_entry(wildcards):
-    """The registry entry whose data lie in the wildcard `folder`, and its key."""
-    for key, entry in config["registry"].items():
-        if entry.get("folder") == wildcards.folder:
-            return {"key": key, **entry}
-
-
 rule download_dataset:
     input:
         modules=modules("data/download_dataset"),

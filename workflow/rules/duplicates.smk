@@ -1,13 +1,6 @@
 # Which images are duplicates of others, and which test images were seen in training.
 
 
-def audit_options(wildcards):
-    """How duplicates are found on a dataset."""
-    entry = config["registry"][wildcards.dataset]
-    own = {"threshold": entry["copy_threshold"]} if "copy_threshold" in entry else {}
-    return config["audit"] | own
-
-
 # Audit and baselines come before trainings: what follows from them needs no model.
 rule audit_dataset:
     input:

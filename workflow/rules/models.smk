@@ -11,17 +11,6 @@ MAPPED_RUNS = [  # those whose anomaly maps are drawn and measured; the same on 
 DRAWN_TRAINING_SETS = [s for s in config["baselines"]["training_sets"] if s != "all"]
 
 
-def epochs(wildcards):
-    return (
-        config["training"]["epochs"] or config["registry"][wildcards.dataset]["epochs"]
-    )
-
-
-def kept_or_temporary(files):
-    """Anomaly maps are large; they go when all that reads them is done."""
-    return files if config["scoring"]["keep_maps"] else [temp(file) for file in files]
-
-
 # Long jobs with much after them come first, so that no core idles while the last training ends.
 rule train_autoencoder:
     input:

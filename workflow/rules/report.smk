@@ -1,7 +1,5 @@
 # From metrics, scores and maps to what a reader sees, and the record of how it was made.
 
-RECONSTRUCTING = "dataset == '{dataset}' & shown & first & reconstructs"
-RANKED = "dataset == '{dataset}' & shown & first & scores_images"
 NAMED = {"names": NAMES, "methods": METHOD_NAMES}
 NOTED = NAMED | {
     "dataset_notes": {
@@ -11,37 +9,6 @@ NOTED = NAMED | {
     },
 }
 ONE = {"name": of_dataset("name")}
-
-
-def table(name, caption, label, *ends, category="Tables"):
-    """The forms of a table; the page is in the report."""
-    forms = {"markdown": "md", "table": "tsv", **{end: "tex" for end in ends}}
-    page = report(
-        f"{TABLES}/{name}.html",
-        caption=f"../report/{caption}.rst",
-        category=category,
-        labels={"table": label},
-    )
-    return {key: f"{TABLES}/{name}.{end}" for key, end in forms.items()} | {
-        "html": page
-    }
-
-
-def figure(name, caption, label, category="Figures", **labels):
-    """A figure for print and one for the report."""
-    picture = report(
-        f"{FIGURES}/{name}.png",
-        caption=f"../report/{caption}.rst",
-        category=category,
-        labels={"figure": label, **labels},
-    )
-    return {"pdf": f"{FIGURES}/{name}.pdf", "png": picture}
-
-
-def examples_shown(wildcards):
-    """The settings that a view of the examples shows, in its order."""
-    found = runs(RECONSTRUCTING)(wildcards)
-    return example_settings(found, view=wildcards.view, reference=REFERENCE)
 
 
 OF_DATASET = {"dataset": "{dataset}"}  # label of a dataset's figures
@@ -218,11 +185,10 @@ RESULTS = [
 ]
 
 for rule_name, item in DRAWN.items():
-    of = "".join(
-        f"/{{{key}}}"
-        for key in ("view", "dataset")
-        if f"{{{key}}}" in item["output"].get("png", "")
-    )
+    keys = [
+        key for key in ("{view}", "{dataset}") if key in item["output"].get("png", "")
+    ]
+    job = "/".join([rule_name, *keys])
 
     rule:
         name:
@@ -233,9 +199,9 @@ for rule_name, item in DRAWN.items():
         output:
             **item["output"],
         log:
-            f"{LOGS}/{rule_name}{of}.log",
+            f"{LOGS}/{job}.log",
         benchmark:
-            f"{BENCHMARKS}/{rule_name}{of}.tsv"
+            f"{BENCHMARKS}/{job}.tsv"
         conda:
             "../../envs/environment.yaml"
         params:

@@ -54,8 +54,8 @@ def read_layout(root: Path, layout: str) -> list[Record]:
     """
     if not root.is_dir():
         raise InputError(
-            f"The dataset folder {root} does not exist. Put the dataset there, or correct `folder` "
-            "in its registry entry or `data_dir` in the configuration."
+            f"The dataset folder {root} does not exist. Put the dataset there, or correct `path` "
+            "or `folder` in its registry entry, or `data_dir`."
         )
     records = LAYOUTS[layout](root)
     check_names(root, records)

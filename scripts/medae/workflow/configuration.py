@@ -6,7 +6,7 @@ import math
 import re
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
+from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.validators import extend
 
 from medae.base.errors import InputError
@@ -57,6 +57,7 @@ def complete_schema(schema: dict) -> dict:
     found = fill(copy.deepcopy(schema))
     if "methods" not in found["properties"]:
         return found
+    _check_methods()
     found["properties"]["methods"]["properties"] = {
         key: {
             "description": f"Options of {method.display_name}.",
@@ -67,6 +68,23 @@ def complete_schema(schema: dict) -> dict:
         for key, method in METHODS.items()
     }
     return found
+
+
+def _check_methods() -> None:
+    """Raise InputError for a method whose name is a baseline's, or whose options are not valid."""
+    for key, method in METHODS.items():
+        where = f"scripts/medae/models/methods/{key}.py"
+        if key in BASELINES:
+            raise InputError(f"{where} has the name of a baseline. Rename the file.")
+        for name, schema in method.options.items():
+            try:
+                Validator.check_schema(schema)
+                Validator(schema).validate(schema["default"])
+            except (SchemaError, ValidationError) as error:
+                raise InputError(
+                    f"The option {name} in {where} is not a JSON schema with a valid default: "
+                    f"{error.message}. Correct it there."
+                ) from error
 
 
 def with_defaults(config: dict) -> dict:
@@ -166,16 +184,19 @@ def _inconsistencies(config: dict) -> list[str]:
         if key not in config["datasets"]
     ]
     reference = config["figures"]["reference"]
-    if not any(
-        reference["method"] in block["methods"]
-        and reference["latent_dim"] in block["latent_dims"]
-        and "all" in block.get("training_sets", ["all"])
-        for block in config["grid"]
-    ):
-        faults.append(
-            f"figures.reference is {reference['method']} with latent_dim {reference['latent_dim']},"
-            " which the grid does not train on all images; name one of its settings"
+    faults += [
+        f"figures.reference is {reference['method']} with latent_dim {reference['latent_dim']}, "
+        f"which the grid does not train on all images of '{dataset}'; name one of its settings, or "
+        "train it on every dataset"
+        for dataset in config["datasets"]
+        if not any(
+            reference["method"] in block["methods"]
+            and reference["latent_dim"] in block["latent_dims"]
+            and dataset in block.get("datasets", [dataset])
+            and "all" in block.get("training_sets", ["all"])
+            for block in config["grid"]
         )
+    ]
     chosen = [(f"methods.{key}", key, options) for key, options in config["methods"].items()]
     chosen += [
         (f"variants.{key}.options", variant["method"], variant["options"])

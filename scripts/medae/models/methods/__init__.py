@@ -4,7 +4,8 @@ Such a file has one class with a `display_name`, a `torch.nn.Module` with
 
 - `display_name = "AE"`, its name in tables and figures, and `options = {…}`, a JSON schema with
   `description` and `default` for each option of its own. Both are literals, for they are read
-  without running the file. A class inherits the options of another method's class. An option with
+  without running the file. A class inherits the options of another method's class, imported by
+  `from medae.models.methods.ae import AutoEncoder`. An option with
   `"unit": "pixels"` may not exceed the image's side; `"notes": {value: sentence}` says below the
   table of methods what a value means;
 - keyword-only arguments `image_size`, `channels`, `latent_dim` and all options, without defaults;
@@ -98,8 +99,10 @@ def _read_class(path: Path) -> tuple[Method, str | None]:
         raise ValueError(f"{len(classes)} of its classes have a display_name instead of one")
     ((node, literals),) = classes
     options = literals.get("options", {})
+    if not isinstance(literals["display_name"], str) or not isinstance(options, dict):
+        raise ValueError("display_name has to be a text, and options a dict")
     for option, schema in options.items():
-        if not {"default", "description"} <= set(schema):
+        if not isinstance(schema, dict) or not {"default", "description"} <= set(schema):
             raise ValueError(f"its option {option} needs a default and a description")
     methods = {
         alias.asname or alias.name: statement.module.rpartition(".")[2]
