@@ -30,11 +30,11 @@ from medae.models.score_files import SCORE_COLUMNS
 from medae.models.scoring import score_batches
 from medae.models.torch_setup import make_deterministic, select_device
 from medae.report import figures
+from medae.report.choosing import HEAT, PERCENTILE
 
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 64  # images; changes no score beyond rounding
-PERCENTILE = 99.5  # of all pixels of the maps; the few above would leave the rest in the dark
 PANELS = ("input", "reconstruction", "anomaly map", "map over the input")
 NAME_LENGTH = 70  # characters that fit above a picture
 DPI = 150  # of the pictures; the pixels that they show are few
@@ -90,7 +90,7 @@ def draw_picture(
         one.spines[:].set_visible(False)
         if values is not None:
             one.imshow(figures.as_picture(values))
-    colours = {"cmap": "inferno", "vmin": 0, "vmax": vmax}
+    colours = {"cmap": HEAT, "vmin": 0, "vmax": vmax}
     layer = axes[2].imshow(error, **colours)
     axes[3].imshow(error, alpha=np.clip(error / vmax, 0, 1), **colours)
     bar = figure.colorbar(layer, cax=figure.add_axes((0.905, 0.06, 0.012, 0.64)), extend="max")

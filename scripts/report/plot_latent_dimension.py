@@ -1,8 +1,8 @@
-"""Draw the metrics against the latent size, on both test sets, with the paper's numbers.
+"""Draw the metrics against the latent dimension, on both test sets, with the paper's numbers.
 
 Rows of AUC and AP with a column per dataset; below them AP_pix and the best Dice of the datasets
-with masks. A colour is a method: the networks with several latent sizes, PCA, and as a level
-without a latent size the nearest training image. Bands are ± one standard deviation over seeds,
+with masks. A colour is a method: the networks with several latent dimensions, PCA, and as a level
+without d the nearest training image. Bands are ± one standard deviation over seeds,
 faint dots the single seeds. Grey lines are what a random score has. Answers the paper's Table 1.
 """
 
@@ -22,7 +22,7 @@ from medae.report.figures import SPLIT_LINES
 from medae.report.rows import SPLIT_NAMES, read_metrics, swept_methods
 
 LEVEL = "nearest"
-BESIDE = 1.12  # times the latent size, where the paper's numbers stand
+BESIDE = 1.12  # times the latent dimension, where the paper's numbers stand
 HEIGHT = 1.85  # inches of a row
 
 

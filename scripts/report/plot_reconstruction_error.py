@@ -1,7 +1,7 @@
-"""Draw the mean reconstruction error against the latent size.
+"""Draw the mean reconstruction error against the latent dimension.
 
 One panel per dataset and method (the swept networks, and PCA) with the error on normal training,
-normal test and abnormal test images of the published test set; from two latent sizes of 32 or more
+normal test and abnormal test images of the published test set; from two values of d ≥ 32
 on, an inset repeats that part of the curves. Answers the paper's figure of reconstruction errors.
 """
 
@@ -24,7 +24,7 @@ IMAGES = {  # metric -> (label, colour, marker)
     "error_test_abnormal": ("abnormal, test", figures.ABNORMAL, "^"),
 }
 ERROR = "mean squared error\n(intensities in [−1, 1])"
-INSET_FROM = 32  # the paper's inset shows the latent sizes from here on
+INSET_FROM = 32  # the paper's inset shows the latent dimensions from here on
 INSET = (0.57, 0.52, 0.42, 0.46)  # left, bottom, width, height as fractions of the panel
 CLEAR = (0.42, 0.34)  # right of and above this point the panel is kept free for the inset
 

@@ -2,7 +2,7 @@
 
 One HTML file that needs no other file and no network. Of each class of the published test set,
 images at evenly spaced ranks of the reference's score are shown, the lowest and the highest among
-them, so that nobody picks the nice ones: as many of PER_CLASS as fit into LIMIT bytes.
+them, so that nobody picks the nice ones: as many of GALLERY_IMAGES as fit into GALLERY_BYTES bytes.
 """
 
 import base64
@@ -21,10 +21,14 @@ from medae.base.files import write_text
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.models.score_files import read_maps, read_scores
-from medae.report.choosing import CLASSES, HEAT, PERCENTILE, choose_images
-
-PER_CLASS = [12, 6, 3]
-LIMIT = 10_000_000  # bytes of a page, so that it can be mailed and opens at once
+from medae.report.choosing import (
+    CLASSES,
+    GALLERY_BYTES,
+    GALLERY_IMAGES,
+    HEAT,
+    PERCENTILE,
+    choose_images,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +152,7 @@ def write_gallery(
         autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     frame = environment.from_string(template.read_text(encoding="utf-8"))
-    for count in PER_CLASS:
+    for count in GALLERY_IMAGES:
         contents = collect(**given, count=count)
         text = frame.render(
             name=name,
@@ -159,11 +163,11 @@ def write_gallery(
         )
         size = len(text.encode())
         logger.info("%d images of each class at most: %d bytes", count, size)
-        if size < LIMIT:
+        if size < GALLERY_BYTES:
             return write_text(text, page)
     raise InputError(
         f"The gallery of {name} would have {size} bytes with {count} images of each class, more "
-        f"than {LIMIT}: there are {len(settings)} settings of {contents['side']} × "
+        f"than {GALLERY_BYTES}: there are {len(settings)} settings of {contents['side']} × "
         f"{contents['side']} pixels. Shorten the grid of the configuration or set `gallery: false`."
     )
 

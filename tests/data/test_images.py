@@ -194,7 +194,7 @@ def test_a_cut_file_fails_or_has_lost_nothing(image_format):
 
 
 def test_a_flipped_bit_in_a_png_is_noticed():
-    """Also in what comes before and after the pixels: PIL compares few of the check sums."""
+    """Also in what comes before and after the pixels: PIL compares few of the checksums."""
     text = PngImagePlugin.PngInfo()
     text.add_text("before", "pixels")
     text.add(b"zzZz", b"a private chunk after the pixels", after_idat=True)

@@ -152,7 +152,7 @@ def test_files_that_are_missing_empty_or_foreign_are_refused(tmp_path):
     with h5py.File(path, "w") as file:
         file["train/images"] = np.zeros((3, 1, 8, 8), np.uint8)
         file.attrs["schema_version"] = 1
-    assert_refused(path, r"check sum")
+    assert_refused(path, r"checksum")
 
 
 def test_files_of_another_version_are_refused(tmp_path, monkeypatch):
@@ -173,12 +173,12 @@ def test_a_file_that_is_cut_or_has_a_flipped_bit_anywhere_is_refused(tmp_path):
     data = path.read_bytes()
     for length in [*range(0, len(data), len(data) // 50), len(data) - 1]:
         path.write_bytes(data[:length])
-        assert_refused(path, r"check sum")
+        assert_refused(path, r"checksum")
     for position in [*range(0, 600, 5), *range(600, len(data), 397)]:
         flipped = bytearray(data)
         flipped[position] ^= 1 << position % 8
         path.write_bytes(flipped)
-        assert_refused(path, r"check sum")
+        assert_refused(path, r"checksum")
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])

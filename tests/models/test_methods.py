@@ -54,7 +54,7 @@ def test_a_class_is_read_with_the_options_that_it_inherits(tmp_path):
         (GOOD + GOOD, "2 of its classes have a display_name"),
         (GOOD.replace("3,", "X,"), "malformed node or string on line 5"),
         (GOOD.replace("'default': 3, ", ""), "option knob needs a default and a description"),
-        (GOOD.replace(str(KNOB), "[1]"), "has no attribute"),
+        (GOOD.replace(str(KNOB), "[1]"), "has to be a text, and options a dict"),
     ],
 )
 def test_a_file_that_is_no_method_is_named_with_the_fault(text, fault, tmp_path):

@@ -1,4 +1,4 @@
-"""What figures share, and those of metrics against the latent size, histograms and examples."""
+"""What figures share; metrics against the latent dimension, histograms and examples."""
 
 import itertools
 

@@ -136,12 +136,12 @@ def test_the_page_names_nothing_outside_and_equal_inputs_give_equal_bytes(make, 
 
 def test_fewer_images_where_the_page_would_be_too_large(make, monkeypatch):
     page, files = make()
-    monkeypatch.setattr(script, "LIMIT", len(page.encode()))
+    monkeypatch.setattr(script, "GALLERY_BYTES", len(page.encode()))
     write_gallery(**files, page=files["packed"].parent / "smaller.html")
     smaller = (files["packed"].parent / "smaller.html").read_text()
     assert len(contents(smaller)["images"]) == 6 + 5
     assert "11 images of the published test set" in smaller
-    monkeypatch.setattr(script, "LIMIT", 10_000)
+    monkeypatch.setattr(script, "GALLERY_BYTES", 10_000)
     with pytest.raises(InputError, match=r"5 settings of 16 × 16 pixels.*gallery: false"):
         write_gallery(**files, page=files["packed"].parent / "too_large.html")
     assert not (files["packed"].parent / "too_large.html").exists()

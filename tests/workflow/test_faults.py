@@ -397,8 +397,8 @@ def cut(path):
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        pytest.param(flip_a_bit, "do not match its check sum", marks=takes_minutes),
-        pytest.param(cut, "do not match its check sum", marks=takes_minutes),
+        pytest.param(flip_a_bit, "do not match its checksum", marks=takes_minutes),
+        pytest.param(cut, "do not match its checksum", marks=takes_minutes),
         pytest.param(rewrite_schema_version, "its schema_version is 99"),
     ],
 )

@@ -42,7 +42,7 @@ share_package(PACKAGE)
 ignore_announcements()
 
 
-def with_paragraph(function, *arguments):
+def or_workflow_error(function, *arguments):
     """Call a function; what the user can fix ends the workflow with its paragraph."""
     try:
         return function(*arguments)
@@ -55,8 +55,8 @@ def read_yaml(path):
 
 
 SCHEMA = complete_schema(read_yaml("schemas/config.schema.yaml"))
-with_paragraph(check_configuration, config, SCHEMA)
-OWNER = with_paragraph(check_owner, config["run"], workflow.overwrite_configfiles)
+or_workflow_error(check_configuration, config, SCHEMA)
+OWNER = or_workflow_error(check_owner, config["run"], workflow.overwrite_configfiles)
 config = with_defaults(sort_keys(config))
 config["data_dir"] = os.path.expanduser(config["data_dir"])
 
@@ -69,6 +69,7 @@ NAMES = {dataset: config["registry"][dataset]["name"] for dataset in config["dat
 METHOD_NAMES = {  # in the order of the grid, in which a sweep stands as it was written
     key: {**METHODS, **BASELINES}[key].display_name for key in RUNS["method"].unique()
 }
+NAMED = {"names": NAMES, "methods": METHOD_NAMES}
 REFERENCE = config["figures"]["reference"]
 PAPER_VALUES = os.path.relpath(Path(workflow.basedir, "resources/paper_values.tsv"))
 

@@ -1,6 +1,5 @@
 # From metrics, scores and maps to what a reader sees, and the record of how it was made.
 
-NAMED = {"names": NAMES, "methods": METHOD_NAMES}
 NOTED = NAMED | {
     "dataset_notes": {
         key: config["registry"][key]["note"]

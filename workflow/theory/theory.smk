@@ -11,8 +11,8 @@ from medae.theory.scores import CONTROL
 from medae.workflow.configuration import check_schema, raise_faults
 
 THEORY = config["theory"]
-with_paragraph(check_schema, THEORY, read_yaml("theory/schema.yaml"), "theory")
-with_paragraph(lambda: raise_faults(check_theory(config)))
+or_workflow_error(check_schema, THEORY, read_yaml("theory/schema.yaml"), "theory")
+or_workflow_error(lambda: raise_faults(check_theory(config)))
 
 ENTROPY = f"{RUN}/entropy/{SETTING}.tsv"
 SCORE_METRICS = f"{RUN}/score_metrics/{SETTING}.tsv"
@@ -29,7 +29,6 @@ MODELS_OF_ALL = RUNS.query("network & training_set == 'all'")
 MODELS_OF_ALL = MODELS_OF_ALL.drop_duplicates(["dataset", "method", "latent_dim"])
 ALL_SCORE_METRICS = expand(SCORE_METRICS, zip, **MODELS_OF_ALL)
 
-NAMED = {"names": NAMES, "methods": METHOD_NAMES}
 
 # By what is compared: the inputs and parameters of scripts/theory/compare_<what>.py.
 COMPARED = {

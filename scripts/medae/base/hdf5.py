@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 
 
-class _Patient(io.FileIO):
+class _DeferredErrors(io.FileIO):
     """A file that keeps the first failure of its writing for later; HDF5 crashes on one."""
 
     failure: OSError | None = None
@@ -38,7 +38,7 @@ def new_hdf5(path: Path, **options) -> Iterator[h5py.File]:
     Raises OSError at the block's end when something could not be written. On a full disk the HDF5
     library itself would crash the interpreter, so that nothing is said at all.
     """
-    with _Patient(path, "w+") as stream:
+    with _DeferredErrors(path, "w+") as stream:
         try:
             with h5py.File(stream, "w", **options) as file:
                 yield file

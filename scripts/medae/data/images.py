@@ -257,7 +257,7 @@ def _open(data: bytes) -> Image.Image:
     try:
         image = Image.open(BytesIO(data), formats=tuple(FORMATS))
         _check_header(image)
-        if image.format == "PNG":  # its decoder skips the check sums that this compares
+        if image.format == "PNG":  # its decoder skips the checksums that this compares
             image.verify()
             image = Image.open(BytesIO(data), formats=tuple(FORMATS))
         image.load()

@@ -140,7 +140,7 @@ def read_packed(path: Path) -> PackedDataset:
     try:
         with path.open("rb") as stream:
             if stream.read(USER_BLOCK) != _stamp(stream):
-                raise ValueError("its contents do not match its check sum")
+                raise ValueError("its contents do not match its checksum")
         with h5py.File(path, "r") as file:
             version = file.attrs["schema_version"]
             if version != SCHEMA_VERSION:

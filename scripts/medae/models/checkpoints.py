@@ -44,7 +44,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
                 raise KeyError(f"format {description['format']}, expected {FORMAT}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if description.pop("sha256") != _digest(tensors, description):
-            raise ValueError("its contents do not match its check sum")
+            raise ValueError("its contents do not match its checksum")
         return tensors, description
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -17,7 +17,7 @@ from medae.models.torch_setup import epoch_generators, is_out_of_memory, smaller
 
 logger = logging.getLogger(__name__)
 
-CHECK_SUMS = {  # settings that a message names instead of showing them
+HIDDEN_SETTINGS = {  # settings that a message names instead of showing them
     "code_sha256": "the code",
     "dataset_sha256": "the dataset's images",
     "rows_sha256": "the choice of training images",
@@ -123,7 +123,7 @@ def _differences(there: dict, now: dict, prefix: str = "") -> list[str]:
         if isinstance(old, dict) and isinstance(new, dict):
             found += _differences(old, new, f"{prefix}{key}.")
         elif old != new:
-            found.append(CHECK_SUMS.get(key, f"{prefix}{key}: {old} there, {new} now"))
+            found.append(HIDDEN_SETTINGS.get(key, f"{prefix}{key}: {old} there, {new} now"))
     return found
 
 

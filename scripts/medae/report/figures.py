@@ -1,4 +1,4 @@
-"""What all figures share: style, colours and lines; panels and the axis of latent sizes; saving.
+"""What all figures share: style, colours, lines, panels, the axis of latent dimensions, saving.
 
 Figures are made as `matplotlib.figure.Figure` objects without pyplot, so no display is needed and
 nothing global is left behind.
@@ -112,7 +112,7 @@ def save_figure(figure: Figure, *, pdf: Path, png: Path) -> None:
 
 
 def over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return mean and std (n - 1) of one metric over seeds, per latent size, ascending.
+    """Return mean and std (n - 1) of one metric over seeds, per latent dimension, ascending.
 
     `metrics` are the rows of one dataset, method and metric. The std of a single seed is nan.
     """
@@ -129,7 +129,7 @@ def draw_sweep(
     line: str = "-",
     scale: float = 1.0,
 ) -> None:
-    """Draw `value` times `scale` against the latent size: mean, ± std band, faint single seeds.
+    """Draw `value` times `scale` against the latent dimension: mean, ± std, faint seeds.
 
     `marker` and `line` are matplotlib's marker and line style.
     """

@@ -57,7 +57,7 @@ def dataset_order(metrics: pd.DataFrame, names: Mapping[str, str]) -> list[str]:
 
 
 def swept_methods(metrics: pd.DataFrame) -> list[str]:
-    """Return the networks with at least two latent sizes, or all without any, then PCA."""
+    """Return the networks with at least two latent dimensions, or all without any, then PCA."""
     with_size = metrics[metrics["latent_dim"] > 0]
     sizes = with_size.groupby("method", sort=False)["latent_dim"].nunique()
     baseline = sizes.index.isin(list(BASELINES))

@@ -15,7 +15,7 @@ from medae.duplicates.training_sets import TRAINING_SETS
 from medae.models.baselines import BASELINES
 from medae.models.methods import METHODS
 
-NAMES_OF_THE_CODE = {  # the enumerations that a schema takes from the code
+ENUMS_OF_THE_CODE = {  # the enumerations that a schema takes from the code
     "layouts": list(LAYOUTS),
     "training_sets": list(TRAINING_SETS),
     "baselines": list(BASELINES),
@@ -27,7 +27,8 @@ def _is_number(checker: object, value: object) -> bool:
     return isinstance(value, int | float) and type(value) is not bool and math.isfinite(value)
 
 
-# JSON has neither NaN nor a difference of 8 and 8.0; YAML has both, and code that counts minds.
+# JSON has neither NaN nor a difference of 8 and 8.0; YAML has both, and code that expects integers
+# would fail.
 Validator = extend(
     Draft202012Validator,
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
@@ -48,7 +49,7 @@ def complete_schema(schema: dict) -> dict:
         if not isinstance(node, dict):
             return node
         return {
-            key: NAMES_OF_THE_CODE[value]
+            key: ENUMS_OF_THE_CODE[value]
             if key == "enum" and isinstance(value, str)
             else fill(value)
             for key, value in node.items()
