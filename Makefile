@@ -52,7 +52,7 @@ REDRAWN := results/redrawn
 redraw: $(READY) ## draw tables and figures of results/reference/RUN again: RUN=brain_tumor
 	@test -n "$(RUN)" || { echo "Name a run: make redraw RUN=brain_tumor" >&2; exit 2; }
 	mkdir -p $(REDRAWN) && cd results/reference/$(RUN) && \
-		cp -r metrics.tsv intervals $(wildcard selection) $(CURDIR)/$(REDRAWN)/
+		cp -r metrics.tsv intervals $$(ls -d selection 2>/dev/null) $(CURDIR)/$(REDRAWN)/
 	$(SNAKEMAKE) $(DRAWN) --configfile config/$(RUN).yaml --config run=redrawn --allowed-rules $(DRAWN)
 	cp -r $(REDRAWN)/tables $(REDRAWN)/figures results/reference/$(RUN)/
 	rm -r $(REDRAWN)
