@@ -1,11 +1,20 @@
 """Fixtures that several tests share."""
 
+import logging
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 from small_project import Project, copy_project
+
+
+@pytest.fixture(autouse=True)
+def _log_level():
+    """The level of the log after a test as before it; a script's tail sets it."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture(scope="session")
