@@ -54,16 +54,15 @@ def read_yaml(path):
     return yaml.safe_load(Path(workflow.basedir, path).read_text(encoding="utf-8"))
 
 
-SCHEMA = complete_schema(read_yaml("schemas/config.schema.yaml"))
+SCHEMA = or_workflow_error(complete_schema, read_yaml("schemas/config.schema.yaml"))
 or_workflow_error(check_configuration, config, SCHEMA)
 OWNER = or_workflow_error(check_owner, config["run"], workflow.overwrite_configfiles)
 config = with_defaults(sort_keys(config))
 config["data_dir"] = os.path.expanduser(config["data_dir"])
 
 METHODS = grid_methods(config)
-RUNS = all_runs(
-    config
-)  # networks and baselines; the Snakefile adds the paths of their files
+# Networks and baselines; the Snakefile adds the paths of their files.
+RUNS = all_runs(config)
 EXAMPLE_VIEWS = example_views(RUNS)
 NAMES = {dataset: config["registry"][dataset]["name"] for dataset in config["datasets"]}
 METHOD_NAMES = {  # in the order of the grid, in which a sweep stands as it was written
