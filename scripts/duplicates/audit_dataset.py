@@ -107,7 +107,7 @@ def audit_dataset(
     logger.info("threshold %.6f (%s): %d pairs of copies", used, origin, len(copies))
     for label, twin in table[split == "test"].groupby("label")["twin"]:
         kind = ("normal", "abnormal")[label]
-        logger.info("%d of %d %s test images have a twin in training", twin.sum(), len(twin), kind)
+        logger.info("%d of %d %s test images have a copy in training", twin.sum(), len(twin), kind)
 
 
 if __name__ == "__main__":

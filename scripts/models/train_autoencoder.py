@@ -126,8 +126,9 @@ def train_autoencoder(
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    # Not among the params: another value there would train every model again.
-    config = snakemake.config["training"]
-    unrecorded = {key: config[key] for key in ("unusable_state", "cuda_graphs")}
+    # The keys that are not among the params: another value would train every model again.
+    recorded = {"epochs", *snakemake.params.training}
+    config = snakemake.config["training"].items()
+    unrecorded = {key: value for key, value in config if key not in recorded}
     with stop_requests() as stop:
         run_script(train_autoencoder, snakemake, stop=stop, **unrecorded)

@@ -50,9 +50,9 @@ def draw_shares(axes: Axes, images: pd.DataFrame) -> None:
 
 
 def draw_counts(axes: Axes, images: pd.DataFrame, *, moved: bool) -> None:
-    """Draw the number of normal test images with a twin as a function of the threshold."""
+    """Draw the number of normal test images with a copy in training by threshold."""
     normal = images[(images["split"] == "test") & (images["label"] == 0)]
-    lines = [("similarity", "-", "with a twin")]
+    lines = [("similarity", "-", "with a copy in training")]
     if moved:
         lines.append(("unmoved_similarity", "--", "with one that is neither mirrored nor rotated"))
     identical = normal["identical"] == 1

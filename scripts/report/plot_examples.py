@@ -55,7 +55,7 @@ def draw(
             image = sheet.add_picture(*place, group["maps"][i], f"{label} map {i}", **look)
     note = "pairs: reconstruction and anomaly map"
     note += "\norange outline: mask" if "masks" in file else ""
-    sheet.add_foot(LABELS, bottom + 0.08, note, image, "squared error (intensities in [−1, 1])")
+    sheet.add_foot(LABELS, bottom + 0.08, note, image, "anomaly map (by default the squared error)")
     return sheet.figure
 
 

@@ -14,11 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
-import numpy as np
 
 from medae.base.files import atomic_path
 from medae.base.hdf5 import new_hdf5
-from medae.data.packed import read_packed
+from medae.data.packed import as_floats, read_packed
 from medae.models.score_files import read_maps, read_scores
 from medae.report.choosing import choose_images
 
@@ -54,7 +53,7 @@ def select_examples(
         file.create_dataset("roles", data=roles, dtype=TEXT)
         file["labels"] = data.test_labels[rows]
         file["scores"] = tables[judge][rows]
-        file["images"] = data.test_images[rows].astype(np.float32) / np.float32(127.5) - 1
+        file["images"] = as_floats(data.test_images[rows])
         if data.test_masks is not None:
             file["masks"] = data.test_masks[rows]
         for name, path in zip(names, maps, strict=True):

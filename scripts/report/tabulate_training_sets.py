@@ -1,4 +1,4 @@
-"""Tabulate the retraining control: what models lose without the twins, and without as many others.
+"""Tabulate the retraining control: what models lose without leaked and without random images.
 
 A table for either test set; where no training set leaves out images, a sentence.
 """
@@ -26,19 +26,27 @@ DIFFERENCES = {  # name: (of which training set, less which one)
     "loss_by_fewer": ("all", "without_random"),
     "twins_beyond_fewer": ("without_random", "without_twins"),
 }
-HEADER = ["Dataset", "Metric", "Method", "d", "All", "Without twins", "Without random images"]
-HEADER += ["Loss by twins", "Loss by fewer images", "Difference of the losses"]
+HEADER = [
+    "Dataset",
+    "Metric",
+    "Method",
+    "d",
+    "All",
+    "Without leaked images",
+    "Without random images",
+]
+HEADER += ["Loss without leaked", "Loss without random", "Difference of the losses"]
 ALIGN = "lllr" + "c" * 3 + "r" * 3
 NOTHING = (
     "No model was trained on several training sets that differ: no dataset has a test image with a "
     "copy in training, or the configuration has one training set only."
 )
 EXPLANATION = (
-    "Percent, mean ± standard deviation over seeds where there are several. Without twins: without "
-    "the training images in a copy group with a test image. Without random images, the control: "
-    "without as many, drawn at random for each seed, and never a part of a copy group; "
-    "it keeps its share of the twins. Loss by twins: all − without twins. Loss by fewer images: "
-    "all − without random images. Both and their difference are in percentage points."
+    "Percent, mean ± standard deviation over seeds where there are several. Without leaked images: "
+    "without the training images in a copy group with a test image. Without random images, the "
+    "control: without as many, drawn at random for each seed, and never a part of a copy group; it "
+    "keeps its share of the leaked ones. Losses: all − without leaked images, all − without random "
+    "images. Both and their difference are in percentage points."
 )
 
 

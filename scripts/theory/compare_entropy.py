@@ -24,8 +24,8 @@ from medae.theory.columns import ENTROPY_COLUMNS
 from medae.theory.results import SPLITS, known, read_tables, write_comparison
 
 TITLE = "Entropy of the latent vector"
-MODEL = ["dataset", "method", "latent_dim"]
-COLUMNS = {  # column: (heading, factor, decimals)
+MODEL_KEY = ["dataset", "method", "latent_dim"]
+SHOWN_COLUMNS = {  # column: (heading, factor, decimals)
     "gaussian_bits": ("H(Z) Gaussian", 1, 1),
     "knn_bits": ("H(Z) kNN", 1, 1),
     "rate_bits": ("Rate", 1, 1),
@@ -75,9 +75,9 @@ def compare_entropy(
         judged[(judged["metric"] == metric) & (judged["split"] == split)].assign(quantity=column)
         for column, (metric, split) in FROM_METRICS.items()
     ]
-    means = pd.concat([measured, *parts]).pivot_table("value", MODEL, "quantity")
-    means = means.reindex(columns=list(COLUMNS)).rename_axis(columns=None)
-    models = pd.MultiIndex.from_frame(measured[MODEL].drop_duplicates())
+    means = pd.concat([measured, *parts]).pivot_table("value", MODEL_KEY, "quantity")
+    means = means.reindex(columns=list(SHOWN_COLUMNS)).rename_axis(columns=None)
+    models = pd.MultiIndex.from_frame(measured[MODEL_KEY].drop_duplicates())
     summary = order_rows(means.loc[means.index.isin(models)].reset_index(), names, methods)
     sections = [
         Section(names[dataset], "", *printed_table(part, methods))
@@ -101,14 +101,14 @@ def order_rows(
     def sort_key(column: pd.Series) -> pd.Series:
         return -column if column.name == "latent_dim" else column.map(places[column.name].index)
 
-    return summary.sort_values(MODEL, key=sort_key, ignore_index=True)
+    return summary.sort_values(MODEL_KEY, key=sort_key, ignore_index=True)
 
 
 def printed_table(
     summary: pd.DataFrame, methods: Mapping[str, str]
 ) -> tuple[list[str], list[list[str]], str]:
     """Return header, rows and alignment of one dataset; without columns that no row has."""
-    shown = {key: look for key, look in COLUMNS.items() if summary[key].notna().any()}
+    shown = {key: look for key, look in SHOWN_COLUMNS.items() if summary[key].notna().any()}
     rows = [
         [methods[row["method"]], str(row["latent_dim"])]
         + [

@@ -42,7 +42,7 @@ ABOUT = (
     "training images. Where low variance, which uses no reconstruction, is as good as a score, the "
     "model has no part in it. † chosen without labels, by synthetic anomalies in held-out images."
 )
-COLUMNS = {  # (metric, split): title
+SHOWN_COLUMNS = {  # (metric, split): title
     ("auc", LEAK_FREE_SPLIT): "AUC leak-free",
     ("auc", PUBLISHED_SPLIT): "AUC published",
     ("auc_matched", LEAK_FREE_SPLIT): "AUC matched, leak-free",
@@ -86,7 +86,7 @@ def compare_scores(
 def read_baselines(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return the baselines' rows of the collected metrics, in the form of `read_score_metrics`."""
     own = metrics["method"].isin(list(BASELINES)) & (metrics["training_set"] == "all")
-    own &= metrics["metric"].isin([metric for metric, _ in COLUMNS])
+    own &= metrics["metric"].isin([metric for metric, _ in SHOWN_COLUMNS])
     rows = metrics[own].rename(columns={"value": "value_percent"}).assign(score=NO_SCORE)
     rows["value_percent"] *= 100
     return rows[[*SCORED, "value_percent", "n_normal", "n_abnormal"]]
@@ -122,13 +122,13 @@ def printed_table(
     lines = ["method", "latent_dim", "score", "chosen"]
     cells = shown.set_index([*lines, "metric", "split"])["value_percent"].unstack([-2, -1])
     cells = cells.loc[pd.MultiIndex.from_frame(shown[lines].drop_duplicates())]
-    columns = [key for key in COLUMNS if key in cells]
+    columns = [key for key in SHOWN_COLUMNS if key in cells]
     printed = []
     for (method, size, score, chosen), values in cells[columns].iterrows():
         name = display_name(score) + " †" * chosen if score else MISSING
         line = [methods[method], str(size or MISSING), name]
         printed.append(line + [MISSING if pd.isna(v) else f"{v:.1f}" for v in values])
-    header = ["Method", "d", "Score", *(COLUMNS[key] for key in columns)]
+    header = ["Method", "d", "Score", *(SHOWN_COLUMNS[key] for key in columns)]
     return header, printed, "lrl" + "r" * len(columns)
 
 

@@ -32,7 +32,7 @@ from medae.theory.selectors import SELECTORS
 
 TITLE = "Latent dimensions chosen without labels"
 PARTS = ["auc", "oracle_latent_dim", "oracle_auc", "regret"]
-COLUMNS = [*SELECTION_COLUMNS, *(f"{part}_{split}" for split in SPLITS for part in PARTS)]
+SHOWN_COLUMNS = [*SELECTION_COLUMNS, *(f"{part}_{split}" for split in SPLITS for part in PARTS)]
 AT_RANDOM = "by_lot"
 LABELS = SELECTORS | {AT_RANDOM: "at random (mean of all)"}
 CHOICES = ["Dataset", "Score", "Selector", "Chosen d", "AUC, leak-free", "Regret"]
@@ -101,7 +101,7 @@ def judge(chosen: pd.DataFrame, *, metrics: pd.DataFrame, candidates: pd.DataFra
                 parts = [auc, found.idxmax(), found.max(), found.max() - auc]
                 row |= {f"{part}_{split}": one for part, one in zip(PARTS, parts, strict=True)}
             rows.append(row)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=SHOWN_COLUMNS)
 
 
 def summary_lines(judged: pd.DataFrame, names: Mapping[str, str]) -> list[list[str]]:

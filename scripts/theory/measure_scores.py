@@ -17,7 +17,7 @@ import pandas as pd
 
 from medae.base.errors import InputError
 from medae.base.files import write_table
-from medae.data.packed import PackedDataset, read_packed
+from medae.data.packed import PackedDataset, as_floats, read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.evaluation.metrics import measure
 from medae.evaluation.splits import LEAK_FREE_SPLIT
@@ -49,7 +49,7 @@ def measure_scores(
     `names` are those of scores (medae.theory.scores).
     """
     truth = read_packed(packed)
-    images = truth.test_images.astype(np.float32) / np.float32(127.5) - 1
+    images = as_floats(truth.test_images)
     unseen = leak_free(read_audit(audit, truth))
     rows = []
     for seed, score_file, map_file, output in zip(seeds, scores, maps, variants, strict=True):

@@ -86,8 +86,8 @@ def test_the_tables_by_hand(copied, tmp_path, caplog):
         assert unmoved == [1, 1, 2]
         assert (row["train_copies"], row["test_copies"]) == (0, 2)
         assert (row["copy_groups"], row["train_in_groups"]) == (3, 3)
-    assert "3 of 3 normal test images have a twin" in caplog.text
-    assert "1 of 2 abnormal test images have a twin" in caplog.text
+    assert "3 of 3 normal test images have a copy" in caplog.text
+    assert "1 of 2 abnormal test images have a copy" in caplog.text
 
 
 def test_without_moved_copies(copied, tmp_path):

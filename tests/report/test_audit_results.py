@@ -188,4 +188,4 @@ def test_numbers_of_twins_by_threshold():
     assert [counts_at(moved, t) for t in (0.9, 0.99, 0.999)] == [4, 3, 2]
     assert [counts_at(unmoved, t) for t in (0.9, 0.99, 0.999)] == [3, 2, 1]
     axes = panel("counts", moved=False)
-    assert legend(axes) == ["with a twin", "threshold 0.9900 (configured)"]
+    assert legend(axes) == ["with a copy in training", "threshold 0.9900 (configured)"]

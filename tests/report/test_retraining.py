@@ -103,13 +103,13 @@ def test_losses_by_hand(metrics):
 def test_the_forms_of_the_table(metrics, tabulate, tmp_path):
     texts = tabulate(metrics)
     first, _, *lines = texts["markdown"].splitlines()
-    assert "Scans & $: all 100, without twins 40, without random images 41." in first
+    assert "Scans & $: all 100, without leaked images 40, without random images 41." in first
     assert "Scans & $ 30 + 40, leak-free 10 + 40" in first
     assert lines == [
         "## Published test set",
         "",
-        "| Dataset | Metric | Method | d | All | Without twins | Without random images "
-        "| Loss by twins | Loss by fewer images | Difference of the losses |",
+        "| Dataset | Metric | Method | d | All | Without leaked images | Without random images "
+        "| Loss without leaked | Loss without random | Difference of the losses |",
         "| :-- | :-- | :-- | --: | :-: | :-: | :-: | --: | --: | --: |",
         "| Scans & $ | AUC | AE | 16 | 80.0 | – | 70.0 | – | +10.0 | – |",
         "| Scans & $ | AUC | AE | 4 | 91.0 ± 1.4 | 52.0 ± 2.8 | 61.0 ± 1.4 | +39.0 | +30.0 "
@@ -175,7 +175,7 @@ def test_panels_lines_and_the_nearest(figure):
     assert figure.axes[2].get_title() == "X-ray, Wide VAE"
     panel = figure.axes[0]
     lines = {line.get_label(): line for line in panel.get_lines() if len(line.get_xdata())}
-    for place, name in enumerate(("all", "without twins", "without random images")):
+    for place, name in enumerate(("all", "without leaked images", "without random images")):
         assert list(lines[name].get_xdata()) == [4, 16]
         expected = [100 * AUCS["scans", "ae", d][place] for d in (4, 16)]
         assert list(lines[name].get_ydata()) == pytest.approx(expected)
@@ -187,5 +187,5 @@ def test_panels_lines_and_the_nearest(figure):
     assert [text.get_text() for text in panel.texts] == ["100 / 40 / 41 training images"]
     for limits in ("get_xlim", "get_ylim"):
         assert len({getattr(axes, limits)() for axes in figure.axes}) == 1
-    names = ["all", "without twins", "without random images", "nearest training image"]
+    names = ["all", "without leaked images", "without random images", "nearest training image"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == names

@@ -1,5 +1,6 @@
 """The core without the theory: nothing imports it, and what is left runs."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from small_project import copy_project
 
 pytestmark = pytest.mark.workflow
 
+STAGES = ["base", "data", "duplicates", "models", "evaluation", "report"]
 THEORY = ["scripts/theory", "scripts/medae/theory", "workflow/theory", "config/theory.yaml"]
 
 
@@ -29,19 +31,23 @@ def core(root, tmp_path):
 
 def test_the_core_runs_without_the_theory(core):
     assert sum(core.planned().values()) > 20
-    rooms = ["base", "data", "duplicates", "models", "evaluation", "report"]
-    units = [f"tests/{room}" for room in rooms]
     command = [sys.executable, "-m", "pytest", "-q", "--exitfirst", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [*command, "--collect-only", *units], cwd=core.folder, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout[-3000:]
-    quick = ["tests/evaluation", "tests/workflow/test_grid.py"]
-    done = subprocess.run([*command, *quick], cwd=core.folder, capture_output=True, text=True)
+    tests = [*(f"tests/{stage}" for stage in STAGES), "tests/workflow/test_grid.py"]
+    done = subprocess.run([*command, *tests], cwd=core.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
 
 
 def test_no_file_of_the_core_imports_the_theory(root):
-    for path in [*root.glob("scripts/**/*.py"), *root.glob("workflow/rules/*.smk")]:
+    files = [*root.glob("scripts/**/*.py"), *root.glob("workflow/rules/*.smk")]
+    for path in [*files, root / "workflow/Snakefile"]:
         if "theory" not in path.relative_to(root).parts:
             assert "medae.theory" not in path.read_text(), path
+
+
+def test_imports_run_one_way(root):
+    """As docs/architecture.md has it: a stage imports those before it, and itself."""
+    scripts = root / "scripts"
+    for place, stage in enumerate(STAGES):
+        for path in [*scripts.glob(f"medae/{stage}/**/*.py"), *scripts.glob(f"{stage}/*.py")]:
+            found = set(re.findall(r"^ *from medae\.(\w+)", path.read_text(), re.M))
+            assert found <= set(STAGES[: place + 1]), path

@@ -75,6 +75,7 @@ PAPER_VALUES = os.path.relpath(Path(workflow.basedir, "resources/paper_values.ts
 # What goes beyond the paper adds its results here.
 ADDITIONS = []
 SELECTIONS = []  # tables of chosen d, which the table of methods shows
+SELECTOR = {}  # `selector`: whose choice that is
 
 
 def paths(pattern):

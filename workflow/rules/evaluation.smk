@@ -1,10 +1,59 @@
-# From scores to metrics and their intervals.
+# From scores to metrics and their intervals; the baselines of a dataset are scored and measured at once.
 
 ALL_METRICS = RUNS.query("network")["metrics"].drop_duplicates().to_list()
 if config["baselines"]["methods"]:
     ALL_METRICS += expand(BASELINE_METRICS, dataset=config["datasets"])
 
 MASKS = of_dataset("masks")
+
+BASELINE_RUNS = baseline_runs(config)
+MAPPED_RUNS = [  # those whose anomaly maps are drawn and measured; the same on every dataset
+    run
+    for run in BASELINE_RUNS
+    if run["training_set"] == "all"
+    and run["latent_dim"] in (0, REFERENCE["latent_dim"])
+    and BASELINES[run["method"]].has_maps
+]
+DRAWN_TRAINING_SETS = [s for s in config["baselines"]["training_sets"] if s != "all"]
+
+
+rule score_baselines:
+    input:
+        packed=PACKED,
+        audit=f"{AUDIT}/images.tsv",
+        training_sets=expand(
+            TRAINING_SET, training_set=DRAWN_TRAINING_SETS, allow_missing=True
+        ),
+        modules=modules("evaluation/score_baselines"),
+    output:
+        scores=[
+            file
+            for run in BASELINE_RUNS
+            for file in expand(f"{SCORES}/scores.tsv", **run, allow_missing=True)
+        ],
+        maps=[
+            file
+            for run in MAPPED_RUNS
+            for file in kept_or_temporary(
+                expand(f"{SCORES}/maps.h5", **run, allow_missing=True)
+            )
+        ],
+        metrics=BASELINE_METRICS,
+    log:
+        f"{LOGS}/score_baselines/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/score_baselines/{{dataset}}.tsv"
+    priority: 2
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        runs=BASELINE_RUNS,
+        mapped=MAPPED_RUNS,
+        training_sets=DRAWN_TRAINING_SETS,
+    message:
+        "Scoring {wildcards.dataset} with the baselines"
+    script:
+        "../../scripts/evaluation/score_baselines.py"
 
 
 rule compute_metrics:

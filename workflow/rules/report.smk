@@ -23,11 +23,9 @@ DRAWN = {
         },
         "output": table("methods", "methods_table", "methods (Table 2)", "latex"),
         "params": NOTED
+        | SELECTOR
         | {
             "latent_dim": REFERENCE["latent_dim"],
-            "selector": lookup(
-                "theory/selection/recommended", within=config, default=None
-            ),
             "notes": method_notes(config, METHOD_NAMES),
         },
         "message": "Tabulating the methods",

@@ -25,6 +25,7 @@ config["registry"].update(HELD_OUT)
 
 SELECTED = THEORY["selection"]["datasets"]
 SELECTIONS += expand(SELECTION, dataset=SELECTED)
+SELECTOR["selector"] = THEORY["selection"]["recommended"]
 MODELS_OF_ALL = RUNS.query("network & training_set == 'all'")
 MODELS_OF_ALL = MODELS_OF_ALL.drop_duplicates(["dataset", "method", "latent_dim"])
 ALL_SCORE_METRICS = expand(SCORE_METRICS, zip, **MODELS_OF_ALL)

@@ -1,1 +1,1 @@
-"""What every other room uses: errors, whole-or-nothing files, logs, the machine."""
+"""What every other stage uses: errors, whole-or-nothing files, logs, the machine."""

@@ -63,6 +63,11 @@ class PackedDataset:
     attributes: dict[str, str | int]
 
 
+def as_floats(images: np.ndarray) -> np.ndarray:
+    """Return uint8 images as float32 in [-1, 1], as the networks see them."""
+    return images.astype(np.float32) / np.float32(127.5) - 1
+
+
 class PackedWriter:
     """Takes images in the order of the ids; made by `packed_writer`."""
 

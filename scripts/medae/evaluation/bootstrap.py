@@ -60,7 +60,7 @@ def draw_weights(
         if total == 0:
             raise InputError(
                 f"None of the test images is {name}, so nothing can be ranked. Check the labels "
-                "and masks of the dataset's test split, then prepare it again."
+                "and masks of the dataset's test split, then pack it again."
             )
     normal, abnormal = counts[:2] > 0
     strata = [np.flatnonzero(normal), np.flatnonzero(abnormal)]

@@ -62,7 +62,7 @@ def check_cases(*, labels: np.ndarray, scores: np.ndarray, what: str) -> None:
             raise InputError(
                 f"None of the {labels.size} {what} is {kind}, and a ranking needs both classes. "
                 "Check the labels (for pixels, the masks) of the dataset's test split, then "
-                "prepare it again."
+                "pack it again."
             )
     n_bad = scores.size - np.count_nonzero(np.isfinite(scores))
     if n_bad:
@@ -128,6 +128,8 @@ class Metric(NamedTuple):
     value: Callable[[RankingCurve], np.ndarray]
     """A fraction."""
     lower_is_better: bool = False
+    note: str = ""
+    """A sentence below tables that have it."""
     chance: Callable[[float], float] | None = None
     """What a random score has, from the share of abnormal images; None where that is not drawn."""
 
@@ -139,7 +141,11 @@ IMAGE_METRICS = {
 PIXEL_METRICS = {
     "ap_pix": Metric("AP_pix", r"AP\textsubscript{pix}", r"AP$_{\mathrm{pix}}$", average_precision),
     "dice_max": Metric(
-        "⌈Dice⌉", r"$\lceil$Dice$\rceil$", "⌈Dice⌉", lambda curve: dice_max(curve)[0]
+        "⌈Dice⌉",
+        r"$\lceil$Dice$\rceil$",
+        "⌈Dice⌉",
+        lambda curve: dice_max(curve)[0],
+        note="⌈Dice⌉: best Dice over all thresholds, chosen on the test set.",
     ),
 }
 

@@ -93,7 +93,7 @@ def read_maps_to_measure(path: Path, truth: PackedDataset) -> np.ndarray:
         masks = "no masks" if truth.test_masks is None else f"masks {truth.test_masks.shape}"
         raise InputError(
             f"{path} has anomaly maps of shape {values.shape}, but the packed dataset has {masks}. "
-            "Check `masks` in the dataset's entry and the image size, then prepare it again."
+            "Check `masks` in the dataset's entry and the image size, then pack it again."
         )
     return values
 

@@ -115,9 +115,9 @@ def describe_cells(n_seeds: pd.Series, columns: Sequence[Column], *, groups: Seq
         apart = list(dict.fromkeys(groups))
         apart = f", {' and '.join(apart)} apart" if len(apart) > 1 else ""
         text += f" Best of a column in bold, second underlined{apart}."
-    if any(metric == "dice_max" for _, metric, _ in columns):
-        text += " ⌈Dice⌉: best Dice over all thresholds, chosen on the test set."
-    return text
+    shown = {metric for _, metric, _ in columns}
+    notes = [metric.note for key, metric in TABLE_METRICS.items() if key in shown and metric.note]
+    return " ".join([text, *notes])
 
 
 def describe_test_sets(

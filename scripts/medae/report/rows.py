@@ -24,7 +24,7 @@ SELECTED = "ae_d_auto"
 SPLIT_NAMES = {PUBLISHED_SPLIT: "published test set", LEAK_FREE_SPLIT: "leak-free test set"}
 TRAINING_SET_NAMES = {
     "all": "all",
-    "without_twins": "without twins",
+    "without_twins": "without leaked images",
     "without_random": "without random images",
 }
 TEST_COLUMNS = ["difference", "difference_low", "difference_high", "p_value"]

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from medae.base.files import write_table
-from medae.data.packed import read_packed
+from medae.data.packed import as_floats, read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.duplicates.training_sets import read_training_rows
 from medae.evaluation.metrics import METRIC_COLUMNS, measure
@@ -42,7 +42,7 @@ def score_baselines(
     """
     truth = read_packed(packed)
     images = np.concatenate([truth.train_images, truth.test_images])
-    floats = images.astype(np.float32) / np.float32(127.5) - 1
+    floats = as_floats(images)
     n_train = len(truth.train_images)
     train, test = floats[:n_train], floats[n_train:]
     unseen = leak_free(read_audit(audit, truth))
