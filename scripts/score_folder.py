@@ -28,13 +28,12 @@ from medae.models.checkpoints import load_checkpoint
 from medae.models.networks import normalise
 from medae.models.score_files import SCORE_COLUMNS
 from medae.models.scoring import score_batches
-from medae.models.torch_setup import make_deterministic, select_device
+from medae.models.torch_setup import allow_tf32, make_deterministic, select_device
 from medae.report import figures
 from medae.report.choosing import HEAT, PERCENTILE
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE = 64  # images; changes no score beyond rounding
 PANELS = ("input", "reconstruction", "anomaly map", "map over the input")
 NAME_LENGTH = 70  # characters that fit above a picture
 DPI = 150  # of the pictures; the pixels that they show are few
@@ -109,13 +108,14 @@ def score_folder(*, images: Path, model: Path, out: Path, device: str) -> None:
         chosen = select_device(device)
         network, description = load_checkpoint(model, chosen)
         make_deterministic(description["training"]["torch_threads"])
+        allow_tf32(description["training"]["precision"])
         names, pixels = read_images(
             images,
             channels=description["arguments"]["channels"],
             image_size=description["arguments"]["image_size"],
             intensity_range=check_range(description["intensity_range"]),
         )
-        found = list(score_batches(network, pixels, batch_size=BATCH_SIZE, device=chosen))
+        found = list(score_batches(network, pixels, device=chosen))
         scores, maps, reconstructions = (
             np.concatenate([getattr(batch, name) for batch in found])
             for name in ("scores", "maps", "reconstructions")

@@ -18,7 +18,7 @@ from medae.data.packed import read_packed
 from medae.models.checkpoints import load_checkpoint
 from medae.models.score_files import score_table
 from medae.models.scoring import score_batches
-from medae.models.torch_setup import make_deterministic, select_device
+from medae.models.torch_setup import allow_tf32, make_deterministic, select_device
 
 TEXT = h5py.string_dtype()
 
@@ -29,7 +29,7 @@ def score_images(
     checkpoints: Sequence[Path],
     device: str,
     torch_threads: int,
-    batch_size: int,
+    batch_size: int | None,
     scores: Sequence[Path],
     latents: Sequence[Path],
     maps: Sequence[Path],
@@ -45,7 +45,8 @@ def score_images(
     n_test, _, *size = data.test_images.shape
     for files in zip(checkpoints, scores, latents, maps, strict=True):
         checkpoint, table, latents_path, maps_path = files
-        model, _ = load_checkpoint(checkpoint, chosen, data)
+        model, description = load_checkpoint(checkpoint, chosen, data)
+        allow_tf32(description["training"]["precision"])
         found = []
         with (
             atomic_path(latents_path) as latents_temporary,

@@ -1,4 +1,4 @@
-"""Train a method with one latent dimension on a dataset's normal images, one seed after the other.
+"""Train a method with one latent dimension on a dataset's normal images, all seeds in one job.
 
 Beside a checkpoint, `resume.safetensors` holds the state of its training until all seeds are done:
 Snakemake deletes the outputs of a job that fails, and the next one rebuilds them from the states.
@@ -23,11 +23,18 @@ from medae.base.hardware import processor_name
 from medae.data.packed import read_packed
 from medae.duplicates.training_sets import read_training_rows
 from medae.models import methods
-from medae.models.checkpoints import save_checkpoint
+from medae.models.checkpoints import save_checkpoint, save_tensors
 from medae.models.networks import set_precision
 from medae.models.signals import stop_requests
-from medae.models.torch_setup import make_deterministic, seed_everything, select_device, to_device
-from medae.models.training import train_within_memory
+from medae.models.torch_setup import (
+    allow_tf32,
+    make_deterministic,
+    resolve_precision,
+    seed_everything,
+    select_device,
+    to_device,
+)
+from medae.models.training import Training, train
 
 
 def train_autoencoder(
@@ -48,9 +55,12 @@ def train_autoencoder(
     cuda_graphs: bool,
     checkpoints: list[Path],
     histories: list[Path],
+    snapshots: list[Path],
     stop: Callable[[], str | None],
 ) -> None:
     """Train and write one checkpoint and one history per seed, in the order of `seeds`.
+
+    `snapshots`, if any, take the weights after the epochs `training["snapshots"]`.
 
     `module` is a file of medae/models/methods and `method` what the grid calls it with these
     `options`. The text of `modules` is part of the settings; `training_rows` is the table of the
@@ -58,6 +68,8 @@ def train_autoencoder(
     """
     device = select_device(training["device"])
     make_deterministic(training["torch_threads"])
+    precision = resolve_precision(training["precision"], device)
+    allow_tf32(precision)
     data = read_packed(packed)
     arguments = {
         "image_size": data.train_images.shape[-1],
@@ -75,7 +87,7 @@ def train_autoencoder(
         "intensity_range": json.loads(data.attributes["intensity_range"]),
         "training_set": training_set,
         "epochs": epochs,
-        "training": training,
+        "training": training | {"precision": precision},
         "device": device.type,
         "device_name": (
             torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
@@ -92,35 +104,48 @@ def train_autoencoder(
     def build(seed: int) -> nn.Module:
         seed_everything(seed)
         model = methods.build(module, **arguments)
-        set_precision(model, getattr(torch, training["precision"]))
+        set_precision(model, precision)
         return model.to(device, memory_format=torch.channels_last)
 
-    states = [path.with_name("resume.safetensors") for path in checkpoints]
-    for seed, *files in zip(seeds, states, checkpoints, histories, strict=True):
-        state, checkpoint, history = files
+    trainings = []
+    for seed, checkpoint in zip(seeds, checkpoints, strict=True):
         used = read_training_rows(training_rows, data, training_set=training_set, seed=seed)
         rows = torch.from_numpy(used.nonzero()[0])
         digest = hashlib.sha256(rows.numpy().tobytes()).hexdigest()
-        settings = description | {"seed": seed, "n_train": len(rows), "rows_sha256": digest}
-        model, table, batch_size = train_within_memory(
-            partial(build, seed),
-            images,
-            rows,
-            seed=seed,
-            epochs=epochs,
-            batch_size=training["batch_size"],
-            learning_rate=training["learning_rate"],
-            settings=settings,
-            state=state,
-            unusable_state=unusable_state,
-            cuda_graphs=cuda_graphs,
-            label=f"{dataset} {training_set} {method} d={latent_dim} seed={seed}",
-            stop=stop,
+        trainings.append(
+            Training(
+                build=partial(build, seed),
+                rows=rows,
+                seed=seed,
+                settings=description | {"seed": seed, "n_train": len(rows), "rows_sha256": digest},
+                state=checkpoint.with_name("resume.safetensors"),
+                label=f"{dataset} {training_set} {method} d={latent_dim} seed={seed}",
+            )
         )
-        write_table(table, history)
-        save_checkpoint(checkpoint, model, settings | {"batch_size_used": batch_size})
-    for state in states:
-        state.unlink(missing_ok=True)
+    found = train(
+        trainings,
+        images,
+        epochs=epochs,
+        batch_size=training["batch_size"],
+        learning_rate=training["learning_rate"],
+        snapshots=training["snapshots"],
+        unusable_state=unusable_state,
+        cuda_graphs=cuda_graphs,
+        stop=stop,
+    )
+    for number, trained in enumerate(found):
+        settings = trainings[number].settings | {"batch_size_used": trained.batch_size}
+        write_table(trained.history, histories[number])
+        save_checkpoint(checkpoints[number], trained.model, settings)
+        if snapshots:
+            weights = {
+                f"{epoch}.{name}": value
+                for epoch, tensors in trained.snapshots.items()
+                for name, value in tensors.items()
+            }
+            save_tensors(snapshots[number], weights, settings)
+    for one in trainings:
+        one.state.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import read_audit
 from medae.models.checkpoints import load_checkpoint
 from medae.models.networks import normalise
+from medae.models.scoring import batch_size_on
 from medae.models.torch_setup import (
     is_out_of_memory,
     make_deterministic,
@@ -139,7 +140,7 @@ def measure_entropy(
     seeds: Sequence[int],
     device: str,
     torch_threads: int,
-    batch_size: int,
+    batch_size: int | None,
     metric_images: int,
     rise: float,
     table: Path,
@@ -158,7 +159,7 @@ def measure_entropy(
     rows = []
     for seed, checkpoint in zip(seeds, checkpoints, strict=True):
         model, _ = load_checkpoint(checkpoint, chosen, data)
-        network = Network(model, device=chosen, batch_size=batch_size)
+        network = Network(model, device=chosen, batch_size=batch_size or batch_size_on(chosen))
         found = entropy_of(network, images, metric_images=metric_images, rise=rise)
         if hasattr(model, "rate"):
             found["rate_bits"] = network.mean_rate(images)

@@ -8,7 +8,7 @@ from medae.models.networks import set_precision
 from medae.models.scoring import score_batches
 from medae.models.steps import Stepper
 from medae.models.torch_setup import seed_everything
-from medae.models.training import new_optimizer, train, train_epoch
+from medae.models.training import Member, Training, train, train_epoch
 
 CPU = torch.device("cpu")
 SIZES = {"image_size": 16, "channels": 1, "latent_dim": 2, "width": 4, "hidden_dim": 8}
@@ -23,42 +23,59 @@ def make_images(n=13):
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (n, 1, 16, 16), np.uint8))
 
 
-def make_model(method="ae", seed=0, precision=torch.float32):
+def make_model(method="ae", seed=0, precision="float32"):
     seed_everything(seed)
     model = methods.build(method, **arguments(method))
     set_precision(model, precision)
     return model.to(memory_format=torch.channels_last)
 
 
-def fit(
-    folder, *, method="ae", seed=0, precision=torch.float32, images=None, settings=None, **more
-):
-    """Train a new model with its state in `folder`; return it and its history."""
-    folder.mkdir(exist_ok=True)
-    model = make_model(method, seed, precision)
-    images = make_images() if images is None else images
-    options = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-3, "save_seconds": 0} | more
-    history, _ = train(
-        model,
-        images,
-        torch.arange(len(images)),
+def make_training(folder, *, method="ae", seed=0, precision="float32", n=13, settings=None):
+    """Return a training with its state in `folder`."""
+    folder.mkdir(exist_ok=True, parents=True)
+    return Training(
+        build=lambda: make_model(method, seed, precision),
+        rows=torch.arange(n),
         seed=seed,
         settings={"name": "test"} if settings is None else settings,
         state=folder / "resume.safetensors",
-        **options,
+        label=f"phantom {method} seed={seed}",
     )
-    return model, history
 
 
-def step_through(method, *, records, spoil=None):
-    """Train 3 epochs of 4 batches, recording steps as on CUDA or not; return model and losses."""
-    model = make_model(method)
-    if spoil is not None:
-        next(model.parameters()).data.fill_(spoil)
-    stepper = Stepper(model, new_optimizer(model, learning_rate=1e-3, device=CPU), make_images(14))
+def fit_all(trainings, *, images=None, **more):
+    """Train; return what `train` returns."""
+    options = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-3, "save_seconds": 0} | more
+    return train(trainings, make_images() if images is None else images, **options)
+
+
+def fit(folder, *, images=None, method="ae", seed=0, precision="float32", settings=None, **more):
+    """Train a new model with its state in `folder`; return it and its history."""
+    images = make_images() if images is None else images
+    own = {"method": method, "seed": seed, "precision": precision, "settings": settings}
+    training = make_training(folder, n=len(images), **own)
+    (trained,) = fit_all([training], images=images, **more)
+    return trained.model, trained.history
+
+
+def step_through(folder, *methods, records, spoil=None):
+    """Train 3 epochs of 4 batches, recording steps as on CUDA or not; return models and losses."""
+    members = []
+    for method in methods:
+        training = make_training(folder / method, method=method, n=14)
+        members.append(Member(training, make_images(14), batch_size=4, learning_rate=1e-3))
+        if spoil is not None:
+            next(members[-1].trainee.model.parameters()).data.fill_(spoil)
+    stepper = Stepper([member.trainee for member in members])
     stepper._may_record = records
-    options = {"batch_size": 4, "seed": 0}
-    return model, [train_epoch(stepper, torch.arange(14), epoch=e, **options) for e in range(3)]
+    for _ in range(3):
+        train_epoch(members, stepper)
+    return members
+
+
+def one_by_one(taken, batches):
+    """Take each of the steps, as a recording does on CUDA."""
+    return [step(*batch) for step, batch in zip(taken, batches, strict=True)]
 
 
 def equal(first, second):

@@ -63,7 +63,9 @@ class Run:
         description = {"method": "ae", "arguments": arguments, "dataset": "mine", "seed": 0}
         description |= {"dataset_sha256": data.attributes["source_sha256"]}
         description |= {"intensity_range": value_range}
-        description |= {"training": {"torch_threads": torch.get_num_threads()}}
+        description |= {
+            "training": {"torch_threads": torch.get_num_threads(), "precision": "float32"}
+        }
         save_checkpoint(self.model, methods.build("ae", **arguments), description)
         score_images(
             packed=self.packed,
@@ -101,7 +103,7 @@ def run(finished, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_files_get_the_scores_of_the_workflow(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr("score_folder.BATCH_SIZE", BATCH_SIZE)
+    monkeypatch.setattr("medae.models.scoring.CPU_BATCH", BATCH_SIZE)
     run = Run(tmp_path)
     run.make(kind)
     for part in ("train/normal", "test/normal", "test/abnormal"):

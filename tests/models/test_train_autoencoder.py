@@ -12,7 +12,7 @@ from medae.models.checkpoints import load_tensors
 
 METHOD = {"width": 4, "hidden_dim": 8}
 TRAINING = {"batch_size": 8, "device": "cpu", "learning_rate": 1e-3, "precision": "float32"}
-TRAINING |= {"torch_threads": 1}
+TRAINING |= {"snapshots": [], "torch_threads": 1}
 SEEDS = [3, 1]
 
 
@@ -26,7 +26,7 @@ def noise(path, count):
     return write_packed(path, images, images[:2], [0, 1])
 
 
-def run(packed, folder, *, seeds=SEEDS, stop=lambda: None):
+def run(packed, folder, *, seeds=SEEDS, stop=lambda: None, **training):
     """Train 3 epochs into `folder`; return tensors and description of each checkpoint."""
     checkpoints = [folder / f"seed{seed}/checkpoint.safetensors" for seed in seeds]
     train_autoencoder(
@@ -41,11 +41,14 @@ def run(packed, folder, *, seeds=SEEDS, stop=lambda: None):
         options=METHOD,
         seeds=seeds,
         epochs=3,
-        training=TRAINING,
+        training=TRAINING | training,
         unusable_state="restart",
         cuda_graphs=True,
         checkpoints=checkpoints,
         histories=[path.with_name("history.tsv") for path in checkpoints],
+        snapshots=[path.with_name("snapshots.safetensors") for path in checkpoints]
+        if "snapshots" in training
+        else [],
         stop=stop,
     )
     return [load_tensors(path) for path in checkpoints]
@@ -72,6 +75,15 @@ def test_each_seed_has_a_checkpoint_that_says_what_it_is(packed, tmp_path):
         assert description["batch_size_used"] == TRAINING["batch_size"]
         assert len(read_table(tmp_path / f"seed{seed}/history.tsv")) == 3
     assert states(tmp_path) == []
+
+
+def test_the_precision_is_named_as_it_was_and_snapshots_lie_beside_the_checkpoint(packed, tmp_path):
+    found = run(packed, tmp_path, precision="auto", snapshots=[1, 3])
+    for seed, (tensors, description) in zip(SEEDS, found, strict=True):
+        assert description["training"]["precision"] == "float32"
+        snapshots, _ = load_tensors(tmp_path / f"seed{seed}/snapshots.safetensors")
+        assert len(snapshots) == 2 * len(tensors)
+        assert all(torch.equal(snapshots[f"3.{name}"], tensors[name]) for name in tensors)
 
 
 def test_an_interrupted_job_goes_on_to_the_same_weights_in_any_company(packed, tmp_path):

@@ -5,16 +5,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_models import CPU, equal, fit, make_images, make_model
+from small_models import CPU, equal, fit, fit_all, make_images, make_training
 
 from medae.base.errors import InputError
 from medae.models import training
 from medae.models.checkpoints import load_tensors
 from medae.models.methods.ae import AutoEncoder
 from medae.models.networks import normalise
-from medae.models.steps import Stepper
 from medae.models.torch_setup import select_device, to_device
-from medae.models.training import batches, train_epoch, train_within_memory
+from medae.models.training import Member, batches
 
 # --- the loop ---
 
@@ -68,18 +67,21 @@ def test_normalise_by_hand():
     np.testing.assert_allclose(normalise(images).numpy(), expected, atol=1e-6)
 
 
-def test_each_seed_and_epoch_has_its_own_order_and_noise():
+def test_each_seed_and_epoch_has_its_own_order_and_noise(tmp_path):
+    members = {
+        seed: Member(
+            make_training(tmp_path / str(seed), method="vae", seed=seed),
+            make_images(),
+            batch_size=13,
+            learning_rate=1e-3,
+        )
+        for seed in (0, 1)
+    }
     seen = []
-
-    class Watching(Stepper):
-        def __call__(self, rows, noise):
-            seen.append((*rows.tolist(), *noise.flatten().tolist()))
-            return super().__call__(rows, noise)
-
-    model = make_model("vae")
-    stepper = Watching(model, torch.optim.Adam(model.parameters()), make_images())
     for seed, epoch in [(0, 0), (0, 1), (1, 0), (0, 0)]:
-        train_epoch(stepper, torch.arange(13), batch_size=13, seed=seed, epoch=epoch)
+        members[seed].history = [{}] * epoch
+        ((rows, noise),) = members[seed].batches()
+        seen.append((*rows.tolist(), *noise.flatten().tolist()))
     assert seen[0] == seen[3]
     assert len({order_and_noise[:13] for order_and_noise in seen}) == 3
     assert len({order_and_noise[13:] for order_and_noise in seen}) == 3
@@ -92,6 +94,56 @@ def test_auto_device_is_there_and_a_missing_one_is_named():
             select_device("cuda")
 
 
+# --- several at once ---
+
+
+def company(folder):
+    """Trainings of other methods, seeds and numbers of images, whose epochs differ in length."""
+    return [
+        make_training(folder / "a", method="vae", seed=1),
+        make_training(folder / "b", method="ae", seed=0, n=9),
+        make_training(folder / "c", method="memae", seed=2),
+    ]
+
+
+@pytest.mark.parametrize("at_once", [2, 3])
+def test_a_model_is_the_same_in_any_company(at_once, tmp_path):
+    fit_all(company(tmp_path / "together")[1:2], epochs=1)  # one of them is resumed
+    together = fit_all(company(tmp_path / "together"), at_once=at_once)
+    alone = fit_all(company(tmp_path / "alone"))
+    for one, other in zip(together, alone, strict=True):
+        assert equal(one.model, other.model)
+        assert one.history.equals(other.history)
+
+
+def test_a_loss_that_is_not_finite_ends_its_model_and_no_other(tmp_path, monkeypatch):
+    original = AutoEncoder.loss
+
+    def poisoned(self, images, noise):
+        return {"loss": original(self, images, noise)["loss"] * float("nan")}
+
+    expected = fit_all(company(tmp_path / "before"))
+    monkeypatch.setattr(AutoEncoder, "loss", poisoned)
+    with pytest.raises(InputError, match="not finite at epoch 1, batch 1 of 2, seed 0") as caught:
+        fit_all(company(tmp_path), at_once=3)
+    assert "seed 1" not in str(caught.value) and "seed 2" not in str(caught.value)
+    assert not (tmp_path / "b" / "resume.safetensors").exists()
+    for place in (0, 2):  # what has come to its end is taken from its state
+        (found,) = fit_all(company(tmp_path)[place : place + 1])
+        assert equal(found.model, expected[place].model)
+        assert found.history.equals(expected[place].history)
+
+
+def test_snapshots_are_the_weights_of_a_training_that_ended_there(tmp_path):
+    shorter, _ = fit(tmp_path / "a", epochs=2)
+    training = make_training(tmp_path / "b")
+    fit_all([training], epochs=3, snapshots=[2, 3, 4])
+    (found,) = fit_all([training], epochs=4, snapshots=[2, 3, 4])  # resumed: 2 is in the state
+    assert list(found.snapshots) == [2, 3, 4]
+    weights = shorter.state_dict()
+    assert all(torch.equal(found.snapshots[2][name], weights[name]) for name in weights)
+
+
 # --- its state ---
 
 
@@ -100,7 +152,11 @@ def test_resuming_really_starts_from_the_state(tmp_path, monkeypatch):
     epochs = []
     original = training.train_epoch
     monkeypatch.setattr(
-        training, "train_epoch", lambda *a, **k: epochs.append(k["epoch"]) or original(*a, **k)
+        training,
+        "train_epoch",
+        lambda members, stepper: (
+            epochs.append(len(members[0].history)) or original(members, stepper)
+        ),
     )
     fit(tmp_path, epochs=4)
     assert epochs == [2, 3]
@@ -173,13 +229,10 @@ def too_many(monkeypatch, largest, error=None, after=0):
     return steps
 
 
-def fit_within_memory(folder, **more):
+def fit_within_memory(*folders, **more):
     """Train on 12 images, in batches of 8 if memory allows."""
-    options = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "save_seconds": 0}
-    options |= {"seed": 0, "settings": {"name": "test"}, "label": "phantom ae"}
-    state = folder / "resume.safetensors"
-    rows = torch.arange(12)
-    return train_within_memory(make_model, make_images(12), rows, state=state, **options | more)
+    trainings = [make_training(folder, n=12, seed=i) for i, folder in enumerate(folders)]
+    return fit_all(trainings, images=make_images(12), batch_size=8, **more)
 
 
 @pytest.mark.parametrize(
@@ -194,9 +247,9 @@ def fit_within_memory(folder, **more):
 def test_out_of_memory_starts_again_with_half_the_batch(error, tmp_path, monkeypatch, caplog):
     expected, history = fit(tmp_path / "b", batch_size=2, images=make_images(12))
     too_many(monkeypatch, 3, error)
-    model, again, used = fit_within_memory(tmp_path)
+    ((model, again, used, *_),) = fit_within_memory(tmp_path)
     assert used == 2
-    assert "phantom ae: out of memory with batches of 8 images; now 4" in caplog.text
+    assert "phantom ae seed=0: out of memory with batches of 8 images; now 4" in caplog.text
     assert "now 2" in caplog.text
     assert equal(model, expected) and history.equals(again)
 
@@ -204,18 +257,18 @@ def test_out_of_memory_starts_again_with_half_the_batch(error, tmp_path, monkeyp
 def test_out_of_memory_after_a_state_was_saved_leaves_nothing_of_it(tmp_path, monkeypatch):
     expected, history = fit(tmp_path / "b", batch_size=4, images=make_images(12))
     steps = too_many(monkeypatch, 4, after=2)
-    model, again, used = fit_within_memory(tmp_path)
+    ((model, again, used, *_),) = fit_within_memory(tmp_path)
     assert steps[:3] == [8, 4, 8] and used == 4
     assert equal(model, expected) and history.equals(again)
 
 
 def test_a_state_is_resumed_with_its_own_batch_size(tmp_path, monkeypatch, caplog):
     too_many(monkeypatch, 4)
-    whole, history, _ = fit_within_memory(tmp_path)
+    ((whole, history, *_),) = fit_within_memory(tmp_path)
     (tmp_path / "resume.safetensors").unlink()
     fit_within_memory(tmp_path, epochs=1)
     caplog.clear()
-    resumed, again, used = fit_within_memory(tmp_path)
+    ((resumed, again, used, *_),) = fit_within_memory(tmp_path)
     assert used == 4
     assert equal(whole, resumed) and history.equals(again)
     assert "out of memory" not in caplog.text
@@ -226,6 +279,27 @@ def test_two_images_that_do_not_fit_into_memory_say_so(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="out of memory even with 2 .*training.device"):
         fit_within_memory(tmp_path)
     assert not (tmp_path / "resume.safetensors").exists()
+
+
+def test_memory_that_holds_one_model_trains_them_one_by_one_at_the_full_batch(
+    tmp_path, monkeypatch, caplog
+):
+    """The number at once is lowered before the batch, and what was trained goes on."""
+    folders = [tmp_path / name for name in "abc"]
+    expected = fit_within_memory(*(tmp_path / f"alone{name}" for name in "abc"))
+    original = training._train_together
+
+    def limited(trainings, *args, **options):
+        if len(trainings) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return original(trainings, *args, **options)
+
+    monkeypatch.setattr(training, "_train_together", limited)
+    found = fit_within_memory(*folders, at_once=3)
+    assert "out of memory with 3 models at once; now 1." in caplog.text
+    assert "batches of" not in caplog.text
+    for one, other in zip(found, expected, strict=True):
+        assert equal(one.model, other.model) and one.batch_size == 8
 
 
 def test_another_error_of_torch_is_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):

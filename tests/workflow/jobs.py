@@ -13,7 +13,7 @@ import numpy as np
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 TRAINING = {"batch_size": 8, "device": "cpu", "learning_rate": 1e-3, "precision": "float32"}
-TRAINING |= {"torch_threads": 1}
+TRAINING |= {"snapshots": [], "torch_threads": 1}
 
 
 def write_packed(path: Path) -> Path:
@@ -36,6 +36,7 @@ def training_job(packed: Path, folder: Path, *, epochs: int = 3, seeds=(0, 1), *
         "output": {
             "checkpoints": [str(folder / f"seed{s}/checkpoint.safetensors") for s in seeds],
             "histories": [str(folder / f"seed{s}/history.tsv") for s in seeds],
+            "snapshots": [],
         },
         "params": {
             "module": "ae",

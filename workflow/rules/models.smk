@@ -10,6 +10,11 @@ rule train_autoencoder:
     output:
         checkpoints=of_seeds(f"{MODEL}/checkpoint.safetensors"),
         histories=of_seeds(f"{MODEL}/history.tsv"),
+        snapshots=(
+            of_seeds(f"{MODEL}/snapshots.safetensors")
+            if config["training"]["snapshots"]
+            else []
+        ),
     log:
         f"{LOGS}/train_autoencoder/{SETTING}.log",
     benchmark:
@@ -30,6 +35,7 @@ rule train_autoencoder:
                 "device",
                 "learning_rate",
                 "precision",
+                "snapshots",
                 "torch_threads",
             )
         },

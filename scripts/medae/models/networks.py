@@ -4,8 +4,12 @@ Sizes of the reference code, MedIAnomaly, for the AE4AD paper: four blocks that 
 channels C → w → 2w → 4w → 4w, a hidden layer of D units on either side of the latent vector.
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 # Each ReLU works in place: BatchNorm before it needs its own input for the backward pass, not its
 # output, so the same numbers cost a pass over memory less.
@@ -25,6 +29,48 @@ def _block(layer: type[nn.Module], channels_in: int, channels_out: int) -> list[
     ]
 
 
+class _Rounded(torch.autograd.Function):
+    """Values rounded to TF32, that is to 10 of float32's 23 bits; the gradient passes."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor) -> Tensor:
+        return _round(values)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+class _RoundedGradient(torch.autograd.Function):
+    """The values themselves; their gradient is rounded to TF32."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor) -> Tensor:
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return _round(gradient)
+
+
+def _round(values: Tensor) -> Tensor:
+    """Round to the nearest TF32 number, ties away from zero, as the hardware does."""
+    return values.view(torch.int32).add(0x1000).bitwise_and_(~0x1FFF).view(torch.float32)
+
+
+class RoundedConvolutions(TorchFunctionMode):
+    """Within it convolutions round what they multiply, forward and backward, to TF32."""
+
+    CONVOLUTIONS = (F.conv2d, F.conv_transpose2d)
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):  # noqa: D105
+        if function not in self.CONVOLUTIONS:
+            return function(*args, **kwargs or {})
+        images, weights, *rest = args
+        rounded = _Rounded.apply(images), _Rounded.apply(weights)
+        return _RoundedGradient.apply(function(*rounded, *rest, **kwargs or {}))
+
+
 class Network(nn.Module):
     """A network that can compute in a lower precision than its inputs and outputs have.
 
@@ -32,16 +78,19 @@ class Network(nn.Module):
     noise) keeps the precision of their outputs, that of their inputs.
     """
 
-    precision = torch.float32
+    precision = "float32"
 
-    def lowered(self, values: Tensor) -> torch.autocast:
+    def lowered(self, values: Tensor) -> AbstractContextManager:
         """Return the context in which layers compute in `precision`."""
-        lower = self.precision != torch.float32
-        return torch.autocast(values.device.type, dtype=self.precision, enabled=lower)
+        if self.precision == "bfloat16":
+            return torch.autocast(values.device.type, dtype=torch.bfloat16)
+        if self.precision == "tf32" and values.device.type != "cuda":  # which rounds by itself
+            return RoundedConvolutions()
+        return nullcontext()
 
 
-def set_precision(model: nn.Module, precision: torch.dtype) -> None:
-    """Let the networks of a method compute in `precision`, float32 or bfloat16."""
+def set_precision(model: nn.Module, precision: str) -> None:
+    """Let the networks of a method compute in `precision`: float32, tf32 or bfloat16."""
     for module in model.modules():
         if isinstance(module, Network):
             module.precision = precision

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from medae.models.networks import normalise
 from medae.models.torch_setup import is_out_of_memory, smaller_batch
 
+CPU_BATCH, CUDA_BATCH = 64, 1024  # images; a GPU is idle with small ones
+
 AnomalyMap = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Images, latents and reconstructions → maps N × h × w, whose means are the images' scores."""
 
@@ -31,18 +33,24 @@ def squared_error(images: Tensor, latents: Tensor, reconstructions: Tensor) -> T
     return (images - reconstructions).square().mean(dim=1)
 
 
+def batch_size_on(device: torch.device) -> int:
+    """Return how many images to score at a time."""
+    return CUDA_BATCH if device.type == "cuda" else CPU_BATCH
+
+
 def score_batches(
     model: nn.Module,
     images: np.ndarray,
     *,
-    batch_size: int,
     device: torch.device,
+    batch_size: int | None = None,
     anomaly_map: AnomalyMap | None = None,
 ) -> Iterator[Scores]:
     """Yield the scores of uint8 images N × C × H × W, batch by batch in their order.
 
-    The map is that of the method, the squared error where it has none of its own, or
-    `anomaly_map`: what another score makes of images and reconstructions.
+    Without a `batch_size` it is what suits the device. The map is that of the method, the squared
+    error where it has none of its own, or `anomaly_map`: what another score makes of images and
+    reconstructions.
 
     The model must be in evaluation mode, so that an image's score does not depend on its batch;
     raises ValueError otherwise. When memory runs out the batches go on half as large; InputError
@@ -51,48 +59,70 @@ def score_batches(
     if model.training:
         raise ValueError("score_batches needs a model in evaluation mode")
     chosen = anomaly_map or getattr(model, "anomaly_map", squared_error)
+    size = batch_size or batch_size_on(device)
     start = 0
+    fetch = None  # of the batch before, whose results travel while the device goes on
     while start < len(images):
-        rows = slice(start, start + batch_size)
+        rows = slice(start, start + size)
         try:
-            scores = _score(model, images, rows, device, chosen)
+            following = _launch(model, images, rows, device, chosen)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            scores = None
-        if scores is None:  # outside the handler, which keeps what the failed batch had allocated
-            batch_size = smaller_batch(batch_size, least=1, what="Scoring")
-            continue
-        yield scores
-        start = rows.stop
+            following = None
+        if fetch:
+            yield fetch()
+        fetch = following
+        if fetch:
+            start = rows.stop
+        else:  # outside the handler, which keeps what the failed batch had allocated
+            size = smaller_batch(size, least=1, what="Scoring")
+    if fetch:
+        yield fetch()
 
 
-def _score(
+def _launch(
     model: nn.Module,
     images: np.ndarray,
     rows: slice,
     device: torch.device,
     anomaly_map: AnomalyMap,
-) -> Scores:
+) -> Callable[[], Scores]:
+    """Start the scoring of the images at `rows`; return what waits for the results."""
     differentiable = getattr(model, "needs_gradient", False)
+    pixels = torch.from_numpy(images[rows])
+    if device.type == "cuda":
+        pixels = pixels.pin_memory()  # else the host waits for the copy
     with torch.inference_mode(not differentiable), torch.set_grad_enabled(differentiable):
-        batch = normalise(torch.from_numpy(images[rows]).to(device)).requires_grad_(differentiable)
+        batch = normalise(pixels.to(device, non_blocking=True)).requires_grad_(differentiable)
         latents = model.encode(batch)
         reconstructions = model.decode(latents)
         maps = anomaly_map(batch, latents, reconstructions).detach()
         errors = squared_error(batch, latents, reconstructions).detach()
-    scores = _means(maps)
-    if maps.shape[1:] != batch.shape[2:]:
-        maps = F.interpolate(maps[:, None], batch.shape[2:], mode="bilinear")[:, 0]
-    return Scores(
-        rows=rows,
-        latents=latents.detach().cpu().numpy(),
-        reconstructions=reconstructions.detach().cpu().contiguous().numpy(),
-        errors=_means(errors),
-        maps=maps.cpu().numpy(),
-        scores=scores,
-    )
+    found = latents.detach(), reconstructions.detach(), errors, maps
+    arrived = [tensor.to("cpu", non_blocking=device.type == "cuda") for tensor in found]
+    event = torch.cuda.Event() if device.type == "cuda" else None
+    if event:
+        event.record()
+
+    def fetch() -> Scores:
+        if event:
+            event.synchronize()
+        latents, reconstructions, errors, maps = arrived
+        scores = _means(maps)
+        if maps.shape[1:] != batch.shape[2:]:
+            maps = F.interpolate(maps[:, None], batch.shape[2:], mode="bilinear")[:, 0]
+        return Scores(
+            rows=rows,
+            latents=latents.numpy(),
+            reconstructions=reconstructions.contiguous().numpy(),
+            errors=_means(errors),
+            maps=maps.numpy(),
+            scores=scores,
+        )
+
+    return fetch
 
 
 def _means(maps: Tensor) -> np.ndarray:
-    return maps.cpu().double().mean(dim=(1, 2)).numpy()  # MPS has no float64
+    return maps.double().mean(dim=(1, 2)).numpy()

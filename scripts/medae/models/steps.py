@@ -1,61 +1,33 @@
-"""One step of training, and its recording for a GPU, which the host cannot keep busy otherwise."""
+"""Training steps, and their recording for a GPU, which the host cannot keep busy otherwise."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from medae.base.errors import InputError
 from medae.models.networks import normalise
+from medae.models.torch_setup import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
 WARM_UP = 3  # steps before a recording, in which libraries allocate what they keep
 
-Step = Callable[[Tensor, Tensor | None], Tensor]
-"""Takes a step on the images at rows B with noise B × …; returns the losses, L."""
+Batch = tuple[Tensor, Tensor | None]
+"""The rows of the images, B, and noise B × …, on the device of the model."""
 
 
-class Stepper:
-    """Takes training steps of a model.
+class Trainee:
+    """A model, its optimiser, and the images that it trains on."""
 
-    On CUDA a step is recorded as a CUDA graph: the networks are so small that launching their
-    kernels takes longer than running them, and a graph is launched at once. The recording is used
-    only where it gives the same bits as a step without; otherwise a warning is logged and training
-    goes on without.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        images: Tensor,
-        *,
-        cuda_graphs: bool = True,
-    ) -> None:
-        """Train on `images`, uint8 N × C × H × W, on the device of `model`."""
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor) -> None:
+        """Take `images`, uint8 N × C × H × W, on the device of `model`."""
         self.model, self.optimizer, self.images = model, optimizer, images
         self.names: list[str] = []  # of the losses
-        self._may_record = cuda_graphs and images.device.type == "cuda"
-        self._shape: torch.Size | None = None  # of the batches to record, those of the first step
-        self._replay: Step | None = None
 
-    def __call__(self, rows: Tensor, noise: Tensor | None) -> Tensor:
-        """Take a step on the images at `rows`; return the losses `names`.
-
-        Raises InputError when a step cannot be recorded.
-        """
-        if self._shape is None:
-            self._shape = rows.shape
-        elif rows.shape == self._shape and self._may_record:  # the optimiser has its state by now
-            self._may_record = False
-            self._replay = self._checked_recording(rows, noise)
-        if self._replay and rows.shape == self._shape:
-            return self._replay(rows, noise)
-        return self._step(rows, noise)
-
-    def _step(self, rows: Tensor, noise: Tensor | None) -> Tensor:
+    def step(self, rows: Tensor, noise: Tensor | None) -> Tensor:
+        """Take a step on a batch; return the losses `names`."""
         losses = self.model.loss(normalise(self.images[rows]), noise)
         self.optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
@@ -63,12 +35,51 @@ class Stepper:
         self.names = list(losses)
         return torch.stack([value.detach() for value in losses.values()])
 
-    def _state(self) -> list[Tensor]:
+    def state(self) -> list[Tensor]:
         """Return all tensors that a step changes in place."""
         of_parameters = self.optimizer.state.values()
         moments = [tensor for state in of_parameters for tensor in state.values()]
         weights = (value.detach() for value in self.model.parameters())
         return [*weights, *self.model.buffers(), *moments]
+
+
+class Stepper:
+    """Takes training steps of several models, one of each at a time.
+
+    On CUDA these steps are recorded as one CUDA graph, each on a stream of its own: the networks
+    are so small that launching their kernels takes longer than running them, and that one model
+    leaves most of a GPU idle. The recording is used only where it gives every model the same bits
+    as its steps alone; otherwise a warning is logged and training goes on without.
+    """
+
+    def __init__(self, trainees: Sequence[Trainee], *, cuda_graphs: bool = True) -> None:
+        self.trainees = trainees
+        self._may_record = cuda_graphs and trainees[0].images.device.type == "cuda"
+        self._shapes: list[tuple | None] = []  # of the batches to record, those of the first call
+        self._replay: Callable[[Sequence[Batch]], list[Tensor]] | None = None
+
+    def __call__(self, batches: Sequence[Batch | None]) -> list[Tensor | None]:
+        """Take a step of each model on its batch, if it has one; return their losses.
+
+        Raises InputError when the steps cannot be recorded, and torch.OutOfMemoryError.
+        """
+        shapes = [batch and batch[0].shape for batch in batches]
+        if not self._shapes:
+            self._shapes = shapes
+            self._may_record &= all(batches)
+        elif shapes == self._shapes and self._may_record:  # optimisers have their state by now
+            self._may_record = False
+            self._replay = self._checked_recording(batches)
+        if self._replay and shapes == self._shapes:
+            return self._replay(batches)
+        return self._one_by_one(batches)
+
+    def _one_by_one(self, batches: Sequence[Batch | None]) -> list[Tensor | None]:
+        pairs = zip(self.trainees, batches, strict=True)
+        return [batch and trainee.step(*batch) for trainee, batch in pairs]
+
+    def _state(self) -> list[Tensor]:
+        return [tensor for trainee in self.trainees for tensor in trainee.state()]
 
     def _copies(self) -> list[Tensor]:
         return [tensor.clone() for tensor in self._state()]
@@ -77,22 +88,28 @@ class Stepper:
         for tensor, value in zip(self._state(), values, strict=True):
             tensor.copy_(value)
 
-    def _checked_recording(self, rows: Tensor, noise: Tensor | None) -> Step | None:
-        """Return the recording of a step on such a batch, or None; weights stay as they are.
+    def _checked_recording(
+        self, batches: Sequence[Batch]
+    ) -> Callable[[Sequence[Batch]], list[Tensor]] | None:
+        """Return the recording of steps on such batches, or None; weights stay as they are.
 
         A recording that failed leaves CUDA's allocator in the middle of it, so the job has to end.
         """
-        other = rows.flip(0), None if noise is None else noise.flip(0)  # what it has not seen
+        other = [
+            (rows.flip(0), None if noise is None else noise.flip(0)) for rows, noise in batches
+        ]
         try:
             before = self._copies()
-            replay = record(self._step, rows, noise)
+            replay = record([trainee.step for trainee in self.trainees], batches)
             self._put(before)
-            expected = [self._step(*other), *self._copies()]
+            expected = [*self._one_by_one(other), *self._copies()]
             self._put(before)
-            found = [replay(*other), *self._copies()]
+            found = [*replay(other), *self._copies()]
             self._put(before)
         except RuntimeError as error:
             cause = error.__context__ or error  # ending a failed recording raises another error
+            if is_out_of_memory(cause):
+                raise torch.OutOfMemoryError(str(cause)) from error
             reason = str(cause).partition("\n")[0]
             raise InputError(
                 f"A training step could not be recorded as a CUDA graph: {reason}. Set `training: "
@@ -109,29 +126,43 @@ class Stepper:
         return None
 
 
-def record(step: Step, rows: Tensor, noise: Tensor | None) -> Step:
-    """Record `step` as a CUDA graph; return a function that does the same on other values.
+def record(
+    steps: Sequence[Callable[[Tensor, Tensor | None], Tensor]], batches: Sequence[Batch]
+) -> Callable[[Sequence[Batch]], list[Tensor]]:
+    """Record `steps` as one CUDA graph; return a function that does the same on other batches.
 
-    Arguments of that function must have the shapes of `rows` and `noise`. Whatever `step` changes
-    is changed by the recording, too. Raises RuntimeError when something in it cannot be recorded.
+    Those must have the shapes of `batches`. Each step is on a stream of its own, so no two may
+    touch the same tensor; whatever they change is changed by the recording, too. Raises
+    RuntimeError when something in a step cannot be recorded.
     """
-    rows = rows.clone()
-    noise = None if noise is None else noise.clone()
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(WARM_UP):
-            step(rows, noise)
-    torch.cuda.current_stream().wait_stream(side)
+    kept = [(rows.clone(), None if noise is None else noise.clone()) for rows, noise in batches]
+    streams = [torch.cuda.Stream() for _ in steps]
+
+    def side_by_side() -> list[Tensor]:
+        here, forked, results = torch.cuda.current_stream(), [], []
+        try:
+            for step, batch, stream in zip(steps, kept, streams, strict=True):
+                stream.wait_stream(here)
+                forked.append(stream)
+                with torch.cuda.stream(stream):
+                    results.append(step(*batch))
+        finally:  # a recording can end only when its streams are joined
+            for stream in forked:
+                here.wait_stream(stream)
+        return results
+
+    for _ in range(WARM_UP):
+        side_by_side()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        result = step(rows, noise)
+        results = side_by_side()
 
-    def replay(new_rows: Tensor, new_noise: Tensor | None) -> Tensor:
-        rows.copy_(new_rows)
-        if noise is not None:
-            noise.copy_(new_noise)
+    def replay(new: Sequence[Batch]) -> list[Tensor]:
+        for (rows, noise), (new_rows, new_noise) in zip(kept, new, strict=True):
+            rows.copy_(new_rows)
+            if noise is not None:
+                noise.copy_(new_noise)
         graph.replay()
-        return result.clone()
+        return [result.clone() for result in results]
 
     return replay

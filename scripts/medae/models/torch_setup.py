@@ -88,7 +88,28 @@ def make_deterministic(torch_threads: int) -> None:
     # Else every new tensor is filled with NaN first: a pass over memory that changes no result.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
+    allow_tf32("float32")
     _keep_freed_memory()
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """Return the precision to train in; `auto` is tf32 on a CUDA device that has it, else float32.
+
+    That is what torch, and with it the reference code, does if nobody says anything.
+    """
+    if name != "auto":
+        return name
+    has_tf32 = device.type == "cuda" and torch.cuda.is_tf32_supported()
+    return "tf32" if has_tf32 else "float32"
+
+
+def allow_tf32(precision: str) -> None:
+    """Let convolutions on CUDA round what they multiply to TF32 if `precision` is tf32.
+
+    Matrix products never do, as in torch's default.
+    """
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def _keep_freed_memory() -> None:

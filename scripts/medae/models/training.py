@@ -1,9 +1,11 @@
-"""Training of one model: the loop, its history, and a state from which it can go on."""
+"""Training: the loop, its history, and a state from which each model can go on."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -12,7 +14,7 @@ from tqdm import tqdm
 
 from medae.base.errors import InputError
 from medae.models.checkpoints import load_tensors, save_tensors
-from medae.models.steps import Stepper
+from medae.models.steps import Batch, Stepper, Trainee
 from medae.models.torch_setup import epoch_generators, is_out_of_memory, smaller_batch
 
 logger = logging.getLogger(__name__)
@@ -40,34 +42,129 @@ def batches(order: Tensor, batch_size: int) -> list[Tensor]:
     return parts
 
 
-def train_epoch(
-    stepper: Stepper, rows: Tensor, *, batch_size: int, seed: int, epoch: int
-) -> dict[str, float]:
-    """Train one epoch in place; return the loss and its parts, averaged over images.
+class Training(NamedTuple):
+    """What one model is trained from, and where its state lies."""
 
-    The model of `stepper` trains on the images at `rows`, N, on the CPU. Losses stay on the device
-    until the epoch's end, so that no batch waits for the host. Raises FloatingPointError when a
-    loss is not finite.
-    """
-    images, model = stepper.images, stepper.model
-    order, noise = epoch_generators(seed, epoch, images.device)
-    shuffled = rows[torch.randperm(len(rows), generator=order)]
-    parts = batches(shuffled.to(images.device), batch_size)
-    model.train()
-    history = [
-        stepper(part, model.noise(torch.Size([len(part), *images.shape[1:]]), noise))
-        for part in parts
-    ]
-    table = torch.stack(history).cpu().double()  # batches × losses; MPS has no float64
-    bad = (~table.isfinite().all(dim=1)).nonzero()
-    if len(bad):
-        raise FloatingPointError(
-            f"The loss is not finite at epoch {epoch + 1}, batch {bad[0].item() + 1} of "
-            f"{len(parts)}, seed {seed}"
+    build: Callable[[], nn.Module]  # returns the new model, on the device of the images
+    rows: Tensor  # of the images that it trains on, N, on the CPU
+    seed: int
+    settings: dict  # what decides the weights; a state of other settings is not used
+    state: Path
+    label: str
+
+
+class Trained(NamedTuple):
+    """What comes out of a training."""
+
+    model: nn.Module
+    history: pd.DataFrame  # a row per epoch
+    batch_size: int
+    snapshots: dict[int, dict[str, Tensor]]  # epoch -> weights after it, on the CPU
+    fault: str | None = None  # why it ended before its last epoch
+
+
+class Member:
+    """A model in training, at the epoch that it has reached."""
+
+    def __init__(
+        self,
+        training: Training,
+        images: Tensor,
+        *,
+        batch_size: int,
+        learning_rate: float,
+        snapshots: Sequence[int] = (),
+        unusable_state: str = "restart",
+    ) -> None:
+        """Start at the training's state, where it has one, else with a new model.
+
+        Raises InputError when `unusable_state` is `stop` and the state cannot be used.
+        """
+        self.training = training
+        model = training.build()
+        optimizer = new_optimizer(model, learning_rate=learning_rate, device=images.device)
+        self.trainee = Trainee(model, optimizer, images)
+        self.history: list[dict] = []
+        self.batch_size = batch_size
+        self.snapshot_epochs = snapshots
+        self.snapshots: dict[int, dict[str, Tensor]] = {}
+        self.fault: str | None = None
+        if found := _read_state(training.state, training.settings, unusable_state):
+            tensors, description = found
+            self.snapshots = _restore(model, optimizer, tensors)
+            self.history, self.batch_size = description["history"], description["batch_size"]
+            logger.info("Resuming %s after epoch %d.", training.state, len(self.history))
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the batches of the next epoch."""
+        model, images = self.trainee.model, self.trainee.images
+        epoch = len(self.history)
+        order, noise = epoch_generators(self.training.seed, epoch, images.device)
+        rows = self.training.rows
+        shuffled = rows[torch.randperm(len(rows), generator=order)].to(images.device)
+        model.train()
+        for part in batches(shuffled, self.batch_size):
+            yield part, model.noise(torch.Size([len(part), *images.shape[1:]]), noise)
+
+    def end_epoch(self, losses: list[Tensor]) -> None:
+        """Add the epoch to the history, averaged over images; a loss that is not finite is a fault.
+
+        `losses` has those of each batch.
+        """
+        table = torch.stack(losses).cpu().double()  # batches × losses; MPS has no float64
+        epoch = len(self.history) + 1
+        bad = (~table.isfinite().all(dim=1)).nonzero()
+        if len(bad):
+            self.fault = (
+                f"The loss is not finite at epoch {epoch}, batch {bad[0].item() + 1} of "
+                f"{len(losses)}, seed {self.training.seed} ({self.training.label}). The training "
+                "stopped and wrote no checkpoint. Lower training.learning_rate, or look for "
+                "corrupt images in the dataset."
+            )
+            return
+        sizes = [len(part) for part in batches(self.training.rows, self.batch_size)]
+        weights = torch.tensor(sizes, dtype=torch.float64)
+        means = (table * weights[:, None]).sum(dim=0) / weights.sum()
+        self.history.append(
+            {"epoch": epoch, **dict(zip(self.trainee.names, means.tolist(), strict=True))}
         )
-    sizes = torch.tensor([len(part) for part in parts], dtype=torch.float64)
-    means = (table * sizes[:, None]).sum(dim=0) / sizes.sum()
-    return dict(zip(stepper.names, means.tolist(), strict=True))
+        if epoch in self.snapshot_epochs:
+            weights = self.trainee.model.state_dict()
+            self.snapshots[epoch] = {k: v.cpu().clone() for k, v in weights.items()}
+
+    def save(self) -> None:
+        """Write the state."""
+        if self.history:
+            loss = self.history[-1]["loss"]
+            logger.info("%s: epoch %d, loss %.6f", self.training.label, len(self.history), loss)
+        model, optimizer = self.trainee.model, self.trainee.optimizer
+        tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+        tensors |= {
+            f"optimizer.{index}.{name}": value
+            for index, state in optimizer.state_dict()["state"].items()
+            for name, value in state.items()
+        }
+        tensors |= {
+            f"snapshot.{epoch}.{name}": value
+            for epoch, weights in self.snapshots.items()
+            for name, value in weights.items()
+        }
+        description = {"settings": self.training.settings, "batch_size": self.batch_size}
+        save_tensors(self.training.state, tensors, description | {"history": self.history})
+
+
+def train_epoch(members: Sequence[Member], stepper: Stepper) -> None:
+    """Train the next epoch of each member, whose models `stepper` has in the same order.
+
+    Losses stay on the device until the epoch's end, so that no batch waits for the host.
+    """
+    losses: list[list[Tensor]] = [[] for _ in members]
+    for parts in zip_longest(*(member.batches() for member in members)):
+        for kept, found in zip(losses, stepper(parts), strict=True):
+            if found is not None:
+                kept.append(found)
+    for member, found in zip(members, losses, strict=True):
+        member.end_epoch(found)
 
 
 def new_optimizer(
@@ -76,18 +173,6 @@ def new_optimizer(
     """Return Adam for the weights of `model` on `device`; its steps can be recorded on CUDA."""
     recordable = device.type == "cuda"
     return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True, capturable=recordable)
-
-
-def _save_state(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, description: dict
-) -> None:
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    tensors |= {
-        f"optimizer.{index}.{name}": value
-        for index, state in optimizer.state_dict()["state"].items()
-        for name, value in state.items()
-    }
-    save_tensors(path, tensors, description)
 
 
 def _read_state(path: Path, settings: dict, unusable_state: str) -> tuple[dict, dict] | None:
@@ -127,109 +212,143 @@ def _differences(there: dict, now: dict, prefix: str = "") -> list[str]:
     return found
 
 
-def _restore(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict) -> None:
-    """Put the tensors of a state into the model and its optimiser."""
-    model.load_state_dict(
-        {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    )
+def _restore(
+    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict
+) -> dict[int, dict[str, Tensor]]:
+    """Put the tensors of a state into the model and its optimiser; return the snapshots."""
+    parts: dict[str, dict] = {"model": {}, "optimizer": {}, "snapshot": {}}
     parameters = list(model.parameters())
-    state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
-        if key.startswith("optimizer."):
-            _, index, name = key.split(".")
-            if name != "step":
-                # Adam's fused kernel walks memory, so moments must be laid out as their parameter.
-                value = torch.empty_like(parameters[int(index)]).copy_(value)
-            state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+        part, _, name = key.partition(".")
+        if part == "model":
+            parts[part][name] = value
+            continue
+        number, _, name = name.partition(".")
+        if part == "optimizer" and name != "step":
+            # Adam's fused kernel walks memory, so moments must be laid out as their parameter.
+            value = torch.empty_like(parameters[int(number)]).copy_(value)
+        parts[part].setdefault(int(number), {})[name] = value
+    model.load_state_dict(parts["model"])
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": parts["optimizer"]})
+    return parts["snapshot"]
+
+
+def _train_together(
+    trainings: Sequence[Training],
+    images: Tensor,
+    *,
+    epochs: int,
+    cuda_graphs: bool,
+    save_seconds: float,
+    stop: Callable[[], str | None],
+    **options,
+) -> list[Trained]:
+    """Train models side by side, as `train` does, on a device whose memory holds them."""
+    members = [Member(training, images, **options) for training in trainings]
+    saved = time.monotonic()
+    label = members[0].training.label
+    label += f" and {len(members) - 1} more" if len(members) > 1 else ""
+    done = sum(len(member.history) for member in members)
+    stepper: Stepper | None = None
+    # A bar on a terminal only; logs get lines.
+    with tqdm(
+        desc=label, unit="epoch", disable=None, initial=done, total=epochs * len(members)
+    ) as bar:
+        while active := [m for m in members if len(m.history) < epochs and not m.fault]:
+            if name := stop():
+                for member in active:
+                    member.save()
+                reached = " ".join(
+                    f"{m.training.label}: stopped by {name} after epoch {len(m.history)} of "
+                    f"{epochs}; {m.training.state} holds its state."
+                    for m in active
+                )
+                raise InputError(
+                    f"{reached} Run the same command again: it goes on from there, to the same "
+                    "weights."
+                )
+            if stepper is None or len(stepper.trainees) != len(active):
+                trainees = [member.trainee for member in active]
+                stepper = Stepper(trainees, cuda_graphs=cuda_graphs)
+            train_epoch(active, stepper)
+            bar.update(len(active))
+            now = time.monotonic()
+            due = now - saved > save_seconds
+            saved = now if due else saved
+            for member in active:
+                if not member.fault and (due or len(member.history) == epochs):
+                    member.save()
+    return [
+        Trained(m.trainee.model, pd.DataFrame(m.history), m.batch_size, m.snapshots, m.fault)
+        for m in members
+    ]
 
 
 def train(
-    model: nn.Module,
+    trainings: Sequence[Training],
     images: Tensor,
-    rows: Tensor,
     *,
-    seed: int,
     epochs: int,
     batch_size: int,
     learning_rate: float,
-    settings: dict,
-    state: Path,
+    snapshots: Sequence[int] = (),
+    at_once: int | None = None,
     unusable_state: str = "restart",
     cuda_graphs: bool = True,
-    label: str = "training",
     save_seconds: float = 60,
     stop: Callable[[], str | None] = lambda: None,
-) -> tuple[pd.DataFrame, int]:
-    """Train a model in place with Adam; return its history, a row per epoch, and the batch size.
+) -> list[Trained]:
+    """Train models with Adam; return them in the order of `trainings`.
 
-    `images` is uint8, N × C × H × W, on the model's device; it trains on those at `rows`, which are
-    on the CPU. Every `save_seconds` the weights and the optimiser go to the file `state`; a `state`
-    with equal `settings` is where the training starts, with the batch size of the state, and with
-    the same end, bit for bit on the CPU, as one that was never interrupted. Another state is named,
-    and training starts from scratch or, where `unusable_state` is `stop`, raises InputError.
+    `images` is uint8, N × C × H × W, on the models' device. On CUDA all are trained side by side,
+    elsewhere one after the other, or `at_once` of them; a model's weights are the same in any
+    company, bit for bit. Every `save_seconds` the weights and the optimiser of each go to its
+    state; a state with equal settings is where its training starts, with the batch size of the
+    state, and with the same end, bit for bit on the CPU, as one that was never interrupted. Another
+    state is named, and training starts from scratch or, where `unusable_state` is `stop`, raises
+    InputError. `snapshots` are epochs after which the weights are kept.
 
-    `stop` is asked before every epoch; when it names a signal, the state is saved and InputError
-    raised. InputError also when a loss stops being finite, and when a step on CUDA cannot be
-    recorded as a graph, which `cuda_graphs` asks for.
+    When the device's memory doesn't suffice, fewer are trained at once, and a model alone from
+    scratch with half the batch size. `stop` is asked before every epoch; when it names a signal,
+    states are saved and InputError raised. InputError also when memory doesn't suffice for two
+    images, when steps on CUDA cannot be recorded as a graph, which `cuda_graphs` asks for, and,
+    once the others have come to their end, when a loss has stopped being finite.
     """
-    optimizer = new_optimizer(model, learning_rate=learning_rate, device=images.device)
-    history: list[dict] = []
-    if found := _read_state(state, settings, unusable_state):
-        tensors, description = found
-        _restore(model, optimizer, tensors)
-        history, batch_size = description["history"], description["batch_size"]
-        logger.info("Resuming %s after epoch %d.", state, len(history))
-    stepper = Stepper(model, optimizer, images, cuda_graphs=cuda_graphs)
-    description = {"settings": settings, "batch_size": batch_size, "history": history}
-    saved = time.monotonic()
-    bar = {"desc": label, "unit": "epoch", "disable": None}  # on a terminal only; logs get lines
-    for epoch in tqdm(range(len(history), epochs), initial=len(history), total=epochs, **bar):
-        if name := stop():
-            _save_state(state, model, optimizer, description)
-            raise InputError(
-                f"{label}: stopped by {name} after epoch {epoch} of {epochs}; {state} holds its "
-                "state. Run the same command again: it goes on from there, to the same weights."
+    at_once = at_once or (len(trainings) if images.device.type == "cuda" else 1)
+    results: list[Trained] = []
+    size = batch_size
+    while len(results) < len(trainings):
+        group = trainings[len(results) :][:at_once]
+        try:
+            results += _train_together(
+                group,
+                images,
+                epochs=epochs,
+                batch_size=size,
+                learning_rate=learning_rate,
+                snapshots=snapshots,
+                unusable_state=unusable_state,
+                cuda_graphs=cuda_graphs,
+                save_seconds=save_seconds,
+                stop=stop,
             )
-        try:
-            losses = train_epoch(stepper, rows, batch_size=batch_size, seed=seed, epoch=epoch)
-        except FloatingPointError as error:
-            raise InputError(
-                f"{error} ({label}). The training stopped and wrote no checkpoint. Lower "
-                "training.learning_rate, or look for corrupt images in the dataset."
-            ) from error
-        history.append({"epoch": epoch + 1, **losses})
-        now = time.monotonic()
-        if now - saved > save_seconds or epoch + 1 == epochs:
-            logger.info("%s: epoch %d of %d, loss %.6f", label, epoch + 1, epochs, losses["loss"])
-            _save_state(state, model, optimizer, description)
-            saved = now
-    return pd.DataFrame(history), batch_size
-
-
-def train_within_memory(
-    build: Callable[[], nn.Module],
-    images: Tensor,
-    rows: Tensor,
-    *,
-    batch_size: int,
-    state: Path,
-    label: str,
-    **options,
-) -> tuple[nn.Module, pd.DataFrame, int]:
-    """Return the model of `build`, trained, and what `train` returns, whose arguments these are.
-
-    Whenever the device's memory doesn't suffice, training starts from scratch with half the batch
-    size. Raises InputError when it doesn't suffice for two images, and as `train` does.
-    """
-    options |= {"state": state, "label": label}
-    while True:
-        try:
-            model = build()
-            return model, *train(model, images, rows, batch_size=batch_size, **options)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
+        else:
+            size = batch_size
+            continue
         # Outside the handler, which keeps what the failed step had allocated.
-        batch_size = smaller_batch(batch_size, least=2, what=label)
-        state.unlink(missing_ok=True)
+        if len(group) > 1:
+            at_once = len(group) // 2
+            logger.warning(
+                "%s: out of memory with %d models at once; now %d.",
+                group[0].label, len(group), at_once,
+            )  # fmt: skip
+            torch.cuda.empty_cache()
+        else:
+            size = smaller_batch(size, least=2, what=group[0].label)
+            group[0].state.unlink(missing_ok=True)
+    if faults := [trained.fault for trained in results if trained.fault]:
+        raise InputError(" ".join(faults))
+    return results
