@@ -4,7 +4,7 @@ Each does what its namesake in plain_loop.py does, and yields alike.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts/data"))
 from pack_dataset import pack_dataset
 
 from medae.evaluation.ranking import pixel_metrics
-from medae.models import methods
-from medae.models.networks import set_precision
+from medae.models import methods, steps
+from medae.models.networks import normalise, set_precision
 from medae.models.scoring import score_batches
 from medae.models.steps import Stepper
-from medae.models.torch_setup import seed_everything, to_device
-from medae.models.training import new_optimizer, train_epoch
+from medae.models.torch_setup import allow_tf32, seed_everything, to_device
+from medae.models.training import Member, Training, train_epoch
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 64  # pixels; paper
@@ -35,27 +35,78 @@ def autoencoder() -> torch.nn.Module:
     return methods.build("ae", image_size=SIZE, channels=1, latent_dim=16)
 
 
-def train(pixels: np.ndarray, *, build, epochs: int, device, precision: str = "float32") -> Timed:
-    """Train on uint8 images N × C × H × W, after one epoch that isn't timed."""
-    model = build().to(device, memory_format=torch.channels_last)
-    set_precision(model, getattr(torch, precision))
-    optimizer = new_optimizer(model, learning_rate=1e-3, device=device)
-    stepper = Stepper(model, optimizer, to_device(pixels, device))
+def _normalise_nchw(images: torch.Tensor) -> torch.Tensor:
+    return images.float().div_(127.5).sub_(1.0)
+
+
+def epochs_of(
+    pixels: np.ndarray,
+    *,
+    build,
+    device,
+    precision: str = "float32",
+    models: int = 1,
+    cuda_graphs: bool = True,
+    channels_last: bool = True,
+    compiled: bool = False,
+) -> Callable[[], None]:
+    """Return what trains models on uint8 images N × C × H × W at once, for one epoch a call.
+
+    False `channels_last` and true `compiled` are trials of what the project does not do.
+    """
+    allow_tf32(precision)
+    images = to_device(pixels, device)
+    steps.normalise = normalise if channels_last else _normalise_nchw
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+
+    def new_model() -> torch.nn.Module:
+        model = build().to(device, memory_format=memory_format)
+        set_precision(model, precision)
+        if compiled:
+            model.loss = torch.compile(model.loss)
+        return model
+
     rows = torch.arange(len(pixels))
-    train_epoch(stepper, rows, batch_size=BATCH, seed=0, epoch=0)
+    members = [
+        Member(
+            Training(new_model, rows, seed, {}, Path("never written"), "benchmark"),
+            images,
+            batch_size=BATCH,
+            learning_rate=1e-3,
+        )
+        for seed in range(models)
+    ]
+    stepper = Stepper([member.trainee for member in members], cuda_graphs=cuda_graphs)
+    return lambda: train_epoch(members, stepper)
+
+
+def train(pixels: np.ndarray, *, epochs: int, models: int = 1, **options) -> Timed:
+    """Train as `epochs_of` does, after one epoch that isn't timed."""
+    epoch = epochs_of(pixels, models=models, **options)
+    epoch()
     yield
-    for epoch in range(1, epochs + 1):
-        train_epoch(stepper, rows, batch_size=BATCH, seed=0, epoch=epoch)
-    yield epochs * len(pixels)
+    for _ in range(epochs):
+        epoch()
+    yield epochs * len(pixels) * models
 
 
-def score(pixels: np.ndarray, *, build, device) -> Timed:
-    """Score uint8 images N × C × H × W."""
+def score(
+    pixels: np.ndarray,
+    *,
+    build,
+    device,
+    precision: str = "float32",
+    batch_size: int | None = None,
+    rounds: int = 1,
+) -> Timed:
+    """Score uint8 images N × C × H × W `rounds` times, after one that isn't timed."""
+    allow_tf32(precision)
     model = build().to(device, memory_format=torch.channels_last).eval()
-    yield
-    for _ in score_batches(model, pixels, batch_size=BATCH, device=device):
-        pass
-    yield len(pixels)
+    for timed in (1, rounds):
+        for _ in range(timed):
+            for _ in score_batches(model, pixels, batch_size=batch_size, device=device):
+                pass
+        yield len(pixels) * timed
 
 
 def pack(folder: Path, *, image_size: int) -> Timed:

@@ -64,8 +64,25 @@ def seconds(step: Callable[[], object], device: torch.device, repeats: int = 5) 
     return best
 
 
-def machine_limits(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
-    """Return FLOP/s of a matrix product in `dtype`, and bytes/s (read and written) of a copy."""
+def kernels(step: Callable[[], object], device: torch.device, rows: int = 12) -> str:
+    """Return torch's table of the operations that take longest in ten steps."""
+    step()
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if device.type == "cuda":
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as profile:
+        for _ in range(10):
+            step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    key = f"self_{device.type}_time_total"
+    return profile.key_averages().table(sort_by=key, row_limit=rows, max_name_column_width=60)
+
+
+def machine_limits(device: torch.device, precision: str) -> tuple[float, float]:
+    """Return FLOP/s of a matrix product in `precision`, and bytes/s that a copy moves."""
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     a = torch.randn(SIDE, SIDE, device=device, dtype=dtype)
     source = torch.zeros(COPIED, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)

@@ -23,23 +23,44 @@ def bench(root):
 
 @pytest.fixture(scope="module")
 def cases(bench, tmp_path_factory):
-    return bench["run"].comparisons(tmp_path_factory.mktemp("bench"), 5, torch.device("cpu"))
+    folder = tmp_path_factory.mktemp("bench")
+    return bench["run"].comparisons(folder, 5, torch.device("cpu"), False)
 
 
-def test_both_sides_do_the_same_work(bench, cases):
-    for case in cases:
+@pytest.fixture(scope="module")
+def gpu_cases(bench, cases):
+    """What is compared on a GPU, all but what is compiled, on the CPU and short."""
+    run, (pixels,), network = bench["run"], cases[0].arguments, cases[0].options
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "IMAGES_TIMED", 2)
+        patch.setattr(run, "AT_ONCE", [1, 3])
+        network = {key: network[key] for key in ("build", "device")}
+        found = run.gpu_comparisons(pixels, network, True)
+    return [case for case in found if not case.own.get("compiled")]
+
+
+def test_both_sides_do_the_same_work(bench, cases, gpu_cases):
+    for case in [*cases, *gpu_cases]:
         for side, own in (("plain", {}), ("project", case.own)):
             wait = Mock()
             timed = getattr(bench["processes"].SIDES[side], case.function)
-            work = timed(*case.arguments, **case.options, **own)
+            work = timed(*case.arguments, **case.options | own)
             assert bench["processes"].items_per_second(work, wait) > 0
             wait.assert_called_once_with()
 
 
 def test_rates_of_processes_add_up(bench, cases):
     case = next(one for one in cases if one.function == "rank_pixels")
-    table = bench["run"].compare([case], 1)
+    table = bench["run"].compare([case], 1, once=False)
     assert table["ratio"].item() == table["project"].item() / table["plain"].item()
+
+
+def test_on_a_gpu_the_plain_loop_is_timed_once(bench, monkeypatch):
+    run = bench["run"]
+    rates = iter([4.0, 2.0, 6.0])
+    monkeypatch.setattr(run, "rate", lambda *_: next(rates))
+    table = run.compare([run.Comparison(name, "train", (), {}) for name in "ab"], 1, once=True)
+    assert list(table["ratio"]) == [2.0, 3.0]
 
 
 def test_the_median_and_the_range_of_ratios(bench):
