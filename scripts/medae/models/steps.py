@@ -55,7 +55,7 @@ class Stepper:
     def __init__(self, trainees: Sequence[Trainee], *, cuda_graphs: bool = True) -> None:
         self.trainees = trainees
         self._may_record = cuda_graphs and trainees[0].images.device.type == "cuda"
-        self._shapes: list[tuple | None] = []  # of the batches to record, those of the first call
+        self._shapes: list[tuple | None] = []  # of the first batches, which are the ones to record
         self._replay: Callable[[Sequence[Batch]], list[Tensor]] | None = None
 
     def __call__(self, batches: Sequence[Batch | None]) -> list[Tensor | None]:
@@ -66,7 +66,6 @@ class Stepper:
         shapes = [batch and batch[0].shape for batch in batches]
         if not self._shapes:
             self._shapes = shapes
-            self._may_record &= all(batches)
         elif shapes == self._shapes and self._may_record:  # optimisers have their state by now
             self._may_record = False
             self._replay = self._checked_recording(batches)
