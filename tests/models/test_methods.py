@@ -27,6 +27,7 @@ class Helper: pass
 class Good(Helper):
     display_name = "Good"
     options = {KNOB}
+    note = "It is good."
 """
 CHILD = """
 from medae.models.methods.good import Good as Parent
@@ -42,7 +43,8 @@ def test_a_class_is_read_with_the_options_that_it_inherits(tmp_path):
     (tmp_path / "_helper.py").write_text("1 / 0")
     found = read_methods(tmp_path)
     assert list(found) == ["child", "good"]
-    assert found["good"] == ("Good", "Good", SIZES | KNOB)
+    assert found["good"] == ("Good", "Good", SIZES | KNOB, "It is good.")
+    assert found["child"].note == ""
     assert found["child"].defaults == {"width": 16, "hidden_dim": 1024, "knob": 3, "more": 1}
 
 
@@ -54,7 +56,8 @@ def test_a_class_is_read_with_the_options_that_it_inherits(tmp_path):
         (GOOD + GOOD, "2 of its classes have a display_name"),
         (GOOD.replace("3,", "X,"), "malformed node or string on line 5"),
         (GOOD.replace("'default': 3, ", ""), "option knob needs a default and a description"),
-        (GOOD.replace(str(KNOB), "[1]"), "has to be a text, and options a dict"),
+        (GOOD.replace(str(KNOB), "[1]"), "have to be texts, and options a dict"),
+        (GOOD.replace('"It is good."', "3"), "have to be texts, and options a dict"),
     ],
 )
 def test_a_file_that_is_no_method_is_named_with_the_fault(text, fault, tmp_path):

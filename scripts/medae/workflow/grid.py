@@ -133,13 +133,15 @@ def example_settings(runs: list[dict], *, view: str, reference: dict) -> list[di
 def method_notes(config: dict, names: dict[str, str]) -> list[str]:
     """Return what the table of methods says of the trained methods and the settings it lacks.
 
-    An option can have `notes`, a sentence by its value; `names` are display names.
+    A method can have a `note`, and an option `notes`, a sentence by its value; `names` are display
+    names.
     """
     networks = network_runs(config)
     methods = grid_methods(config)
     notes = []
     for key in networks["method"].unique():
         module, _, options = methods[key]
+        notes += [METHODS[module].note] if METHODS[module].note else []
         for option, value in options.items():
             sentence = METHODS[module].options[option].get("notes", {}).get(value)
             notes += [sentence] if sentence else []

@@ -7,7 +7,8 @@ Such a file has one class with a `display_name`, a `torch.nn.Module` with
   without running the file. A class inherits the options of another method's class, imported by
   `from medae.models.methods.ae import AutoEncoder`. An option with
   `"unit": "pixels"` may not exceed the image's side; `"notes": {value: sentence}` says below the
-  table of methods what a value means;
+  table of methods what a value means. `note = "…"`, a literal as well, is such a sentence about
+  the method itself and is not inherited;
 - keyword-only arguments `image_size`, `channels`, `latent_dim` and all options, without defaults;
 - `noise(shape, generator)` → what the loss of a batch of `shape` N × C × H × W takes at random, one
   tensor on the generator's device, or None; the only source of randomness;
@@ -15,7 +16,8 @@ Such a file has one class with a `display_name`, a `torch.nn.Module` with
   parts. It is recorded as a CUDA graph, so all that it does is operations on tensors of its own
   device: no branches on values, no `.item()`, no random draws, no counters that it keeps;
 - `encode(images)` → latents N × d and `decode(latents)` → reconstructions N × C × H × W, both
-  without randomness in evaluation mode;
+  without randomness in evaluation mode. A method that keeps more than d numbers of an image has
+  all of them in that row, and says so in its `note`;
 - optionally `anomaly_map(images, latents, reconstructions)` → N × h × w, where the squared error
   averaged over channels is not what shows anomalies. An image's score is the mean of its map; a map
   of another size than the image is then resized to it. No image may depend on others of its batch;
@@ -57,6 +59,7 @@ class Method(NamedTuple):
     class_name: str
     display_name: str
     options: dict[str, dict]  # option -> JSON schema, which has its description and default
+    note: str
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -99,8 +102,9 @@ def _read_class(path: Path) -> tuple[Method, str | None]:
         raise ValueError(f"{len(classes)} of its classes have a display_name instead of one")
     ((node, literals),) = classes
     options = literals.get("options", {})
-    if not isinstance(literals["display_name"], str) or not isinstance(options, dict):
-        raise ValueError("display_name has to be a text, and options a dict")
+    texts = literals["display_name"], literals.get("note", "")
+    if not all(isinstance(text, str) for text in texts) or not isinstance(options, dict):
+        raise ValueError("display_name and note have to be texts, and options a dict")
     for option, schema in options.items():
         if not isinstance(schema, dict) or not {"default", "description"} <= set(schema):
             raise ValueError(f"its option {option} needs a default and a description")
@@ -112,17 +116,18 @@ def _read_class(path: Path) -> tuple[Method, str | None]:
         for alias in statement.names
     }
     parents = (methods[base.id] for base in node.bases if getattr(base, "id", None) in methods)
-    return Method(node.name, literals["display_name"], options), next(parents, None)
+    display_name, note = texts
+    return Method(node.name, display_name, options, note), next(parents, None)
 
 
 def _attributes(node: ast.ClassDef) -> dict[str, Any]:
-    """Return the values of `display_name` and `options` in a class; ValueError if not literals."""
-    found = {}
-    for statement in node.body:
-        match statement:
-            case ast.Assign(targets=[ast.Name(id="display_name" | "options" as key)], value=value):
-                found[key] = ast.literal_eval(value)
-    return found
+    """Return what a class says that is read without running it; ValueError if not literals."""
+    keys = {"display_name", "options", "note"}
+    return {
+        statement.targets[0].id: ast.literal_eval(statement.value)
+        for statement in node.body
+        if isinstance(statement, ast.Assign) and getattr(statement.targets[0], "id", None) in keys
+    }
 
 
 METHODS = read_methods(Path(__file__).parent)
