@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from medae.models.methods import METHODS
 from medae.workflow.configuration import with_defaults
 from medae.workflow.grid import (
     SETTING_COLUMNS,
@@ -115,6 +116,13 @@ def test_the_table_of_methods_says_how_the_vae_is_scored_and_what_it_lacks():
     assert method_notes(CONFIG | smaller, names)[1:] == [
         "Trained but not in this table: VAE d = 4, Wide d = 4."
     ]
+
+
+def test_the_table_of_methods_says_what_a_method_keeps():
+    block = {"methods": ["ae_spatial"], "latent_dims": [4], "datasets": ["a"]}
+    with_spatial = CONFIG | {"grid": [*CONFIG["grid"], block]}
+    found = method_notes(with_spatial, {"ae_spatial": "AE-spatial"})
+    assert found[1:] == [METHODS["ae_spatial"].note]
 
 
 def test_provenance_has_the_datasets_methods_and_variants_that_are_used():
