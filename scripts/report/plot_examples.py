@@ -1,8 +1,8 @@
 """Draw example images of one dataset with their reconstructions and anomaly maps.
 
 One column per example of the published test set: on top the input with the outline of its mask,
-below for each setting the reconstruction and the anomaly map side by side. All maps have one colour
-scale.
+below for each setting the reconstruction and the anomaly map side by side. Maps of squared errors
+have one colour scale; others, whose units differ, have one per setting.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,13 @@ from medae.report.choosing import PERCENTILE
 LABELS, GAP, SEAM, HEAD, FOOT = 0.55, 0.1, 0.03, 0.68, 0.56
 
 
+def maps_squared_errors(file: h5py.File, setting: tuple[str, int]) -> bool:
+    """Return whether the anomaly maps of (method, d) are the squared errors."""
+    group = file["{}/d{}".format(*setting)]
+    errors = np.square(file["images"][()] - group["reconstructions"][()]).mean(axis=1)
+    return np.allclose(group["maps"], errors, atol=1e-5)
+
+
 def draw(
     file: h5py.File, *, name: str, settings: Sequence[Mapping], methods: Mapping[str, str]
 ) -> Figure:
@@ -32,7 +39,9 @@ def draw(
     method, size = file.attrs["reference"].split("/d")
     title = f"{name}: examples of the published test set by the score of {methods[method]}"
     sheet = sheets.Sheet(height=bottom + FOOT, title=f"{title}, d = {size}")
-    vmax = np.percentile([file[f"{m}/d{d}/maps"][()] for m, d in shown], PERCENTILE)
+    alike = [setting for setting in shown if maps_squared_errors(file, setting)] or shown
+    end = np.percentile([file[f"{m}/d{d}/maps"][()] for m, d in alike], PERCENTILE)
+    scale = None  # the last picture of the colour bar's scale
     for i in range(count):
         left = LABELS + i * (pair + GAP)
         image = sheet.add_picture(left, HEAD, pair, file["images"][i], f"input {i}")
@@ -51,11 +60,16 @@ def draw(
                 text = figures.plain(fill(methods[method], 8)) + f"\nd = {d}" * (d > 0)
                 look = {"rotation": 0, "ha": "right", "va": "center"}
                 image.axes.set_ylabel(text, fontsize=figures.FONT_SIZE, **look)
-            place, look = (left + cell + SEAM, top, cell), {"vmin": 0, "vmax": vmax}
-            image = sheet.add_picture(*place, group["maps"][i], f"{label} map {i}", **look)
+            place, maps = (left + cell + SEAM, top, cell), group["maps"]
+            own = (method, d) not in alike
+            look = {"vmin": 0, "vmax": np.percentile(maps, PERCENTILE) if own else end}
+            image = sheet.add_picture(*place, maps[i], f"{label} map {i}", **look)
+            scale = scale if own else image
     note = "pairs: reconstruction and anomaly map"
     note += "\norange outline: mask" if "masks" in file else ""
-    sheet.add_foot(LABELS, bottom + 0.08, note, image, "anomaly map (by default the squared error)")
+    bar = "anomaly map (by default the squared error)"
+    bar = bar if alike == shown else "squared error; maps of other kinds have own scales"
+    sheet.add_foot(LABELS, bottom + 0.08, note, scale, bar)
     return sheet.figure
 
 

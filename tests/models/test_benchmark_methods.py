@@ -94,6 +94,15 @@ def test_similarity_is_of_images_in_0_to_1_and_the_score_is_its_complement():
     assert found["scores"][0] == pytest.approx(expected.mean(), abs=1e-5)
 
 
+def test_similarity_above_1_by_rounding_is_no_negative_anomaly():
+    generator = torch.Generator().manual_seed(0)
+    image = 0.1 * torch.rand(1, 1, 64, 64, generator=generator)
+    again = image + 2e-7
+    assert similarity((image + 1) / 2, (again + 1) / 2).max() > 1
+    found = make_model("ae_ssim").anomaly_map(image, None, again)
+    assert 0 == found.min() < found.max() < 1e-3
+
+
 # --- constraint on the latent ---
 
 

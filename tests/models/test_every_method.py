@@ -199,6 +199,7 @@ def test_scores_do_not_depend_on_batch_size_or_order(trained):
     images = make_images().numpy()
     whole = scores_of(trained, images, 13)
     assert whole["maps"].shape == (13, 16, 16) and whole["scores"].std() > 0
+    assert whole["maps"].min() >= 0
     for batch_size in (1, 4, 64):
         part = scores_of(trained, images, batch_size)
         np.testing.assert_allclose(part["scores"], whole["scores"], rtol=1e-5)

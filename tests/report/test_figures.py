@@ -474,8 +474,9 @@ def make_examples(path, *, settings=EXAMPLES, channels=1, masks=True):
             file["masks"][3:, 4:9, 5:11] = 1
         for method, d in settings:
             group = file.create_group(f"{method}/d{d}")
-            group["reconstructions"] = rng.uniform(-1, 1, (6, channels, 16, 16)).astype("f4")
-            group["maps"] = rng.uniform(0, 1 / max(d, 1), (6, 16, 16)).astype(np.float32)
+            again = rng.uniform(-1, 1, (6, channels, 16, 16)) / max(d, 1)
+            group["reconstructions"] = again.astype(np.float32)
+            group["maps"] = ((file["images"] - again) ** 2).mean(axis=1).astype(np.float32)
     return path
 
 
@@ -520,6 +521,20 @@ def test_examples_show_inputs_reconstructions_and_maps_on_one_scale(tmp_path, ch
     assert tops == sorted(tops, reverse=True)
     names = ["AE\nd = 4", "AE\nd = 16", "Nearest\ntraining\nimage"]
     assert [axes.get_ylabel() for axes in first] == names
+
+
+def test_maps_of_another_kind_have_a_scale_of_their_own(tmp_path):
+    path = make_examples(tmp_path / "e.h5")
+    with h5py.File(path, "r+") as file:
+        file["vae/d16/maps"][...] *= 1e-6  # as a gradient's
+        maps = {name: file[f"{name}/d16/maps"][()] for name in ("ae", "vae")}
+    figure = draw_examples(path, [("ae", 16), ("vae", 16)])
+    for name, found in maps.items():
+        limits = drawn_image(figure, f"{name} d16 map 0").get_clim()
+        assert limits == pytest.approx((0, np.percentile(found, 99.5)))
+    bar = panel(figure, "colour bar")
+    assert bar.get_xlim()[1] == pytest.approx(np.percentile(maps["ae"], 99.5))
+    assert bar.get_xlabel() == "squared error; maps of other kinds have own scales"
 
 
 @pytest.mark.parametrize("masks", [True, False])

@@ -18,9 +18,10 @@ Such a file has one class with a `display_name`, a `torch.nn.Module` with
 - `encode(images)` → latents N × d and `decode(latents)` → reconstructions N × C × H × W, both
   without randomness in evaluation mode. A method that keeps more than d numbers of an image has
   all of them in that row, and says so in its `note`;
-- optionally `anomaly_map(images, latents, reconstructions)` → N × h × w, where the squared error
-  averaged over channels is not what shows anomalies. An image's score is the mean of its map; a map
-  of another size than the image is then resized to it. No image may depend on others of its batch;
+- optionally `anomaly_map(images, latents, reconstructions)` → N × h × w, none below 0, where the
+  squared error averaged over channels is not what shows anomalies. An image's score is the mean of
+  its map; a map of another size than the image is then resized to it. No image may depend on others
+  of its batch;
 - optionally `needs_gradient = True`: scoring then lets `images` require a gradient, so that
   `anomaly_map` can differentiate `reconstructions` and `latents` with respect to them;
 - optionally `rate(images)` → bits per image, N: what a code of the latent would need under a prior

@@ -45,7 +45,8 @@ class SimilarityAutoEncoder(AutoEncoder):
     def anomaly_map(self, images: Tensor, latents: Tensor, reconstructions: Tensor) -> Tensor:
         """Return 1 − SSIM averaged over channels, N × (H − 10) × (W − 10)."""
         first, second = (((x + 1) / 2).clamp(0, 1) for x in (images, reconstructions))
-        return 1 - similarity(first, second).mean(dim=1)
+        dissimilarity = 1 - similarity(first, second).mean(dim=1)
+        return dissimilarity.clamp(min=0)  # rounding can take SSIM above 1
 
     def loss(self, images: Tensor, noise: None) -> dict[str, Tensor]:
         """Return 1 − SSIM averaged over batch, channels and windows."""

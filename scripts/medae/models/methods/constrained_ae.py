@@ -9,7 +9,7 @@ from medae.models.methods.ae import AutoEncoder
 class ConstrainedAutoEncoder(AutoEncoder):
     """Trained so that images and their reconstructions are close, and so are their latents."""
 
-    display_name = "Constrained AE"
+    display_name = "Constr. AE"
 
     def loss(self, images: Tensor, noise: None) -> dict[str, Tensor]:
         """Return the mean squared errors of images (`mse`) and of latents, and their sum."""
