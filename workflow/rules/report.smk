@@ -170,6 +170,22 @@ if "ae" in set(RUNS["method"]):  # Table 1 is the autoencoder's
         "message": "Tabulating the latent dimensions",
     }
 
+if config["training"]["snapshots"]:
+    DRAWN["tabulate_snapshots"] = {
+        "input": {
+            "packed": expand(PACKED, dataset=config["datasets"]),
+            "snapshots": lookup("network", within=RUNS, cols="snapshots"),
+        },
+        "output": table("snapshots", "snapshots_table", "metrics over the last epochs"),
+        "params": NAMED
+        | {
+            "runs": runs("network")({}),
+            "device": config["training"]["device"],
+            "torch_threads": config["training"]["torch_threads"],
+        },
+        "message": "Scoring the weights of the last epochs",
+    }
+
 GALLERIES = expand(GALLERY, dataset=config["datasets"] if config["gallery"] else [])
 RESULTS = [
     *expand(

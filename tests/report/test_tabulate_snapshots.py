@@ -1,0 +1,55 @@
+"""The table of the last epochs: each is scored with its own weights."""
+
+import numpy as np
+import pytest
+import torch
+from packed_files import write_packed
+from sklearn.metrics import roc_auc_score
+from tabulate_snapshots import tabulate_snapshots
+
+from medae.base.files import read_table
+from medae.models.checkpoints import save_tensors
+from medae.models.methods import build
+from medae.models.networks import normalise
+
+SIZES = {"image_size": 16, "channels": 1, "latent_dim": 2, "width": 4, "hidden_dim": 8}
+IMAGES = np.random.default_rng(0).integers(0, 256, (12, 1, 16, 16), np.uint8)
+LABELS = [0, 1] * 6
+
+
+def test_each_epoch_is_scored_with_its_own_weights(tmp_path):
+    packed = write_packed(tmp_path / "noise.h5", IMAGES, IMAGES, LABELS)
+    models = {}
+    for epoch in (10, 9):  # numbers, not texts, are in order
+        torch.manual_seed(epoch)
+        models[epoch] = build("ae", **SIZES).eval()
+    weights = {f"{e}.{k}": v for e, model in models.items() for k, v in model.state_dict().items()}
+    snapshots = tmp_path / "snapshots.safetensors"
+    description = {"method": "ae", "arguments": SIZES, "training": {"precision": "float32"}}
+    save_tensors(snapshots, weights, description)
+    run = {"dataset": "noise", "training_set": "all", "method": "ae", "latent_dim": 2, "seed": 0}
+    tabulate_snapshots(
+        packed=[packed],
+        snapshots=[snapshots],
+        names={"noise": "Noise"},
+        methods={"ae": "AE"},
+        runs=[run],
+        device="cpu",
+        torch_threads=1,
+        markdown=tmp_path / "t.md",
+        html=tmp_path / "t.html",
+        table=tmp_path / "t.tsv",
+    )
+    table = read_table(tmp_path / "t.tsv")
+    assert list(table["epoch"]) == [9, 10]
+    images = normalise(torch.from_numpy(IMAGES))
+    aucs = []
+    for epoch, row in zip([9, 10], table.to_dict("records"), strict=True):
+        with torch.no_grad():
+            errors = (models[epoch](images) - images).square().mean(dim=(1, 2, 3)).numpy()
+        aucs.append(roc_auc_score(LABELS, errors))
+        assert row["auc"] == pytest.approx(aucs[-1])
+        assert row["normal_error"] == pytest.approx(errors[::2].mean(), rel=1e-4)
+    low, high = sorted(aucs)
+    text = (tmp_path / "t.md").read_text()
+    assert f"| 9 to 10, 2 | {100 * aucs[1]:.1f} | {100 * low:.1f} to {100 * high:.1f} |" in text
