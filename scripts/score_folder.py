@@ -1,12 +1,14 @@
-"""Score a folder of images with a trained model; run by hand, outside Snakemake, without labels.
+"""Score images with a trained model; run by hand, outside Snakemake, without labels.
 
     python scripts/score_folder.py IMAGES results/RUN/models/…/checkpoint.safetensors --out OUT
 
-The same file gets the same score as in the workflow. OUT gets `scores.tsv`, with id (the file's
-name), score, and percentile (the percentage of the dataset's training images that score at most as
-much; empty where the run's scores are not there), and a picture of each image, `pictures/<id>.png`.
-Fails, and writes nothing, when OUT has something in it, when an image cannot be read, when there is
-none, or when the model is missing or damaged.
+IMAGES is a file or a folder with folders in it. The same file gets the same score as in the
+workflow. OUT gets `scores.tsv`, with id (the path in the folder; of a slice of a volume, with its
+number), score, and percentile (the percentage of the dataset's training images that score at most
+as much; empty where the run's scores are not there), and a picture of each image,
+`pictures/<id>.png`. Files that cannot be used are left out and listed with the reason in
+`skipped.tsv`; the exit status then is 1. Fails, and writes nothing, when OUT has something in it,
+when no image can be used, or when the model is missing or damaged.
 """
 
 import argparse
@@ -22,8 +24,12 @@ from scipy.stats import percentileofscore
 
 from medae.base.errors import InputError
 from medae.base.files import atomic_folder, read_table, write_table
-from medae.data.images import Findings, check_range, load_record
-from medae.data.layouts import Record, check_names, images_in
+from medae.data.findings import Findings
+from medae.data.formats import is_image, is_volume
+from medae.data.images import LoadedRecord, Preparation, load_file
+from medae.data.layouts import Record, VolumeOptions, check_names, images_in
+from medae.data.pictures import ImageError
+from medae.data.volumes import slices_of
 from medae.models.checkpoints import load_checkpoint
 from medae.models.networks import normalise
 from medae.models.score_files import SCORE_COLUMNS
@@ -35,6 +41,9 @@ from medae.report.choosing import HEAT, PERCENTILE
 logger = logging.getLogger(__name__)
 
 PANELS = ("input", "reconstruction", "anomaly map", "map over the input")
+ADVICE = (
+    "The model was trained with this scale: save the images as those were that it was trained on"
+)
 NAME_LENGTH = 70  # characters that fit above a picture
 DPI = 150  # of the pictures; the pixels that they show are few
 
@@ -55,22 +64,49 @@ def training_scores(model: Path) -> np.ndarray | None:
 
 
 def read_images(
-    folder: Path, *, channels: int, image_size: int, intensity_range: tuple[float, float] | None
-) -> tuple[list[str], np.ndarray]:
-    """Return the names and the pixels (uint8, N × C × H × W) of the images, sorted by name.
+    images: Path, *, channels: int, image_size: int, preparation: Preparation
+) -> tuple[list[str], np.ndarray, dict[str, str]]:
+    """Return the ids and the pixels (uint8, N × C × H × W) of the images, and what was skipped.
 
-    Raises InputError when the folder is missing or has none, or some that cannot be used.
+    `images` is a file or a folder; ids are paths in it, sorted. What was skipped are reasons by
+    path. Raises InputError when there is no image that can be used.
     """
-    paths = sorted(images_in(folder), key=lambda path: path.name)
-    records = [Record("test", path.name, 0, path) for path in paths]
+    if images.is_file() and not is_image(images):
+        raise InputError(f"{images} is no image of a format that is read; see config/README.md.")
+    folder = images.parent if images.is_file() else images
+    paths = [images] if images.is_file() else images_in(folder, nested=True)
+    records = [Record("test", path.relative_to(folder).as_posix(), 0, path) for path in paths]
     check_names(folder, records)
-    options = {"channels": channels, "image_size": image_size, "intensity_range": intensity_range}
-    found, loaded = Findings(), [load_record(record, root=folder, **options) for record in records]
-    for one in loaded:
-        found.add(one)
+    found, loaded = Findings(preparation), []
+    for record in sorted(records, key=lambda record: record.id):
+        for one in load_all(record, folder, channels, image_size, preparation):
+            found.add(one)
+            if one.error is None:
+                loaded.append(one)
+    skipped = {
+        name: f"{why}. {do}" for do, one in found.failures.items() for name, why in one.items()
+    }
+    if loaded:
+        found.failures.clear()
     found.check(folder)
-    found.log()
-    return [record.id for record in records], np.stack([one.image.pixels for one in loaded])
+    found.log(ADVICE)
+    pixels = np.stack([one.image.pixels for one in loaded])
+    return [one.record.id for one in loaded], pixels, skipped
+
+
+def load_all(
+    record: Record, root: Path, channels: int, image_size: int, preparation: Preparation
+) -> list[LoadedRecord]:
+    """Return what is read of a file: an image, or the slices of a volume."""
+    options = {"channels": channels, "image_size": image_size, "preparation": preparation}
+    if is_volume(record.image):
+        try:
+            records = slices_of(record, VolumeOptions(axis=preparation.axis))
+        except ImageError as error:
+            return [LoadedRecord(record, {}, failed=record.id, error=error)]
+    else:
+        records = [record]
+    return load_file(records, root=root, **options)
 
 
 def draw_picture(
@@ -98,7 +134,10 @@ def draw_picture(
 
 
 def score_folder(*, images: Path, model: Path, out: Path, device: str) -> None:
-    """Score the image files in `images` with the checkpoint `model` and write the folder `out`."""
+    """Score the image files in `images` with the checkpoint `model` and write the folder `out`.
+
+    Raises InputError also when all is written but some files were skipped.
+    """
     if not model.is_file() or model.suffix != ".safetensors":
         raise InputError(
             f"{model} is no model. Name a file results/<run>/models/…/checkpoint.safetensors "
@@ -109,11 +148,11 @@ def score_folder(*, images: Path, model: Path, out: Path, device: str) -> None:
         network, description = load_checkpoint(model, chosen)
         make_deterministic(description["training"]["torch_threads"])
         allow_tf32(description["training"]["precision"])
-        names, pixels = read_images(
+        names, pixels, skipped = read_images(
             images,
             channels=description["arguments"]["channels"],
             image_size=description["arguments"]["image_size"],
-            intensity_range=check_range(description["intensity_range"]),
+            preparation=Preparation.from_json(description["intensity_range"]),
         )
         found = list(score_batches(network, pixels, device=chosen))
         scores, maps, reconstructions = (
@@ -127,9 +166,11 @@ def score_folder(*, images: Path, model: Path, out: Path, device: str) -> None:
             shares = percentileofscore(training, scores, kind="weak")
         table = pd.DataFrame({"id": names, "score": scores, "percentile": shares})
         write_table(table, folder / "scores.tsv")
+        if skipped:
+            reasons = {"id": list(skipped), "reason": list(skipped.values())}
+            write_table(pd.DataFrame(reasons), folder / "skipped.tsv")
         inputs = normalise(torch.from_numpy(pixels)).numpy()
         vmax = float(np.percentile(maps, PERCENTILE)) or 1.0  # any, where all maps are 0
-        (folder / "pictures").mkdir()
         rows = zip(names, scores, shares, inputs, reconstructions, maps, strict=True)
         for name, score, share, *arrays in rows:
             short = name if len(name) <= NAME_LENGTH else f"…{name[1 - NAME_LENGTH :]}"
@@ -138,15 +179,22 @@ def score_folder(*, images: Path, model: Path, out: Path, device: str) -> None:
                 title += f", percentile {share:.1f} among the training images"
             figure = draw_picture(*arrays, vmax=vmax, title=title)
             path = folder / "pictures" / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(path, dpi=DPI, metadata={"Software": None})
     logger.info("%d images scored, see %s", len(names), out)
+    if skipped:
+        first = min(skipped)
+        raise InputError(
+            f"{len(skipped)} files were skipped, such as {first!r} ({skipped[first]}). All others "
+            f"are scored; {out / 'skipped.tsv'} has the reasons."
+        )
 
 
 if __name__ == "__main__":
     from medae.base.logs import script_logging
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("images", type=Path, help="folder of PNG, JPEG, TIFF or BMP files")
+    parser.add_argument("images", type=Path, help="image file, or folder of such")
     parser.add_argument("model", type=Path, help="checkpoint.safetensors of a run")
     parser.add_argument("--out", type=Path, help="new folder (results/scored/<name of IMAGES>)")
     devices = ["auto", "cuda", "mps", "cpu"]

@@ -7,22 +7,28 @@ nothing is written. Images that are in training and test under two names are cou
 """
 
 import hashlib
-import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
 
 from medae.base.errors import InputError
-from medae.data.images import Findings, check_range, load_record
-from medae.data.layouts import check_counts, read_layout
+from medae.data.findings import Findings
+from medae.data.images import Preparation, check_range, load_file
+from medae.data.known import UNKNOWN
+from medae.data.layouts import VolumeOptions, check_counts, read_layout
 from medae.data.packed import packed_writer
+from medae.data.volumes import expand
 
 BLOCK_IMAGES = 512  # decoded before they are written; HDF5 lays the file out in their order
 BLOCK_BYTES = 32 * 2**20  # at most, unless one image has more
+
+logger = logging.getLogger(__name__)
 
 
 def pack_dataset(
@@ -38,11 +44,18 @@ def pack_dataset(
     source: str,
     workers: int,
     expected: Mapping[str, int] | None = None,
-    intensity_range: Sequence[float] | None = None,
+    intensity_range: Sequence[float] | str | None = None,
+    fit: str = "squash",
+    volumes: Mapping | None = None,
 ) -> None:
-    """Write the file `packed` of the images in `root`, decoded by `workers` threads."""
-    value_range = check_range(intensity_range)
-    records = read_layout(root, layout)
+    """Write the file `packed` of the images in `root`, decoded by `workers` threads.
+
+    `volumes` are VolumeOptions, `intensity_range` and `fit` those of Preparation.
+    """
+    options = VolumeOptions(**(volumes or {}))
+    preparation = Preparation(check_range(intensity_range), fit, options.axis)
+    slices = partial(expand, root=root, options=options, workers=workers)
+    records = read_layout(root, layout, volumes=options, expand=slices)
     check_counts(root, records, expected)
     if masks and not any(record.mask for record in records):
         raise InputError(
@@ -51,6 +64,8 @@ def pack_dataset(
         )
     if not masks:
         records = [replace(record, mask=None) for record in records]
+    elif bare := sum(bool(record.label and not record.mask) for record in records):
+        logger.warning("%d abnormal images have no mask and are left out of pixel metrics", bare)
     splits = {name: [r for r in records if r.split == name] for name in ("train", "test")}
     size = max(1, min(BLOCK_IMAGES, BLOCK_BYTES // ((channels + masks) * image_size**2)))
     blocks = [
@@ -59,8 +74,9 @@ def pack_dataset(
         for start in range(0, len(of_split), size)
     ]
     shape = {"channels": channels, "image_size": image_size}
-    load = partial(load_record, root=root, intensity_range=value_range, **shape)
-    found, no_mask = Findings(), np.zeros((image_size, image_size), np.uint8)
+    load = partial(load_file, root=root, preparation=preparation, **shape)
+    found = Findings(preparation)
+    no_mask = [np.full((image_size, image_size), fill, np.uint8) for fill in (0, UNKNOWN)]
     with (
         ThreadPool(workers) as pool,
         packed_writer(
@@ -73,7 +89,9 @@ def pack_dataset(
         ) as writer,
     ):
         for split, block in blocks:
-            loaded = pool.map(load, block)
+            # Slices of a volume are neighbours.
+            files = [list(part) for _, part in groupby(block, key=lambda record: record.image)]
+            loaded = [one for part in pool.map(load, files) for one in part]
             for one in loaded:
                 found.add(one)
             if found.failures:  # the others are read only to name all bad ones
@@ -81,7 +99,9 @@ def pack_dataset(
             writer.append(
                 split,
                 np.stack([one.image.pixels for one in loaded]),
-                np.stack([one.mask.pixels if one.mask else no_mask for one in loaded])
+                np.stack(
+                    [one.mask.pixels if one.mask else no_mask[one.record.label] for one in loaded]
+                )
                 if masks and split == "test"
                 else None,
             )
@@ -94,7 +114,7 @@ def pack_dataset(
             "source": source,
             "source_sha256": hashlib.sha256(lines.encode()).hexdigest(),
             "resize_filter": "PIL bilinear (masks: nearest)",
-            "intensity_range": json.dumps(value_range),
+            "intensity_range": preparation.as_json(),
             "identical_train_test": len(found.identical),
         }
     found.log()

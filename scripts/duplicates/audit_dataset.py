@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from medae.base.errors import InputError
 from medae.base.files import write_table
-from medae.data.groups import image_groups
+from medae.data.groups import group_names, image_groups
 from medae.data.packed import read_packed
 from medae.data.statistics import brightness, contrast, total_variation
 from medae.duplicates.audit import (
@@ -62,10 +63,11 @@ def audit_dataset(
     highest, used, origin = np.full(len(ids), np.nan), threshold, "configured"
     if group_pattern is not None:
         patients = image_groups(names, pattern=group_pattern)
+        known = check_patients(names, split, group_pattern)
         highest, calibrated = calibrate(
             compared, labels=labels, patients=patients, configured=threshold, moved=moved
         )
-        if calibrated is not None:
+        if calibrated is not None and known:
             used, origin = calibrated, "calibrated"
     floor = min(used, *thresholds)
     found, nearest, unmoved = find_pairs(compared, n_train=n_train, floor=floor, moved=moved)
@@ -108,6 +110,32 @@ def audit_dataset(
     for label, twin in table[split == "test"].groupby("label")["twin"]:
         kind = ("normal", "abnormal")[label]
         logger.info("%d of %d %s test images have a copy in training", twin.sum(), len(twin), kind)
+
+
+def check_patients(ids: Sequence[str], split: np.ndarray, pattern: str) -> bool:
+    """Return whether `pattern` finds the patient of every image; log by split where it does not.
+
+    Raises InputError when it finds none.
+    """
+    found = np.array([name is not None for name in group_names(ids, pattern=pattern)])
+    if not found.any():
+        raise InputError(
+            f"group_pattern {pattern!r} finds no patient in any image's id, such as {ids[0]!r}. "
+            "Correct it in the dataset's registry entry, or remove it."
+        )
+    if not found.all():
+        lone = np.flatnonzero(~found)
+        counts = [
+            f"{(~found[split == s]).sum()} of {(split == s).sum()} {s}"
+            for s in dict.fromkeys(split)
+        ]
+        logger.warning(
+            "group_pattern finds no patient in %s images, such as %r; each counts as a patient of "
+            "its own, and the threshold is not calibrated",
+            " and ".join(counts),
+            ids[lone[0]],
+        )
+    return bool(found.all())
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def draw_groups(
         groups=groups,
         replicates=replicates,
         seed=seed,
-        masked=None if masks is None else masks[chosen].any(axis=(1, 2)),
+        masked=None if masks is None else (masks[chosen] == 1).any(axis=(1, 2)),
     )
     logger.info("%d test images in %d groups", len(groups), weights.shape[1])
     return {"groups": groups, "weights": weights}

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from medae.base.files import atomic_path
 from medae.base.hdf5 import new_hdf5
@@ -55,7 +56,7 @@ def select_examples(
         file["scores"] = tables[judge][rows]
         file["images"] = as_floats(data.test_images[rows])
         if data.test_masks is not None:
-            file["masks"] = data.test_masks[rows]
+            file["masks"] = (data.test_masks[rows] == 1).astype(np.uint8)
         for name, path in zip(names, maps, strict=True):
             group = file.create_group(name)
             group.attrs["scores"] = tables[name][rows]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from medae.base.files import read_table, write_table
-from medae.data.groups import image_groups
+from medae.data.groups import group_names, image_groups
 from medae.evaluation.metrics import image_metrics
 from medae.report.tables import MISSING, Section, write_sections
 
@@ -37,6 +37,7 @@ DATASET_ROWS = {  # title: cell, of the numbers and texts of one dataset
     "Leak-free test images, normal + abnormal": "{leak_free_normal} + {leak_free_abnormal}",
 }
 PATIENTS = "{train_patients} + {test_patients}, {patients_in_both} in both"
+NO_PATIENT = "; {train_unnamed} + {test_unnamed} images whose patient is not known"
 SIMILARITY = {
     True: "the highest correlation of their pixels, as grey images of at most 64 × 64, over the "
     "eight ways to mirror and rotate one of them",
@@ -171,7 +172,12 @@ def dataset_numbers(
     }
     numbers |= used.drop(["threshold", "used", "origin"]).to_dict()
     if group_pattern is not None:
-        patients = image_groups(list(images["id"].astype(str)), pattern=group_pattern)
+        ids = list(images["id"].astype(str))
+        patients = image_groups(ids, pattern=group_pattern)
+        unnamed = np.array([name is None for name in group_names(ids, pattern=group_pattern)])
+        if unnamed.any():
+            for split in ("train", "test"):
+                numbers[f"{split}_unnamed"] = sum(unnamed & (images["split"] == split))
         train, test = (set(patients[images["split"] == split]) for split in ("train", "test"))
         numbers["train_patients"], numbers["test_patients"] = len(train), len(test)
         numbers["patients_in_both"] = len(train & test)
@@ -189,6 +195,8 @@ def dataset_cells(numbers: Mapping[str, float], *, moved: bool) -> dict[str, str
     """Return the cells of one dataset's column by the rows' titles."""
     origin = "calibrated" if numbers["threshold_is_calibrated"] else "configured"
     patients = PATIENTS.format(**numbers) if "train_patients" in numbers else MISSING
+    if "train_unnamed" in numbers:
+        patients += NO_PATIENT.format(**numbers)
     texts = {"origin": origin, "patients": patients}
     for key in TWINS:
         text = str(numbers[key])

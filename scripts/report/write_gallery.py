@@ -100,7 +100,7 @@ def collect(
         shown.append(one | setting_sprite(pictures, found))
     inputs = [data.test_images[rows]]
     if data.test_masks is not None:
-        inputs.append(255 * data.test_masks[rows, None])
+        inputs.append(np.uint8(255) * (data.test_masks[rows, None] == 1))
     colours = matplotlib.colormaps[HEAT](np.arange(256), bytes=True)[:, :3]
     return {
         "side": data.test_images.shape[-1],

@@ -1,4 +1,5 @@
 import io
+import json
 import struct
 import warnings
 import zlib
@@ -7,19 +8,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile, PngImagePlugin
+from PIL import Image, ImageChops, ImageFile, PngImagePlugin
 
 from medae.base.errors import InputError
-from medae.data.formats import FORMATS
+from medae.data.formats import PILLOW
 from medae.data.images import (
-    MAX_PIXELS,
-    ImageError,
+    Preparation,
     check_range,
     decode_image,
     decode_mask,
-    load_record,
+    load_file,
 )
 from medae.data.layouts import Record
+from medae.data.pictures import MAX_PIXELS, ImageError
+from medae.data.reading import read_picture
 
 CHANNELS = {1: "L", 3: "RGB"}
 COLOUR, GREY_ALPHA, COLOUR_ALPHA = 2, 4, 6  # PNG colour types
@@ -33,10 +35,11 @@ def encoded(image, image_format="PNG", **options):
     return stream.getvalue()
 
 
-def decode(image, image_format="PNG", *, channels=1, side=8, intensity_range=None):
+def decode(image, image_format="PNG", *, channels=1, side=8, **preparation):
     """Decode an image, or the bytes of its file."""
     data = image if isinstance(image, bytes) else encoded(image, image_format)
-    return decode_image(data, channels=channels, image_size=side, intensity_range=intensity_range)
+    preparation = Preparation(**preparation)
+    return decode_image(data, channels=channels, image_size=side, preparation=preparation)
 
 
 def noise(shape, high=256, dtype=np.uint8, seed=0):
@@ -90,13 +93,17 @@ def in_mode(mode, width, height, seed=0):
 @pytest.mark.parametrize("mode", SAVED_AS)
 def test_8_bit_images_are_exactly_what_pil_makes_of_them(mode, channels):
     data = encoded(in_mode(mode, 90, 70), SAVED_AS[mode])
-    plain = Image.open(io.BytesIO(data)).convert(CHANNELS[channels])
+    plain = Image.open(io.BytesIO(data))
+    if mode in ("LA", "RGBA"):  # what is transparent is black
+        *bands, alpha = plain.split()
+        plain = Image.merge("RGB", [ImageChops.multiply(b, alpha) for b in (bands * 3)[:3]])
+    plain = plain.convert(CHANNELS[channels])
     expected = np.asarray(plain.resize((64, 64), Image.Resampling.BILINEAR))
     decoded = decode(data, channels=channels, side=64)
     assert decoded.pixels.dtype == np.uint8
-    assert (decoded.size, decoded.peak) == ((90, 70), None)
-    pixels = decoded.pixels.transpose(1, 2, 0)
-    np.testing.assert_array_equal(pixels, expected.reshape(64, 64, channels))
+    assert (decoded.size, decoded.depth, decoded.limits) == ((90, 70), "8 bits", (0, 255))
+    difference = decoded.pixels.transpose(1, 2, 0) - expected.reshape(64, 64, channels).astype(int)
+    assert np.abs(difference).max() <= (1 if mode in ("LA", "RGBA") else 0)  # rounding of alpha
 
 
 @pytest.mark.parametrize("kind", ["png", "tiff", "big-endian tiff", "compressed tiff"])
@@ -110,7 +117,7 @@ def test_16_bit_gradients_keep_their_range(kind):
     decoded = decode(data, side=64)
     np.testing.assert_array_equal(decoded.pixels[0], np.rint(gradient / 65535 * 255))
     assert len(np.unique(decoded.pixels)) == 256
-    assert decoded.peak == 65535
+    assert decoded.limits == (0, 65535)
     plain = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
     assert (plain == 255).mean() > 0.99  # PIL's own conversion, which the rule replaces, clips
 
@@ -143,7 +150,7 @@ def test_halves_are_rounded_to_even():
 def test_32_bit_images_need_an_intensity_range(dtype):
     hounsfield = np.linspace(-1000, 1000, 64).astype(dtype).reshape(8, 8)
     image = Image.fromarray(hounsfield)
-    with pytest.raises(InputError, match=r"more than 16 bits.*Set `intensity_range"):
+    with pytest.raises(InputError, match=r"(32-bit|floating).*Set `intensity_range"):
         decode(image, "TIFF")
     decoded = decode(image, "TIFF", intensity_range=(-500.0, 500.0))
     exact = np.clip((hounsfield.astype(float) + 500) / 1000, 0, 1) * 255
@@ -235,7 +242,7 @@ def test_bytes_that_are_no_image_are_refused(start, rest):
 def test_formats_that_run_programs_or_hide_truncation_are_not_opened():
     with pytest.raises(ImageError, match=r"unknown format"):
         decode(Image.fromarray(noise((64, 64))), "JPEG2000")
-    assert not {"EPS", "PSD", "JPEG2000"} & set(FORMATS)
+    assert not {"EPS", "PSD", "JPEG2000"} & set(PILLOW)
 
 
 @pytest.mark.parametrize("side", [9_000, 100_000])
@@ -296,7 +303,7 @@ def test_masks_are_binarised_and_resized_to_the_nearest_pixel(mode):
     expected = Image.fromarray(truth.astype(np.uint8)).resize((16, 16), Image.Resampling.NEAREST)
     np.testing.assert_array_equal(mask.pixels, np.asarray(expected))
     assert mask.pixels.dtype == np.uint8
-    assert (mask.size, mask.empty) == ((30, 40), False)
+    assert (mask.size, mask.share) == ((30, 40), truth.mean())
 
 
 def test_masks_with_a_palette_count_every_colour_but_black():
@@ -309,7 +316,7 @@ def test_the_bad_one_of_image_and_mask_is_named(tmp_path):
     image = encoded(Image.fromarray(noise((8, 8))))
     other = encoded(Image.fromarray(noise((8, 9))))  # height × width
     one = Record("test", "a.png", 1, tmp_path / "a.png", tmp_path / "m.png")
-    options = {"root": tmp_path, "channels": 1, "image_size": 8, "intensity_range": None}
+    options = {"root": tmp_path, "channels": 1, "image_size": 8, "preparation": Preparation()}
     for data, mask, name, reason in [
         (b"", image, "a.png", "not readable"),
         (image, b"x", "m.png", "not readable"),
@@ -317,8 +324,171 @@ def test_the_bad_one_of_image_and_mask_is_named(tmp_path):
     ]:
         one.image.write_bytes(data)
         one.mask.write_bytes(mask)
-        loaded = load_record(one, **options)
+        (loaded,) = load_file([one], **options)
         assert loaded.failed == name
         assert reason in loaded.error.reason
     one.image.unlink()
-    assert "cannot be read: No such file" in load_record(one, **options).error.reason
+    assert "cannot be read: No such file" in load_file([one], **options)[0].error.reason
+
+
+# --- what files say of themselves
+
+
+EXIF_FORMATS = {"JPEG": {"quality": 100, "subsampling": 0}, "PNG": {}, "WEBP": {"lossless": True}}
+EXIF_FORMATS |= {"TIFF": {}}
+
+
+@pytest.mark.parametrize("image_format", EXIF_FORMATS)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_turned_as_their_orientation_tag_says(image_format, orientation):
+    upright = np.zeros((16, 24, 3), np.uint8)
+    upright[:8, :8], upright[8:, 16:] = (250, 0, 0), (0, 0, 250)
+    # How the tag's number says that the rows and columns of the file lie.
+    stored = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.swapaxes(0, 1),
+        6: lambda a: np.rot90(a),
+        7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
+        8: lambda a: np.rot90(a, -1),
+    }[orientation](upright)
+    exif = Image.Exif()
+    exif[274] = orientation
+    image = Image.fromarray(np.ascontiguousarray(stored))
+    data = encoded(image, image_format, exif=exif, **EXIF_FORMATS[image_format])
+    turned, plain = (
+        decode(d, channels=3, side=16) for d in (data, encoded(Image.fromarray(upright)))
+    )
+    assert turned.size == (24, 16)
+    difference = np.abs(turned.pixels.astype(int) - plain.pixels).mean()
+    assert difference < (3 if image_format == "JPEG" else 1e-9)
+
+
+def graymap(values, maximum, plain):
+    height, width = values.shape
+    head = f"{'P2' if plain else 'P5'}\n{width} {height}\n{maximum}\n".encode()
+    kind = ">u2" if maximum > 255 else "u1"
+    return head + (
+        " ".join(map(str, values.flat)).encode() if plain else values.astype(kind).tobytes()
+    )
+
+
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("maximum", [100, 255, 4095, 65535])
+def test_the_maximum_of_a_graymap_counts(maximum, plain):
+    values = noise((8, 8), maximum + 1, np.int64)
+    data = graymap(values, maximum, plain)
+    expected = np.rint(values * 255 / maximum)
+    assert np.abs(decode(data).pixels[0] - expected).max() <= (1 if maximum < 255 else 1e-9)
+    high = maximum / 2
+    ranged = decode(data, intensity_range=(0.0, high))
+    np.testing.assert_array_equal(ranged.pixels[0], np.rint(np.clip(values / high, 0, 1) * 255))
+
+
+def tiff(values, sample_format):
+    """An uncompressed TIFF by hand, of types that PIL does not write."""
+    height, width = values.shape
+    data, bits = values.tobytes(), 8 * values.dtype.itemsize
+    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, 1), (273, 8), (277, 1)]
+    tags += [(278, height), (279, len(data)), (339, sample_format)]
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return (
+        b"II*\0"
+        + struct.pack("<I", 8 + len(data))
+        + data
+        + struct.pack("<H", 10)
+        + table
+        + bytes(4)
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sample_format", "reason"),
+    [
+        ("<i2", 2, "signed 16-bit values, which have no black and white"),
+        ("<i4", 2, "32-bit values, which have no"),
+        ("<f4", 3, "floating-point values, which have no"),
+        ("<f8", 3, "TIFF file of 64-bit floating-point values"),
+        ("<f2", 3, "TIFF file of 16-bit floating-point values"),
+        ("i1", 2, "signed 8-bit values"),
+    ],
+)
+def test_the_true_reason_is_said_of_a_tiff(dtype, sample_format, reason):
+    values = (np.arange(64).reshape(8, 8) - 20).astype(dtype)
+    data = tiff(values, sample_format)
+    with pytest.raises(ImageError, match=reason):
+        decode(data)
+    if "which have no" in reason:
+        ranged = decode(data, intensity_range=(-20.0, 43.0))
+        np.testing.assert_array_equal(ranged.pixels[0], np.rint((values + 20.0) / 63 * 255))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 40}]
+)
+def test_a_jpeg_is_decoded_to_the_bits_of_pil(mode, options):
+    smooth = np.cumsum(np.random.default_rng(0).normal(0, 9, (70, 90, 3)), axis=0) + 128
+    image = Image.fromarray(np.clip(smooth, 0, 255).astype(np.uint8)).convert(mode)
+    data = encoded(image, "JPEG", **options)
+    np.testing.assert_array_equal(read_picture(data).image, Image.open(io.BytesIO(data)))
+
+
+def test_a_jpeg_with_damage_before_its_end_marker_is_noticed():
+    data = encoded(Image.fromarray(noise((96, 96))), "JPEG")
+    half = len(data) // 2
+    for damaged in (
+        data[:half] + data[-2:],
+        data[:half] + bytes(len(data) - half - 2) + data[-2:],
+        data[:half] + data[half + 300 :],
+    ):
+        Image.open(io.BytesIO(damaged)).load()  # says nothing
+        with pytest.raises(ImageError, match="damaged: Corrupt JPEG data.*intact copy"):
+            decode(damaged)
+    data = encoded(Image.fromarray(noise((96, 96))), "JPEG", progressive=True)
+    second = data.index(b"\xff\xc4", data.index(b"\xff\xda"))  # tables of the next scan
+    decoded = decode(data[:second] + bytes(range(1, 15)) + data[second:])
+    assert decoded.oddities == ("may be damaged: there are extraneous bytes in the file",)
+    np.testing.assert_array_equal(decoded.pixels, decode(data).pixels)
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "LA", "P"])
+def test_colour_that_is_transparent_is_black(kind):
+    colours = noise((16, 16, 3))
+    seen = np.zeros((16, 16), np.uint8)
+    seen[4:12, 4:12] = 255
+    visible = Image.fromarray(colours * (seen[..., None] > 0)).convert("L")
+    if kind == "P":
+        image = visible.point(lambda value: max(value, 1)).convert("P")
+        image.putpalette([255, 255, 255, *(v for v in range(1, 256) for _ in range(3))])
+        image.paste(0, mask=Image.fromarray(255 - seen))
+        data = encoded(image, transparency=0)
+    else:
+        image = Image.fromarray(colours).convert("L" if kind == "LA" else "RGB")
+        image.putalpha(Image.fromarray(seen))
+        data = encoded(image)
+    found = decode(data, side=16)
+    assert np.abs(found.pixels[0].astype(int) - np.asarray(visible)).max() <= 1
+    assert found.oddities == ("have transparent pixels, which became black",)
+    image.putalpha(255) if kind != "P" else None
+    assert kind == "P" or decode(image, side=16).oddities == ()
+
+
+def test_percentiles_scale_each_file_by_its_own_values():
+    values = noise((50, 50), 1000, np.uint16) + 300
+    for scaled in (values, values * 5):
+        found = decode(Image.fromarray(scaled.astype(np.uint16)), intensity_range="percentiles")
+        assert found.limits == tuple(np.percentile(scaled, (0.5, 99.5)))
+    assert check_range("percentiles") == "percentiles"
+    assert not decode(Image.new("L", (8, 8), 9), intensity_range="percentiles").pixels.any()
+
+
+@pytest.mark.parametrize(
+    "preparation", [Preparation(), Preparation("percentiles"), Preparation((0.0, 9.0), "pad")]
+)
+def test_a_preparation_survives_its_text(preparation):
+    text = preparation.as_json()
+    assert Preparation.from_json(json.loads(text)) == preparation
+    assert Preparation().as_json() == "null" and Preparation((0.0, 9.0)).as_json() == "[0.0, 9.0]"

@@ -3,10 +3,13 @@ import logging
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from dicom_files import dicom
 
 from medae.base.errors import InputError
+from medae.data.groups import group_names
 from medae.data.layouts import LAYOUTS, Record, check_counts, count_classes, name_some, read_layout
 
 
@@ -83,6 +86,88 @@ def test_folder_with_and_without_masks(tmp_path):
         ("test", "test/abnormal/2.bmp", 1, "test/mask/2.png"),
         ("test", "test/normal/1.JPG", 0, None),
     ]
+
+
+PATIENTS = ("train/normal/p1/1.png", "train/normal/p1/scan/2.jfif", "test/normal/p2/1.png")
+PATIENTS += ("test/abnormal/p3/1.png", "test/abnormal/p4/1.png")
+
+
+def test_patients_may_have_folders(tmp_path):
+    root = touch(tmp_path, *PATIENTS, "test/mask/p3/1.png", "test/mask/p4/1_mask.png")
+    records = read_layout(root, "patients")
+    assert sorted(r.id for r in records) == sorted(PATIENTS)
+    assert {r.id: r.mask.relative_to(root).as_posix() for r in records if r.mask} == {
+        "test/abnormal/p3/1.png": "test/mask/p3/1.png",
+        "test/abnormal/p4/1.png": "test/mask/p4/1_mask.png",
+    }
+    names = group_names([r.id for r in records], pattern=LAYOUTS["patients"].group_pattern)
+    assert names == ["p1", "p1", "p3", "p4", "p2"]
+    (root / "train/normal/p1/back").symlink_to(root / "train")  # in circles
+    assert len(read_layout(root, "patients")) == 5
+    with pytest.raises(InputError, match="folders with images in it.*set `layout: patients`"):
+        read_layout(root, "folder")
+
+
+def test_mvtec_has_a_folder_per_kind_of_defect(tmp_path):
+    root = touch(tmp_path, "train/good/0.png", "test/good/0.png", "test/hole/0.png")
+    touch(root, "test/cut/0.png", "ground_truth/hole/0_mask.png", "ground_truth/cut/0_mask.png")
+    assert summary(root, read_layout(root, "mvtec")) == [
+        ("train", "train/good/0.png", 0, None),
+        ("test", "test/cut/0.png", 1, "ground_truth/cut/0_mask.png"),
+        ("test", "test/good/0.png", 0, None),
+        ("test", "test/hole/0.png", 1, "ground_truth/hole/0_mask.png"),
+    ]
+
+
+TABLE = """image,split,label,patient,mask
+a/1.png,train,normal,Doe,
+b/1.png,test,0,Roe,
+"c/x, 1.png",test,1,Roe,m/1.png
+"""
+
+
+def test_a_table_lists_images_where_they_are(tmp_path):
+    root = touch(tmp_path, "a/1.png", "b/1.png", "c/x, 1.png", "m/1.png")
+    (root / "table.csv").write_text(TABLE)
+    records = read_layout(root, "table")
+    assert summary(root, records) == [
+        ("train", "patient1/a/1.png", 0, None),
+        ("test", "patient2/b/1.png", 0, None),
+        ("test", "patient2/c/x, 1.png", 1, "m/1.png"),
+    ]
+    assert not [r for r in records if "oe" in r.id]  # names of patients go no further
+    names = group_names([r.id for r in records], pattern=LAYOUTS["table"].group_pattern)
+    assert names == ["patient1", "patient2", "patient2"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ("train,normal", "train,1", "line 2 has the split 'train' and the label '1'"),
+        ("test,0", "val,0", "line 3 has the split 'val'"),
+        ("Doe", "", "some images have no patient"),
+        (",patient,", ",person,", "its columns are image, split, label, person, mask"),
+        ("a/1.png", "../1.png", "1 names that are not those of files"),
+        ("m/1.png", "/m/1.png", "1 names that are not those of files"),
+        ("b/1.png", "b/2.png", "1 of 4 listed files are missing .*'b/2.png'"),
+    ],
+)
+def test_a_malformed_table_is_refused(tmp_path, old, new, match):
+    root = touch(tmp_path, "a/1.png", "b/1.png", "c/x, 1.png", "m/1.png")
+    (root / "table.csv").write_text(TABLE.replace(old, new))
+    with pytest.raises(InputError, match=match):
+        read_layout(root, "table")
+    (root / "table.csv").unlink()
+    with pytest.raises(InputError, match="Cannot read the table .*columns image"):
+        read_layout(root, "table")
+
+
+def test_dicom_files_need_no_ending(tmp_path):
+    root = touch(tmp_path, *FOLDER, "train/normal/notes", "train/normal/DICOMDIR")
+    for name in ("IM000001", "1.2.840.113", "DICOMDIR"):
+        (root / "train/normal" / name).write_bytes(dicom(np.zeros((4, 4), np.uint8)))
+    train = [r.image.name for r in read_layout(root, "folder") if r.split == "train"]
+    assert train == ["1.2.840.113", "1.png", "IM000001"]
 
 
 def test_isic_takes_nevi_for_training_and_all_of_the_test(tmp_path):
@@ -178,11 +263,11 @@ def test_hidden_files_others_and_folders_are_ignored_and_logged(tmp_path, caplog
     assert "'.x.png', 'Thumbs.db', 'd.png'" in caplog.text
 
 
-@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"split_json", "isic"}))
+@pytest.mark.parametrize("layout", ["folder", "brats", "good_ungood", "mvtec"])
 def test_a_missing_or_imageless_folder_is_refused(tmp_path, layout):
     with pytest.raises(InputError, match=r"Cannot list the folder .*No such file"):
         read_layout(tmp_path, layout)
-    touch(tmp_path, "train/a.dcm", "train/normal/a.dcm", "train/good/a.dcm")
+    touch(tmp_path, "train/a.txt", "train/normal/a.txt", "train/good/a.txt")
     touch(tmp_path, "test/tumor/a.png", "test/annotation/a.png", "test/abnormal/a.png")
     touch(tmp_path, "test/normal/n.png", "test/good/n.png", "test/Ungood/x.png")
     with pytest.raises(InputError, match=r"There is no image in .*train.*DICOM"):
@@ -200,8 +285,8 @@ def test_masks_and_images_have_to_pair_up(tmp_path):
     with pytest.raises(InputError) as caught:
         read_layout(root, "folder")
     message = str(caught.value)
-    assert "9 abnormal images without a mask: '10', '11', '12', '13', '14' and 4 more" in message
-    assert "1 masks without an abnormal image: 'orphan'" in message
+    assert "9 abnormal images without a mask: 'test/abnormal/10.png', 'test/abn" in message
+    assert "1 masks without an image: 'orphan'" in message
     assert "1 mask names that more than one file claims: '1'" in message
 
 

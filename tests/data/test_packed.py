@@ -17,6 +17,8 @@ from PIL import Image
 import medae.data.packed
 from medae import __version__
 from medae.base.errors import InputError
+from medae.data.images import Preparation
+from medae.data.known import UNKNOWN
 from medae.data.packed import packed_writer, read_packed
 
 GIVEN = {  # the attributes that the caller of packed_writer sets
@@ -258,7 +260,10 @@ def test_all_bad_files_are_reported_by_kind_and_nothing_remains(tmp_path):
     assert message.startswith(f"11 files in {root} cannot be used: 'test/abnormal/3.png', ")
     assert "'train/normal/2.png' and 4 more ('test/abnormal/3.png': not readable" in message
     assert "'test/mask/5.png' ('test/mask/5.png': 20 × 30 pixels, its image 30 × 20)" in message
-    assert "('test/normal/i.tif': values of more than 16 bits (PIL mode I)). Set" in message
+    assert (
+        "('test/normal/i.tif': 32-bit values, which have no black and white of their own). Set"
+        in message
+    )
     assert "Export each mask at the size of its image." in message
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -287,19 +292,116 @@ def test_masks_are_packed_when_the_registry_says_so(tmp_path):
     assert pack(full, tmp_path / "x.h5", masks=False).attributes == packed.attributes
 
 
-@pytest.mark.parametrize(("peak", "warned"), [(4095, True), (8191, True), (8192, False)])
-def test_16_bit_data_of_fewer_bits_are_noticed(tmp_path, caplog, peak, warned):
-    root = dataset(tmp_path / "toy", masks=False)
-    save(root / "test/normal/a.png", image(0).astype(np.uint16))
-    save(root / "test/normal/b.png", np.full((20, 30), peak, np.uint16))
+FLAT = np.full((20, 30), 7)
+SMALL_PARTS = {  # greatest value of uniform noise, type, and the range that is advised
+    "12 of 16 bits": (4095, np.uint16, "[0, 4095]"),
+    "14 of 16 bits": (16383, np.uint16, "[0, 16383]"),
+    "most of 16 bits": (40000, np.uint16, None),
+    "dark 8 bits": (50, np.uint8, "[0, 63]"),
+    "most of 8 bits": (200, np.uint8, None),
+}
+
+
+@pytest.mark.parametrize("kind", SMALL_PARTS)
+def test_images_that_use_a_small_part_of_their_range_are_noticed(tmp_path, caplog, kind):
+    high, dtype, fitting = SMALL_PARTS[kind]
+    root = tmp_path / "toy"
+    for i, group in enumerate(["train/normal", "test/normal", "test/abnormal"]):
+        for j in range(3):
+            noise = np.random.default_rng(10 * i + j).integers(0, high + 1, (20, 30))
+            noise[3, 4] = np.iinfo(dtype).max  # one bright marker in each hides nothing
+            save(root / group / f"{j}.png", noise.astype(dtype))
+    save(root / "test/normal/b.png", FLAT.astype(dtype))
     with caplog.at_level(logging.WARNING):
         pack(root, tmp_path / "x.h5", masks=False)
-    assert (f"16-bit values is {peak}" in caplog.text) == warned
     assert "1 images have the same value in all pixels: 'test/normal/b.png'" in caplog.text
-    caplog.clear()
-    packed = pack(root, tmp_path / "x.h5", masks=False, intensity_range=[0, 4095])
-    assert packed.attributes["intensity_range"] == "[0.0, 4095.0]"
-    assert "16-bit" not in caplog.text
+    assert ("a small part of" in caplog.text) == (fitting is not None)
+    if fitting:
+        assert f"a small part of [0, {np.iinfo(dtype).max}]" in caplog.text
+        assert f"set `intensity_range: {fitting}` in the" in caplog.text
+        caplog.clear()
+        packed = pack(root, tmp_path / "x.h5", masks=False, intensity_range=json.loads(fitting))
+        assert json.loads(packed.attributes["intensity_range"]) == json.loads(fitting)
+        assert packed.train_images.mean() > 70
+        assert "a small part of" not in caplog.text
+
+
+def test_files_of_8_and_of_more_bits_are_not_mixed_in_silence(tmp_path):
+    root = dataset(tmp_path / "toy", masks=False)
+    values = np.random.default_rng(0).integers(0, 4096, (20, 30), dtype=np.uint16)
+    save(root / "test/normal/z.png", values)
+    with pytest.raises(InputError, match=r"9 of 8 bits, such as .*; 1 of more than 8 bits, such "):
+        pack(root, tmp_path / "x.h5", masks=False)
+    with pytest.raises(InputError, match=r"9 files .*8-bit values, for which .*\[0.0, 4095.0\]"):
+        pack(root, tmp_path / "x.h5", masks=False, intensity_range=[0, 4095])
+    packed = pack(root, tmp_path / "x.h5", masks=False, intensity_range="percentiles")
+    assert packed.attributes["intensity_range"] == '"percentiles"'
+    means = [image.mean() for image in (*packed.train_images, *packed.test_images)]
+    assert np.ptp(means) < 20  # uniform noise, all of it
+
+
+def test_an_image_that_is_normal_and_abnormal_is_a_conflict(tmp_path, caplog):
+    root = dataset(tmp_path / "toy", masks=False)
+    save(root / "test/abnormal/same.png", image(100))  # test/normal/a.png
+    save(root / "test/abnormal/train.png", image(2))  # train/normal/c.png
+    with caplog.at_level(logging.WARNING):
+        pack(root, tmp_path / "x.h5", masks=False)
+    assert "conflict of labels: 2 abnormal images have the packed pixels of a norm" in caplog.text
+    assert "'test/abnormal/same.png' those of 'test/normal/a.png'" in caplog.text
+
+
+def test_some_abnormal_images_may_lack_a_mask_and_some_normal_ones_have_one(tmp_path, caplog):
+    root = dataset(tmp_path / "toy")
+    (root / "test/mask/b.png").unlink()
+    (root / "test/mask/c.png").rename(root / "test/mask/c_mask.png")
+    save(root / "test/normal/d.png", image(5))
+    save(root / "test/mask/d.png", np.zeros((20, 30), np.uint8))
+    packed = pack(root, tmp_path / "x.h5")
+    assert "1 abnormal images have no mask" in caplog.text
+    unknown = (packed.test_masks == UNKNOWN).all(axis=(1, 2))
+    assert [packed.test_ids[i] for i in np.flatnonzero(unknown)] == ["test/abnormal/b.png"]
+    assert packed.test_masks[~unknown].max() == 1
+    save(root / "test/mask/d.png", (image(9) > 99).astype(np.uint8))
+    with pytest.raises(InputError, match=r"'test/mask/d.png': a mask of a normal image that is"):
+        pack(root, tmp_path / "x.h5")
+
+
+def test_masks_that_are_inverted_are_refused(tmp_path, caplog):
+    root = dataset(tmp_path / "toy")
+    inverted = (image(1) > 10).astype(np.uint8) * 255
+    save(root / "test/mask/a.png", inverted)
+    pack(root, tmp_path / "x.h5")
+    assert "1 images have a mask that marks more than 90% of them: 'test/abn" in caplog.text
+    save(root / "test/mask/b.png", inverted)
+    with pytest.raises(InputError, match=r"2 of 3 masks .* more than 90% .*Black has to be"):
+        pack(root, tmp_path / "x.h5")
+
+
+@pytest.mark.parametrize("fit", ["squash", "pad", "crop"])
+def test_images_that_are_far_from_square(tmp_path, caplog, fit):
+    root = tmp_path / "toy"
+    for group in ["train/normal", "test/normal", "test/abnormal"]:
+        for i in range(2):
+            wide = np.zeros((16, 32), np.uint8)
+            wide[:, 8:24] = 200 + i  # the middle square
+            save(root / group / f"{i}.png", wide)
+    save(root / "test/mask/0.png", wide)
+    save(root / "test/mask/1.png", wide)
+    with caplog.at_level(logging.INFO):
+        packed = pack(root, tmp_path / "x.h5", fit=fit)
+    assert ("6 of 6 images are far from square" in caplog.text) == (fit == "squash")
+    bright = packed.test_images[0, 0] > 100
+    expected = np.zeros((16, 16), dtype=bool)
+    rows, columns = {
+        "squash": (slice(0, 16), slice(4, 12)),
+        "pad": (slice(4, 12), slice(4, 12)),
+        "crop": (slice(0, 16), slice(0, 16)),
+    }[fit]
+    expected[rows, columns] = True
+    np.testing.assert_array_equal(bright, expected)
+    np.testing.assert_array_equal(packed.test_masks[0], expected)
+    kept = Preparation.from_json(json.loads(packed.attributes["intensity_range"]))
+    assert kept == Preparation(fit=fit)
 
 
 def test_masks_that_are_or_become_empty_are_logged_and_all_empty_ones_refused(tmp_path, caplog):

@@ -8,6 +8,7 @@ from audit_dataset import audit_dataset
 from copies import FOUND, KINDS, MISSED, as_packed, nearest_similarities, recalls
 from packed_files import write_packed
 
+from medae.base.errors import InputError
 from medae.base.files import read_table
 from medae.data.phantom import PhantomOptions, make_image
 from medae.duplicates.audit import IMAGE_COLUMNS, PAIR_COLUMNS, calibrate
@@ -156,3 +157,15 @@ def test_recall_by_kind(heads, threshold):
         assert shares[kind] == 1, kind
     for kind in MISSED:
         assert shares[kind] < 0.5, kind
+
+
+def test_a_pattern_that_finds_no_patient_or_some_is_told(copied, tmp_path, caplog):
+    with pytest.raises(
+        InputError, match=r"group_pattern 'x\(y\)' finds no patient .*'train/0.png'"
+    ):
+        run(copied, tmp_path, group_pattern="x(y)")
+    _, _, thresholds = run(copied, tmp_path, group_pattern=r"([0-2])\.png")
+    assert "no patient in 1 of 4 train and 2 of 5 test images, such as 'train/3.png'" in caplog.text
+    assert thresholds.query("used == 1")["origin"].tolist() == ["configured"]
+    _, _, thresholds = run(copied, tmp_path, group_pattern=r"(\d)\.png")
+    assert thresholds.query("used == 1")["origin"].tolist() == ["calibrated"]

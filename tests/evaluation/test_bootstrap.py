@@ -9,6 +9,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from medae.base.errors import InputError
 from medae.base.files import read_table
 from medae.data.groups import image_groups
+from medae.data.known import UNKNOWN
 from medae.evaluation import bootstrap
 from medae.evaluation.bootstrap import (
     draw_weights,
@@ -310,3 +311,18 @@ def test_pixel_metrics_of_both_splits_and_of_baselines(tmp_path):
         assert rows["value"].tolist() == pytest.approx([exact["ap_pix"], exact["dice_max"]])
         assert (rows["low"] < rows["high"]).all()
     assert table.loc[table["method"] != "ae", "p_value"].notna().all()
+
+
+def test_replicates_leave_out_images_whose_mask_is_not_known():
+    random = np.random.default_rng(0)
+    masks = random.integers(0, 2, (6, 4, 4)).astype(np.uint8)
+    maps = random.integers(0, 9, masks.shape).astype(np.float32)
+    weights = random.integers(0, 3, (20, 6))
+    known = [0, 1, 3, 4, 5]
+    expected = replicate_pixels(
+        masks=masks[known], maps=maps[known], groups=np.arange(5), weights=weights[:, known]
+    )
+    masks[2] = UNKNOWN
+    found = replicate_pixels(masks=masks, maps=maps, groups=np.arange(6), weights=weights)
+    for metric, values in expected.items():
+        np.testing.assert_allclose(found[metric], values)

@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 from compute_metrics import compute_metrics
 from packed_files import write_audit, write_maps, write_packed, write_scores
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
+from medae.data.known import UNKNOWN
 from medae.evaluation.metrics import METRIC_COLUMNS
 
 TRAIN_IDS = ["train/a.png", "train/NA", "train/c.png"]
@@ -209,3 +211,24 @@ def test_reconstruction_errors_must_be_finite(setting):
     write_table(table, setting.scores[0])
     with pytest.raises(InputError, match="errors of normal train images are not finite"):
         setting.measure()
+
+
+def test_images_whose_mask_is_not_known_are_left_out_of_pixel_metrics(setting):
+    setting.measure()
+    before = read_table(setting.output)
+    masks = MASKS.copy()
+    masks[1] = UNKNOWN
+    setting.pack(masks=masks)
+    setting.measure()
+    found = read_table(setting.output).set_index(["metric", "seed", "split"])
+    known = np.array([0, 2, 3])
+    for metric, value in (("auc_pix", roc_auc_score), ("ap_pix", average_precision_score)):
+        row = found.loc[(metric, 3, "published")]
+        assert row["value"] == pytest.approx(value(MASKS[known].ravel(), MAPS[known].ravel()))
+        assert (row["n_normal"], row["n_abnormal"]) == (2, 1)
+    images = found.loc[["auc", "ap"]].reset_index()
+    expected = before[before["metric"].isin(["auc", "ap"])]
+    order = ["metric", "seed", "split"]
+    columns = [*order, "value", "n_normal", "n_abnormal"]
+    first, second = (t.sort_values(order)[columns].to_numpy().tolist() for t in (images, expected))
+    assert first == second

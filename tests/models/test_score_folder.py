@@ -1,23 +1,27 @@
 """Scoring by hand: the workflow's scores for the same files, and refusals that leave nothing."""
 
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
 from pack_dataset import pack_dataset
 from PIL import Image
-from score_folder import PANELS, draw_picture, score_folder
+from score_folder import PANELS, draw_picture, read_images, score_folder
 from score_images import score_images
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
+from medae.data.images import Preparation, load_file, percentile_range
+from medae.data.layouts import Record
 from medae.data.packed import read_packed
 from medae.models import methods
-from medae.models.checkpoints import save_checkpoint
+from medae.models.checkpoints import load_checkpoint, save_checkpoint
 
 BATCH_SIZE = 4  # smaller than a folder
 SIZES = {"image_size": 16, "latent_dim": 2, "width": 4, "hidden_dim": 8}
@@ -170,6 +174,75 @@ def test_a_model_without_its_run_gives_the_same_scores_and_no_percentiles(tmp_pa
     assert found["percentile"].isna().all() and with_run["percentile"].notna().all()
 
 
+def test_a_file_and_folders_in_folders_are_scored(run):
+    whole = run.score(run.images)
+    expected = run.expected("train/normal").set_index("id")["score"]
+    found = whole.set_index("id")["score"]
+    assert list(whole["id"]) == sorted(whole["id"]) and len(whole) == 11
+    np.testing.assert_allclose(found[expected.index], expected, rtol=1e-6)
+    assert (run.out / "pictures/test/abnormal/01.png.png").is_file()
+    shutil.rmtree(run.out)
+    one = run.score(run.train / "03.png")
+    assert list(one["id"]) == ["03.png"]
+    np.testing.assert_allclose(one["score"], expected["train/normal/03.png"], rtol=1e-6)
+
+
+def test_bad_files_are_skipped_and_listed(run):
+    damage(run.train / "02.png")
+    (run.train / "x.dcm").write_bytes(bytes(128) + b"DICM" + b"?" * 99)
+    (run.train / "y.nii.gz").write_bytes(b"\x1f\x8b")
+    with pytest.raises(
+        InputError, match=r"3 files were skipped, such as '02.png' \(not readable.*"
+    ):
+        run.score()
+    skipped = read_table(run.out / "skipped.tsv")
+    assert list(skipped["id"]) == ["02.png", "x.dcm", "y.nii.gz"]
+    assert skipped["reason"].str.contains("Replace the file by an intact copy").all()
+    table = read_table(run.out / "scores.tsv")
+    assert list(table["id"]) == ["00.png", "01.png", "03.png", "04.png"]
+    assert len(list((run.out / "pictures").iterdir())) == 4
+
+
+def test_files_of_another_scale_are_not_scored_as_if_they_were_of_the_models(tmp_path, caplog):
+    run = Run(tmp_path)
+    run.make("12 bit")
+    folder = tmp_path / "narrow"
+    write_images(folder, 2)
+    with pytest.raises(InputError, match=r"8-bit values, for which .*4095.0\] is not meant"):
+        run.score(folder)
+    folder = tmp_path / "dark"
+    write_images(folder, 3)
+    for path in folder.iterdir():
+        array = np.asarray(Image.open(path)).astype(np.uint16)
+        Image.fromarray(array).save(path)  # 8 of 12 bits
+    assert run.score(folder)["score"].notna().all()
+    assert "a small part of [0, 4095]" in caplog.text
+    assert "save the images as those were that it was trained on" in caplog.text
+    assert "registry" not in caplog.text
+
+
+def test_volumes_and_shapes_are_read_as_the_model_had_them(tmp_path):
+    run = Run(tmp_path)
+    run.make("12 bit")
+    network, description = load_checkpoint(run.model, torch.device("cpu"))
+    preparation = Preparation("percentiles", "pad", "coronal")
+    description["intensity_range"] = json.loads(preparation.as_json())
+    save_checkpoint(run.model, network, description)
+    values = np.random.default_rng(0).normal(0, 900, (20, 5, 12)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([-1.0, -1, 1, 1])), tmp_path / "v.nii.gz")
+    assert list(run.score(tmp_path / "v.nii.gz")["id"]) == [f"v.nii.gz/00{i}" for i in range(5)]
+    record = Record("test", "v", 0, tmp_path / "v.nii.gz", slice=2)
+    options = {"channels": 1, "image_size": 16, "preparation": preparation}
+    (loaded,) = load_file([record], root=tmp_path, **options)
+    low, high = percentile_range(values.transpose(1, 2, 0)[:, ::-2, ::2])
+    upright = np.clip((values[:, 2].T[::-1] - low) / (high - low) * 255, 0, 255)
+    small = np.asarray(Image.fromarray(upright).resize((16, 10), Image.Resampling.BILINEAR))
+    expected = np.pad(np.rint(small), ((3, 3), (0, 0)))
+    assert np.abs(loaded.image.pixels[0] - expected).max() <= 1
+    _, pixels, _ = read_images(tmp_path / "v.nii.gz", **options)
+    np.testing.assert_array_equal(pixels[2], loaded.image.pixels)
+
+
 # --- refusals ---
 
 
@@ -178,8 +251,8 @@ def damage(path):
 
 
 def damaged_images(run):
-    damage(run.train / "02.png")
-    (run.train / "03.png").write_text("no image")
+    for path in run.train.iterdir():
+        path.write_text("no image")
 
 
 def results_in_the_way(run):
@@ -193,7 +266,7 @@ REFUSED = {
     "no folder": (lambda run: shutil.rmtree(run.train), "Cannot list the folder .*train/normal"),
     "damaged images": (
         damaged_images,
-        r"2 files .*'02\.png', '03\.png' \('02\.png': not readable",
+        r"5 files .*'00\.png', '01\.png', .* \('00\.png': not readable",
     ),
     "damaged scores": (lambda run: run.scores.write_text("id\na\n"), "has the columns"),
     "results in the way": (results_in_the_way, "not an empty folder"),

@@ -8,7 +8,7 @@ import pytest
 from metric_frames import drawn
 from plot_audit import FLOOR, LEFT, distance, plot_audit
 from sklearn.metrics import roc_auc_score
-from tabulate_audit import measure_audit, separability, tabulate_audit
+from tabulate_audit import dataset_cells, measure_audit, separability, tabulate_audit
 
 from medae.base.files import read_table, write_table
 from medae.duplicates.audit import IMAGE_COLUMNS
@@ -115,6 +115,10 @@ def test_tsv_has_every_number(tmp_path):
     assert values["scans", "dataset", "all", "threshold"] == pytest.approx(0.9876543)
     assert values["scans", "dataset", "all", "patients_in_both"] == 1
     assert values["xray", "dataset", "all", "threshold_is_calibrated"] == 0
+    some = measure_audit(IMAGES, THRESHOLDS, "([ab])")["dataset"]["all"]
+    assert (some["train_unnamed"], some["test_unnamed"]) == (0, 2)
+    cells = dataset_cells(some, moved=True)["Patients, training + test"]
+    assert cells == "2 + 3, 1 in both; 0 + 2 images whose patient is not known"
     numbers = measure_audit(IMAGES, THRESHOLDS, None)["dataset"]["all"]
     assert not [quantity for quantity in numbers if "patients" in quantity]
 

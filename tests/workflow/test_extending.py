@@ -17,7 +17,7 @@ pytestmark = pytest.mark.workflow
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 CREATE = re.compile(r"(?:^|\s)Create `([^`]+)`[^\n]*(?:\n[^\n]+)*\n\n\Z")
-CLASSES = {"train/normal": 12, "test/normal": 4, "test/abnormal": 4}
+CLASSES = {"train/normal": 12, "test/normal": 4, "test/abnormal": 4}  # patients
 
 
 def follow(document: Path, heading: str, project: Path) -> None:
@@ -74,11 +74,11 @@ def test_a_dataset_as_the_document_adds_it(project, root):
     random = np.random.default_rng(0)
     for number, (place, patients) in enumerate(CLASSES.items()):
         for patient in range(patients):
-            folder = project / "data/Ward" / place / f"p{number}{patient:02}"
-            folder.mkdir(parents=True)
-            for name in ("a.png", "b.png"):
+            for name in "ab":
+                path = project / f"data/Ward/{place}_p{number}{patient:02}_{name}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
                 image = random.integers(0, 256, (48, 40), np.uint8)
-                Image.fromarray(image).save(folder / name)
+                Image.fromarray(image).save(path)
     follow(root / "docs/extending.md", "A dataset", project)
     metrics = read_table(project / "results/ward/metrics.tsv").query("method == 'ae'")
     numbers = metrics[["n_train", "n_normal", "n_abnormal"]].drop_duplicates()

@@ -172,6 +172,8 @@ def packing_options(wildcards):
         "modality",
         "expected",
         "intensity_range",
+        "fit",
+        "volumes",
         "url",
     ]
     entry = config["registry"][wildcards.dataset]

@@ -17,8 +17,16 @@ def image_groups(ids: Sequence[str], *, pattern: str | None) -> np.ndarray:
 
     Raises InputError when the pattern is not such an expression.
     """
+    numbers: dict[tuple[bool, str], int] = {}
+    names = group_names(ids, pattern=pattern)
+    keys = [(name is not None, name or image) for image, name in zip(ids, names, strict=True)]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=int)
+
+
+def group_names(ids: Sequence[str], *, pattern: str | None) -> list[str | None]:
+    """Return what `pattern` finds in each id, as `image_groups` does; None for nothing."""
     if pattern is None:
-        return np.arange(len(ids))
+        return [None] * len(ids)
     try:
         expression = re.compile(pattern)
         fault = "" if expression.groups == 1 else f"it has {expression.groups} groups"
@@ -29,9 +37,5 @@ def image_groups(ids: Sequence[str], *, pattern: str | None) -> np.ndarray:
             f"The pattern {pattern!r} that finds an image's group in its id is not a regular "
             f"expression with one group in parentheses: {fault}. Correct it in the dataset's entry."
         )
-    numbers: dict[tuple[bool, str], int] = {}
-    keys = []
-    for image in ids:
-        match = expression.search(image)
-        keys.append((False, image) if match is None or match[1] is None else (True, match[1]))
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=int)
+    found = map(expression.search, ids)
+    return [None if match is None else match[1] for match in found]

@@ -8,15 +8,17 @@ image is opened here.
 import json
 import logging
 import os
+import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from medae.base.errors import InputError
-from medae.data.formats import SUFFIXES
+from medae.data.formats import SUFFIXES, is_image, is_volume, stem
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +35,24 @@ class Record:
     """One image of a dataset."""
 
     split: str  # "train" or "test"
-    id: str  # posix path relative to the dataset's root folder
+    id: str  # posix path relative to the dataset's root folder; of a slice, with its number
     label: int  # 0 normal, 1 abnormal; training images are normal
     image: Path
-    mask: Path | None = None  # of abnormal test images, where the dataset has masks
+    mask: Path | None = None  # of test images, where the dataset has masks
+    slice: int | None = None  # its number in a volume, along the axis of VolumeOptions
+
+
+@dataclass(frozen=True)
+class VolumeOptions:
+    """The registry's `volumes`: which slices of NIfTI files are images, and how files are named."""
+
+    axis: str = "axial"  # or coronal, sagittal
+    first: int = 0  # number of a slice, from the feet, the front or the right
+    last: int | None = None  # number; None: to the end
+    step: int = 1
+    image: str = "flair"  # how the names of images end, in the layout `volumes`
+    mask: str = "seg"  # how those of masks end
+    test_share: float = 0.2  # of the patients, where no folder says who is for the test
 
 
 def name_some(names: Iterable[str], limit: int = 5) -> str:
@@ -46,18 +62,27 @@ def name_some(names: Iterable[str], limit: int = 5) -> str:
     return ", ".join(quoted[:limit]) + (f" and {hidden} more" if hidden > 0 else "")
 
 
-def read_layout(root: Path, layout: str) -> list[Record]:
+def read_layout(
+    root: Path,
+    layout: str,
+    *,
+    volumes: VolumeOptions | None = None,
+    expand: Callable[[list[Record]], list[Record]] | None = None,
+) -> list[Record]:
     """Return the records of the dataset in `root`: training first, each split sorted by id.
 
-    Raises InputError when the folder or a listed file is missing, when an image is listed twice,
-    when a name cannot be stored, when a class has no image, or as the layout itself does.
+    `expand` makes records of slices of those of volumes. Raises InputError when the folder or a
+    listed file is missing, when an image is listed twice, when a name cannot be stored, when a
+    class has no image, or as the layout itself does.
     """
     if not root.is_dir():
         raise InputError(
             f"The dataset folder {root} does not exist. Put the dataset there, or correct `path` "
             "or `folder` in its registry entry, or `data_dir`."
         )
-    records = LAYOUTS[layout](root)
+    volumes = volumes or VolumeOptions()
+    entry = LAYOUTS[layout]
+    records = entry.read(root, volumes) if entry.of_volumes else entry.read(root)
     check_names(root, records)
     classes: dict[str, list[str]] = defaultdict(list)
     for record in records:
@@ -77,6 +102,14 @@ def read_layout(root: Path, layout: str) -> list[Record]:
             f"{name_some(missing)}. Unpack or copy the dataset again, or take the names off its "
             "list."
         )
+    if any(is_volume(record.image) for record in records):
+        if entry.group_pattern is None:
+            raise InputError(
+                f"The dataset in {root} has volumes, whose slices are of one patient, but its "
+                f"layout {layout} knows no patients. Set `layout: patients` or `layout: volumes` "
+                "in its registry entry; see config/README.md."
+            )
+        records = expand(records) if expand else records
     counts = count_classes(records)
     empty = [name for name, count in counts.items() if not count]
     if empty:
@@ -137,18 +170,111 @@ def _split_json(root: Path) -> list[Record]:
 
 def _brats(root: Path) -> list[Record]:
     """Read `train/` and `test/{normal,tumor,annotation}`; `…flair…` has the mask `…seg…`."""
-    records = _folders(root, "train", "test/normal", "test/tumor")
-    return _add_masks(records, root / "test/annotation", "flair", "seg")
+    classes = ("train", "test/normal", "test/tumor")
+    records = _folders(root, *classes)
+    return _add_masks(records, root, "test/annotation", classes[1:], words=("flair", "seg"))
 
 
-def _folder(root: Path) -> list[Record]:
+def _folder(root: Path, *, nested: bool = False) -> list[Record]:
     """Read `train/normal`, `test/{normal,abnormal}` and, if there, `test/mask`.
 
-    A mask has the name of its abnormal image up to the suffix.
+    A mask has the name of its image up to the ending, or that with `_mask`.
     """
-    records = _folders(root, "train/normal", "test/normal", "test/abnormal")
-    masks = root / "test/mask"
-    return _add_masks(records, masks) if masks.is_dir() else records
+    classes = ("train/normal", "test/normal", "test/abnormal")
+    records = _folders(root, *classes, nested=nested)
+    return _add_masks(records, root, "test/mask", classes[1:], nested=nested, optional=True)
+
+
+def _mvtec(root: Path) -> list[Record]:
+    """Read `train/good`, `test/{good,<kind>}` and `ground_truth/<kind>/<name>_mask`."""
+    records = _class(root, "train", 0, images_in(root / "train/good"))
+    for kind in sorted(_folders_in(root / "test")):
+        records += _class(root, "test", int(kind.name != "good"), images_in(kind))
+    bases = ("test", "test")
+    return _add_masks(records, root, "ground_truth", bases, nested=True, optional=True)
+
+
+def _volumes(root: Path, options: VolumeOptions) -> list[Record]:
+    """Read a folder of volumes per patient, as BraTS is distributed: `<patient>/*_flair.nii.gz`.
+
+    Patients are those in `train/` and `test/`, or, where these folders are not there, a
+    `test_share` of all, drawn with a fixed seed, is for the test.
+    """
+    parts = {split: root / split for split in ("train", "test")}
+    if all(part.is_dir() for part in parts.values()):
+        patients = {split: _folders_in(part) for split, part in parts.items()}
+    else:
+        found = sorted(_folders_in(root))
+        random.Random(0).shuffle(found)
+        count = round(options.test_share * len(found))
+        patients = {"test": found[:count], "train": found[count:]}
+    records, faults = [], []
+    for split, folders in patients.items():
+        for folder in folders:
+            files = [path for path in folder.iterdir() if is_volume(path)]
+            images, masks = (
+                [path for path in files if stem(path).endswith(word)]
+                for word in (options.image, options.mask)
+            )
+            if len(images) == len(masks) == 1:
+                records += [
+                    replace(record, mask=masks[0])
+                    for record in _class(root, split, int(split == "test"), images)
+                ]
+            else:
+                faults.append(folder.relative_to(root).as_posix())
+    if faults or not records:
+        raise InputError(
+            f"The layout `volumes` takes one NIfTI file that ends in {options.image!r} and one "
+            f"that ends in {options.mask!r} of every patient's folder, which is not so in "
+            f"{name_some(faults) or root}. Add or move files, or set `volumes: {{image: …, mask: "
+            "…}` in the registry entry."
+        )
+    return records
+
+
+TABLE_COLUMNS = ["image", "split", "label", "patient"]
+
+
+def _table(root: Path) -> list[Record]:
+    """Read `table.csv`: image, split, label, patient and perhaps mask, of images anywhere below.
+
+    Patients are numbered in the order of the table; their names go no further.
+    """
+    source = root / "table.csv"
+    try:
+        rows = pd.read_csv(source, dtype=str, keep_default_na=False, skipinitialspace=True)
+        wanted = [*TABLE_COLUMNS, "mask"]
+        if not set(TABLE_COLUMNS) <= set(rows) <= set(wanted):
+            raise ValueError(f"its columns are {', '.join(map(str, rows))}")
+        labels = {"0": 0, "1": 1, "normal": 0, "abnormal": 1}
+        for number, (split, label) in enumerate(zip(rows["split"], rows["label"], strict=True), 2):
+            if (split, labels.get(label)) not in CLASSES.values():
+                raise ValueError(f"line {number} has the split {split!r} and the label {label!r}")
+        if not rows["patient"].all():
+            raise ValueError("some images have no patient")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"Cannot read the table {source}: {error}. It has to be a CSV file with the columns "
+            "image (a path below its folder), split (train or test), label (0 or normal, 1 or "
+            "abnormal; training images are normal), patient and perhaps mask."
+        ) from error
+    images = _inside(root, list(rows["image"]), source)
+    masks = list(rows.get("mask", [""] * len(rows)))
+    _inside(root, [mask for mask in masks if mask], source)
+    numbers = pd.factorize(rows["patient"])[0] + 1
+    return [
+        Record(
+            split,
+            f"patient{number}/{path.relative_to(root).as_posix()}",
+            labels[label],
+            path,
+            root / mask if mask else None,
+        )
+        for split, label, number, path, mask in zip(
+            rows["split"], rows["label"], numbers, images, masks, strict=True
+        )
+    ]
 
 
 def _good_ungood(root: Path) -> list[Record]:
@@ -178,27 +304,58 @@ def _isic(root: Path) -> list[Record]:
     return records
 
 
+@dataclass(frozen=True)
+class Layout:
+    """A way in which a dataset's folder is organised."""
+
+    read: Callable[..., list[Record]]  # of the root folder
+    masks: bool = False
+    group_pattern: str | None = None  # finds the patient in ids, where an entry has none
+    of_volumes: bool = False  # `read` takes VolumeOptions too
+
+
 # The layouts that a registry entry can name.
-LAYOUTS: dict[str, Callable[[Path], list[Record]]] = {
-    "split_json": _split_json,
-    "brats": _brats,
-    "folder": _folder,
-    "isic": _isic,
-    "good_ungood": _good_ungood,
+LAYOUTS: dict[str, Layout] = {
+    "split_json": Layout(_split_json),
+    "brats": Layout(_brats, masks=True),
+    "folder": Layout(_folder, masks=True),
+    "patients": Layout(
+        partial(_folder, nested=True), masks=True, group_pattern=r"^(?:train|test)/\w+/([^/]+)/"
+    ),
+    "mvtec": Layout(_mvtec, masks=True),
+    "isic": Layout(_isic),
+    "good_ungood": Layout(_good_ungood),
+    "table": Layout(_table, masks=True, group_pattern=r"^(patient\d+)/"),
+    "volumes": Layout(_volumes, masks=True, group_pattern=r"([^/]+)/[^/]+/\d+$", of_volumes=True),
 }
-LAYOUTS_WITH_MASKS = ["brats", "folder"]
+LAYOUTS_WITH_MASKS = [name for name, layout in LAYOUTS.items() if layout.masks]
+LAYOUTS_WITH_PATIENTS = [name for name, layout in LAYOUTS.items() if layout.group_pattern]
 
 
 def _class(root: Path, split: str, label: int, images: list[Path]) -> list[Record]:
     return [Record(split, path.relative_to(root).as_posix(), label, path) for path in images]
 
 
-def _folders(root: Path, *folders: str) -> list[Record]:
+def _folders(root: Path, *folders: str, nested: bool = False) -> list[Record]:
     """Return the images of the folders of train, test_normal and test_abnormal."""
     records = []
     for (split, label), folder in zip(CLASSES.values(), folders, strict=True):
-        records += _class(root, split, label, images_in(root / folder))
+        records += _class(root, split, label, images_in(root / folder, nested=nested))
     return records
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"Cannot list the folder {folder}: {error.strerror}. Create it with its images, or "
+            "name another `layout` in the dataset's registry entry."
+        ) from error
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if path.is_dir() and not path.name.startswith(".")]
 
 
 def _inside(folder: Path, names: list[str], source: Path) -> list[Path]:
@@ -213,27 +370,41 @@ def _inside(folder: Path, names: list[str], source: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield all files below a folder, through links, but none twice where links lead in circles."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(place, name) for name in sorted(names))
 
 
-def images_in(folder: Path) -> list[Path]:
-    """Return the image files in `folder`, not those of its folders, and log what is ignored."""
-    try:
-        entries = list(folder.iterdir())
-    except OSError as error:
-        raise InputError(
-            f"Cannot list the folder {folder}: {error.strerror}. Create it with its images, or "
-            "name another `layout` in the dataset's registry entry."
-        ) from error
-    # A link to nowhere is kept, so that it is reported as missing.
-    visible = [entry for entry in entries if _is_image(entry) and not entry.name.startswith(".")]
-    images = [entry for entry in visible if not entry.is_dir()]
-    nested = [entry.name for entry in entries if any(map(_is_image, entry.rglob("*")))]
+def images_in(folder: Path, *, nested: bool = False) -> list[Path]:
+    """Return the image files in `folder`, and with `nested` those of its folders.
+
+    Logs which files are ignored; without `nested` raises InputError for images in folders.
+    """
+    entries = _entries(folder)
     if nested:
+        entries = list(files_below(folder))
+    # A link to nowhere is kept, so that it is reported as missing.
+    images = [
+        entry
+        for entry in entries
+        if not entry.name.startswith(".") and not entry.is_dir() and is_image(entry)
+    ]
+    within = [entry for entry in entries if entry.is_dir()]
+    skipped = [entry.name for entry in within if any(map(is_image, files_below(entry)))]
+    if skipped:
         raise InputError(
-            f"{folder} has folders with images in it, which would be left out: {name_some(nested)}."
-            " Move their images into the folder itself, or the folders elsewhere."
+            f"{folder} has folders with images in it, which would be left out: "
+            f"{name_some(skipped)}. If they are patients, set `layout: patients` in the dataset's "
+            "registry entry; else move their images into the folder itself, or the folders "
+            "elsewhere."
         )
     if ignored := {entry.name for entry in entries} - {image.name for image in images}:
         what = "ignored in %s, not being visible image files: %s"
@@ -241,37 +412,67 @@ def images_in(folder: Path) -> list[Path]:
     if not images:
         raise InputError(
             f"There is no image in {folder}. It takes files that end in "
-            f"{', '.join(sorted(SUFFIXES))}; convert other formats (DICOM, NIfTI) to 8- or "
-            "16-bit PNG."
+            f"{', '.join(sorted(SUFFIXES))}, and DICOM files of any name."
         )
     return images
 
 
 def _add_masks(
-    records: list[Record], folder: Path, word: str = "", mask_word: str = ""
+    records: list[Record],
+    root: Path,
+    folder: str,
+    bases: tuple[str, str],
+    *,
+    words: tuple[str, str] = ("", ""),
+    nested: bool = False,
+    optional: bool = False,
 ) -> list[Record]:
-    """Give each abnormal image the mask of the same stem, `word` in it being `mask_word`."""
-    files = images_in(folder)
-    stem_of = {r.id: r.image.stem.replace(word, mask_word) for r in records if r.label}
-    images, mask_of = set(stem_of.values()), {mask.stem: mask for mask in files}
-    claims = Counter([*stem_of.values(), *(mask.stem for mask in files)])
+    """Give test images their masks in `folder`, all of them where it is `optional` and missing.
+
+    A mask lies in it as its image does in its class's folder, one of `bases` (normal, abnormal),
+    and has its name up to the ending, the first of `words` being the second, or that with `_mask`.
+    Normal images may have one, and some abnormal ones none.
+    """
+    if optional and not (root / folder).is_dir():
+        return records
+
+    def name(path: Path, base: str) -> str:
+        return path.relative_to(root / base).with_name(stem(path)).as_posix()
+
+    files = defaultdict(list)
+    for mask in images_in(root / folder, nested=nested):
+        files[name(mask, folder)].append(mask)
+    mask_of, claims = {}, Counter()
+    for record in sorted(records, key=lambda record: -record.label):
+        if record.split == "train":
+            continue
+        path = record.image.with_name(record.image.name.replace(*words))
+        own = name(path, bases[record.label])
+        found = next((one for one in (own, f"{own}_mask") if one in files), None)
+        if found is not None and (record.label or not claims[found]):
+            claims[found] += 1
+            mask_of[record.id] = files[found][0]
+    abnormal = {record.id for record in records if record.label}
+    bare = abnormal - set(mask_of)
     problems = {
-        "abnormal images without a mask": images - set(mask_of),
-        "masks without an abnormal image": set(mask_of) - images,
-        "mask names that more than one file claims": {
-            stem for stem in images & set(mask_of) if claims[stem] > 2
-        },
+        "masks without an image": [one for one in files if not claims[one]],
+        "mask names that more than one file claims": [
+            one for one in files if claims[one] and claims[one] + len(files[one]) > 2
+        ],
     }
+    if bare == abnormal or any(problems.values()):
+        problems["abnormal images without a mask"] = sorted(bare)
     found = [
-        f"{len(stems)} {what}: {name_some(stems)}" for what, stems in problems.items() if stems
+        f"{len(names)} {what}: {name_some(names)}" for what, names in problems.items() if names
     ]
     if found:
-        rule = f"the image's with {word!r} replaced by {mask_word!r}" if word else "the image's"
+        replaced = f" with {words[0]!r} replaced by {words[1]!r}" if words[0] else ""
         raise InputError(
-            f"Abnormal images and the masks in {folder} do not pair up; names without suffix: "
-            f"{'; '.join(found)}. A mask's name is {rule}. Rename, add or remove files."
+            f"Images and the masks in {root / folder} do not pair up: {'; '.join(found)}. A mask's "
+            f"name is its image's{replaced}, or that with '_mask', up to the ending. Rename, add "
+            "or remove files."
         )
-    return [replace(r, mask=mask_of[stem_of[r.id]]) if r.label else r for r in records]
+    return [replace(record, mask=mask_of.get(record.id)) for record in records]
 
 
 def check_names(root: Path, records: list[Record]) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from medae.base.errors import InputError
+from medae.data.known import have_masks
 from medae.data.packed import PackedDataset
 from medae.evaluation.ranking import image_metrics, pixel_metrics
 from medae.evaluation.splits import LEAK_FREE_SPLIT, split_images
@@ -22,7 +23,8 @@ METRIC_COLUMNS = [
     "n_abnormal",
 ]
 """Columns of the tables of metrics: latent_dim is 0 for a method without one, n_train counts the
-training images that were used, n_normal and n_abnormal test images."""
+training images that were used, n_normal and n_abnormal test images, of pixel metrics those with
+masks."""
 
 
 def measure(
@@ -56,11 +58,12 @@ def measure(
         if table["reconstruction_error"].notna().any():
             values |= mean_reconstruction_errors(kept)
         if maps is not None:
-            values |= pixel_metrics(
+            pixels = pixel_metrics(
                 masks=truth.test_masks[chosen],
                 maps=maps[chosen],
                 what=f"pixels of the {split} test images in {what}",
             )
+            values |= pixels
         counts = {
             "n_train": int(trained_on.sum()),
             "n_normal": int((labels == 0).sum()),
@@ -70,6 +73,10 @@ def measure(
             {"split": split, "metric": name, "value": value} | counts
             for name, value in values.items()
         ]
+        if maps is not None:
+            bare = int((~have_masks(truth.test_masks[chosen])).sum())
+            for row in rows[-len(pixels) :]:
+                row["n_abnormal"] -= bare
     if leak_free.all():  # the same images
         rows += [row | {"split": LEAK_FREE_SPLIT} for row in rows]
     return pd.DataFrame(rows)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from medae.base.errors import InputError
+from medae.data.known import have_masks
 
 
 @dataclass(frozen=True)
@@ -161,9 +162,11 @@ def image_metrics(*, labels: np.ndarray, scores: np.ndarray, what: str) -> dict[
 def pixel_metrics(*, masks: np.ndarray, maps: np.ndarray, what: str) -> dict[str, float]:
     """Return auc_pix, PIXEL_METRICS and dice_max_threshold over all pixels of all images.
 
-    `masks` (0 or 1) and `maps` (anomaly maps) have shape (n_images, height, width). Raises like
-    `check_cases`.
+    `masks` (0 or 1) and `maps` (anomaly maps) have shape (n_images, height, width); images whose
+    mask is not known are left out. Raises like `check_cases`.
     """
+    known = have_masks(masks)
+    masks, maps = masks[known], maps[known]
     check_cases(labels=masks, scores=maps, what=what)
     curve = rank(labels=masks, scores=maps)
     values = {key: float(metric.value(curve)) for key, metric in PIXEL_METRICS.items()}

@@ -23,7 +23,7 @@ def split_images(truth: PackedDataset, leak_free: np.ndarray) -> dict[str, np.nd
     """
     splits = {PUBLISHED_SPLIT: np.ones(len(leak_free), dtype=bool)}
     labels, masks = truth.test_labels[leak_free], truth.test_masks
-    if len(set(labels)) < 2 or (masks is not None and not masks[leak_free].any()):
+    if len(set(labels)) < 2 or (masks is not None and not (masks[leak_free] == 1).any()):
         logger.warning("No leak-free metrics: without near-duplicates the test set lacks a class.")
     elif not leak_free.all():
         splits[LEAK_FREE_SPLIT] = leak_free

@@ -10,7 +10,7 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.validators import extend
 
 from medae.base.errors import InputError
-from medae.data.layouts import LAYOUTS, LAYOUTS_WITH_MASKS
+from medae.data.layouts import LAYOUTS, LAYOUTS_WITH_MASKS, LAYOUTS_WITH_PATIENTS
 from medae.duplicates.training_sets import TRAINING_SETS
 from medae.models.baselines import BASELINES
 from medae.models.methods import METHODS
@@ -89,10 +89,16 @@ def _check_methods() -> None:
 
 
 def with_defaults(config: dict) -> dict:
-    """Return a valid configuration with all options of all methods."""
+    """Return a valid configuration with all options of all methods, and a layout's own patients."""
     stated = config["methods"]
     methods = {key: method.defaults | stated.get(key, {}) for key, method in METHODS.items()}
-    return config | {"methods": methods}
+    registry = {
+        key: {"group_pattern": LAYOUTS[entry["layout"]].group_pattern} | entry
+        if entry.get("layout") in LAYOUTS_WITH_PATIENTS
+        else entry
+        for key, entry in config["registry"].items()
+    }
+    return config | {"methods": methods, "registry": registry}
 
 
 def check_configuration(config: dict, schema: dict) -> None:
@@ -216,7 +222,8 @@ def _inconsistencies(config: dict) -> list[str]:
 
 def _entry_faults(entry: dict) -> list[str]:
     faults = []
-    low, high = entry.get("intensity_range", (0, 1))
+    stated = entry.get("intensity_range", (0, 1))
+    low, high = (0, 1) if stated == "percentiles" else stated
     if not low < high:
         faults.append(f"intensity_range is {[low, high]}; the first number must be the smaller one")
     if entry["masks"] and entry["layout"] not in LAYOUTS_WITH_MASKS:
