@@ -10,7 +10,7 @@ define show
 printf '\nLook first at $(1)/figures/latent_dimension.png, then open $(1)/report.html in a browser.\n'
 endef
 
-.PHONY: help env demo paper options test test-faults test-slurm score redraw bench lint format clean
+.PHONY: help env demo run paper options test test-faults test-slurm score redraw bench lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,10 @@ demo: $(READY) ## the whole workflow on the embedded dataset, minutes on two cor
 	@printf '\nPCA beats the autoencoder here: all phantoms come from one head, whose variation is nearly linear.\n'
 	@$(call show,results/demo)
 
+run: $(READY) ## your own configuration: CONFIG=config/mine.yaml [OPTIONS="--dry-run …"]
+	@test -n "$(CONFIG)" || { echo "Name a configuration: make run CONFIG=config/mine.yaml" >&2; exit 2; }
+	@$(BIN)/python workflow/progress.py $(SNAKEMAKE) $(OPTIONS) --configfile "$(CONFIG)"
+
 paper: $(READY) ## the paper's full grid; downloads its datasets
 	$(SNAKEMAKE) --keep-going --report results/paper/report.html --report-after-run
 	@$(call show,results/paper)
@@ -39,10 +43,15 @@ options: $(READY) ## print every key of the configuration: type, range, default,
 test: $(READY) ## all tests; real data too where MEDAE_DATA names its folder
 	$(BIN)/python -m pytest --numprocesses auto
 
+# As they are: to make and to the shell `$` and quotes in a path would mean something.
+export SCORE_IMAGES := $(value IMAGES)
+export SCORE_MODEL := $(value MODEL)
+export SCORE_OUT := $(value OUT)
+
 score: $(READY) ## score a folder of images: IMAGES=folder MODEL=…/checkpoint.safetensors [OUT=folder]
-	@test -n "$(IMAGES)" -a -n "$(MODEL)" || \
+	@test -n "$$SCORE_IMAGES" -a -n "$$SCORE_MODEL" || \
 		{ echo "Name both: make score IMAGES=folder MODEL=results/<run>/models/…/checkpoint.safetensors" >&2; exit 2; }
-	$(BIN)/python scripts/score_folder.py "$(IMAGES)" "$(MODEL)" $(if $(OUT),--out "$(OUT)")
+	$(BIN)/python scripts/score_folder.py $${SCORE_OUT:+--out "$$SCORE_OUT"} -- "$$SCORE_IMAGES" "$$SCORE_MODEL"
 
 # What is drawn from metrics and intervals alone; contact sheets and histograms need the images.
 DRAWN := tabulate_latent_dimension tabulate_methods tabulate_training_sets compare_with_paper \
@@ -78,5 +87,5 @@ format: $(READY) ## rewrite the code in the project's format
 
 clean: ## remove results and caches; says what it keeps
 	rm -rf .snakemake .pytest_cache .ruff_cache .hypothesis
-	find results -mindepth 1 -maxdepth 1 ! -name reference ! -name README.md -exec rm -rf {} +
+	find results/ -mindepth 1 -maxdepth 1 ! -name reference ! -name README.md -exec rm -rf {} +
 	@echo "Kept: $(ENV)/ (the environment), data/ (downloads), results/reference/ (committed results)."

@@ -12,6 +12,7 @@ when no image can be used, or when the model is missing or damaged.
 """
 
 import argparse
+import hashlib
 import logging
 import os
 from pathlib import Path
@@ -41,6 +42,7 @@ from medae.report.choosing import HEAT, PERCENTILE
 logger = logging.getLogger(__name__)
 
 PANELS = ("input", "reconstruction", "anomaly map", "map over the input")
+LONGEST_NAME = 255  # bytes of a file's name
 ADVICE = (
     "The model was trained with this scale: save the images as those were that it was trained on"
 )
@@ -107,6 +109,15 @@ def load_all(
     else:
         records = [record]
     return load_file(records, root=root, **options)
+
+
+def picture_name(name: str) -> str:
+    """Return the file name of an image's picture: its own, cut to length, and `.png`."""
+    whole = f"{name}.png".encode()
+    if len(whole) <= LONGEST_NAME:
+        return whole.decode()
+    end = f"~{hashlib.sha256(whole).hexdigest()[:8]}.png"
+    return whole[: LONGEST_NAME - len(end)].decode(errors="ignore") + end
 
 
 def draw_picture(
@@ -178,7 +189,7 @@ def score_folder(*, images: Path, model: Path, out: Path, device: str) -> None:
             if not np.isnan(share):
                 title += f", percentile {share:.1f} among the training images"
             figure = draw_picture(*arrays, vmax=vmax, title=title)
-            path = folder / "pictures" / f"{name}.png"
+            path = (folder / "pictures" / name).with_name(picture_name(Path(name).name))
             path.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(path, dpi=DPI, metadata={"Software": None})
     logger.info("%d images scored, see %s", len(names), out)

@@ -49,7 +49,7 @@ class Project:
         (self.folder / "config" / name).write_text(text)
 
     def snakemake(self, *arguments: str, config: str = "config/small.yaml", cores: int = 2):
-        command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--nolock"]
+        command = [sys.executable, "-m", "snakemake", "--cores", str(cores)]
         environment = os.environ | {"PYTHONHASHSEED": "0", "COLUMNS": "200"}
         return subprocess.run(
             [*command, *arguments, "--configfile", config],

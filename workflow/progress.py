@@ -6,7 +6,7 @@ Everything after the script's name is the command. On a terminal the last line n
 What Snakemake and its jobs print otherwise goes to `.snakemake/log/` and to the jobs' own logs. At
 the end stand the failed jobs, each with the error that its log ends with, and the log's path; where
 no job has failed, the last lines of what Snakemake said. The exit code is Snakemake's; Ctrl-C and
-SIGTERM go to it.
+SIGTERM go to it. What Snakemake would answer with a traceback ends in a paragraph.
 """
 
 import re
@@ -25,6 +25,7 @@ FAILED = re.compile(r"^Error in rule (\w+)")
 FAILED_ID = re.compile(r"^    jobid: (\d+)$")
 FAILED_LOG = re.compile(r"^    log: (.+?) \(check log file")
 ERROR = re.compile(r"^\S+ \S+ (?:ERROR|CRITICAL) ")
+SETTING = re.compile(r"[a-zA-Z_][\w-]*\w=")  # what --config takes
 LAST_LINES = 30  # of Snakemake's, when it fails before any job does
 LOG_LINES = 12  # of a failed job's log
 
@@ -46,6 +47,25 @@ def last_error(log: Path) -> list[str]:
     return error if len(error) <= LOG_LINES else [error[0], "…", *error[2 - LOG_LINES :]]
 
 
+def command_fault(command: list[str]) -> str | None:
+    """Return what is wrong with a command's configuration; None when nothing is."""
+    option = ""
+    for word in command:
+        if word.startswith("-"):
+            option = word
+        elif option in ("--configfile", "--configfiles") and not Path(word).is_file():
+            return (
+                f"There is no configuration file {word}. Name one of config/ after {option}; names "
+                "of files to make stand before it."
+            )
+        elif option == "--config" and not SETTING.match(word):
+            return (
+                f"--config takes keys of the top level, as in run=mine, and {word} is none. Write "
+                "others into a file, as `training: {epochs: 3}`, and name it after --configfile."
+            )
+    return None
+
+
 class Progress:
     """What Snakemake's lines say of the run.
 
@@ -65,6 +85,8 @@ class Progress:
     def read(self, line: str) -> None:
         """Take the next line of Snakemake's output."""
         self.last.append(line)
+        if line.startswith("Taking over"):  # the lock of a run that was killed
+            self.show(line)
         if found := STARTED.match(line):
             self.messages[found[1]] = self.running[found[1]] = found[2]
             self.status(f"running: {'; '.join(self.running.values())}")
@@ -110,6 +132,9 @@ def main(command: list[str]) -> int:
         if terminal:
             print(clear + text[: shutil.get_terminal_size().columns - 1], end="", flush=True)
 
+    if fault := command_fault(command):
+        print(fault)
+        return 1
     progress = Progress(lambda text: print(clear + text, flush=True), status)
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"

@@ -61,8 +61,10 @@ def audit_dataset(
     labels = np.concatenate([np.zeros(n_train, dtype=np.uint8), data.test_labels])
     compared = comparable(pixels)
     highest, used, origin = np.full(len(ids), np.nan), threshold, "configured"
+    in_both = np.zeros(len(ids), dtype=bool)
     if group_pattern is not None:
         patients = image_groups(names, pattern=group_pattern)
+        in_both = in_other_split(patients, n_train=n_train)
         known = check_patients(names, split, group_pattern)
         highest, calibrated = calibrate(
             compared, labels=labels, patients=patients, configured=threshold, moved=moved
@@ -87,6 +89,7 @@ def audit_dataset(
             "symmetry": np.array(SYMMETRIES)[nearest.symmetry],
             "unmoved_similarity": unmoved,
             "identical": identical.astype(int),
+            "patient_in_both": in_both.astype(int),
             "other_patient_similarity": highest,
             "twin": ((nearest.similarity >= used) | identical).astype(int),
             "copy_group": copy_groups(copies, same=same),
@@ -106,6 +109,12 @@ def audit_dataset(
     write_table(table[IMAGE_COLUMNS], images)
     write_table(listed[PAIR_COLUMNS], pairs)
     write_table(counts, threshold_table)
+    if seen := in_both[n_train:].sum():
+        logger.warning(
+            "%d of %d test images are of patients who have images in training too; the leak-free "
+            "test set is without them. Move all images of a patient to one side.",
+            *(seen, len(data.test_ids)),
+        )
     logger.info("threshold %.6f (%s): %d pairs of copies", used, origin, len(copies))
     for label, twin in table[split == "test"].groupby("label")["twin"]:
         kind = ("normal", "abnormal")[label]

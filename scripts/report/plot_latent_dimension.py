@@ -61,6 +61,7 @@ def plot_latent_dimension(
 ) -> Figure:
     """Draw `metrics` and the paper's values, in percent; axes' labels: "{dataset} {metric}"."""
     table, published = read_metrics(metrics, leak_free=True), read_table(paper)
+    methods = {key: figures.plain(name) for key, name in methods.items()}
     labels = {}
     for key in swept_methods(table):
         seeds = figures.seeds_note(table[table["method"] == key])

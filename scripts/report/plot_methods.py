@@ -136,7 +136,8 @@ def plot_methods(
     ours = read_metrics(metrics, leak_free=True), read_intervals(intervals)
     tables = select(*ours, read_table(paper), methods=methods, latent_dim=latent_dim)
     means = tables["means"]
-    labels = row_labels(methods, picked={ORACLE: ORACLE_NAME})
+    shown = {key: figures.plain(name) for key, name in methods.items()}
+    labels = row_labels(shown, picked={ORACLE: ORACLE_NAME})
     rows = figures.arrange_metrics(means, names)
     places = {}  # how far down each method's line is, in lines, of a metric
     for kind in (figures.IMAGE_LABELS, figures.PIXEL_LABELS):

@@ -77,15 +77,25 @@ def smaller_batches(descriptions: Sequence[dict]) -> list[dict]:
     ]
 
 
+def leaked_patients(audit: Path) -> int:
+    """Return the number of test images of patients who have images in training too."""
+    images = read_table(audit)
+    return int(images.loc[images["split"] == "test", "patient_in_both"].sum())
+
+
 def record_provenance(
     *,
+    audits: Sequence[Path],
     configuration: dict,
     configfiles: str,
     benchmarks: str,
     checkpoints: Sequence[Path],
     provenance: Path,
 ) -> None:
-    """Write the record as JSON; `benchmarks` is the folder of the rules' benchmark files."""
+    """Write the record as JSON; `benchmarks` is the folder of the rules' benchmark files.
+
+    `audits` are images.tsv of the configuration's datasets, in their order.
+    """
     descriptions = [checkpoint_description(path) for path in checkpoints]
     record = {
         "command": f"snakemake --cores all --configfile {configfiles}",
@@ -94,6 +104,9 @@ def record_provenance(
         "hardware": machine(),
         "trainings": distinct_trainings(descriptions),
         "trained_with_smaller_batches": smaller_batches(descriptions),
+        "test_images_of_training_patients": dict(
+            zip(configuration["datasets"], map(leaked_patients, audits), strict=True)
+        ),
         "stages": stage_times(Path(benchmarks)),
         "configuration": configuration,
     }

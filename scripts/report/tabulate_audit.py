@@ -8,6 +8,7 @@ import pandas as pd
 
 from medae.base.files import read_table, write_table
 from medae.data.groups import group_names, image_groups
+from medae.duplicates.audit import leak_free
 from medae.evaluation.metrics import image_metrics
 from medae.report.tables import MISSING, Section, write_sections
 
@@ -47,9 +48,14 @@ DEFINITIONS = (
     "The similarity of two images is {similarity}. Two images are copies when it reaches the "
     "threshold or their pixels are identical. A twin of an image is a copy of it in the other "
     "split. A copy group is a set of two or more images that are linked by copies. The leak-free "
-    "test images are those without a twin. A calibrated threshold is one that at most 1 in 1000 "
+    "test images are those without a twin, and of patients without an image in training. A "
+    "calibrated threshold is one that at most 1 in 1000 "
     "normal images reaches with an image of another patient; a configured one is set where no "
     "patients are known. Copies within one split can also be neighbouring slices of one patient."
+)
+PATIENT_LEAK = (
+    " WARNING: {test_of_patients_in_both} test images of {name} are of patients who have images in "
+    "training too, so its published test set is not independent; the leak-free one is without them."
 )
 UNMOVED_MEANS = " Unmoved: with a twin that is neither mirrored nor rotated."
 IN_PARENTHESES = " In parentheses: with a twin that is neither mirrored nor rotated."
@@ -90,11 +96,18 @@ def tabulate_audit(
     for dataset, *paths, pattern in zip(names, images, thresholds, group_patterns, strict=True):
         audits[dataset] = measure_audit(*map(read_table, paths), pattern)
     named = [(name, audits[dataset]) for dataset, name in names.items()]
+    warnings = [
+        PATIENT_LEAK.format(**numbers["dataset"]["all"], name=name)
+        for name, numbers in named
+        if numbers["dataset"]["all"].get("test_of_patients_in_both")
+    ]
     columns = [dataset_cells(numbers["dataset"]["all"], moved=moved) for _, numbers in named]
     sections = [
         Section(
             "Copies",
-            DEFINITIONS.format(similarity=SIMILARITY[moved]) + UNMOVED_MEANS * moved,
+            DEFINITIONS.format(similarity=SIMILARITY[moved])
+            + UNMOVED_MEANS * moved
+            + "".join(warnings),
             header=["", *names.values()],
             rows=[[title, *(cells[title] for cells in columns)] for title in DATASET_ROWS],
             align="l" + "r" * len(names),
@@ -167,8 +180,8 @@ def dataset_numbers(
         "threshold": used["threshold"],
         "threshold_is_calibrated": float(used["origin"] == "calibrated"),
         "test_identical": sum(images.loc[images["split"] == "test", "identical"] == 1),
-        "leak_free_normal": sum(normal["twin"] == 0),
-        "leak_free_abnormal": sum(abnormal["twin"] == 0),
+        "leak_free_normal": sum(leak_free(normal)),
+        "leak_free_abnormal": sum(leak_free(abnormal)),
     }
     numbers |= used.drop(["threshold", "used", "origin"]).to_dict()
     if group_pattern is not None:
@@ -181,6 +194,8 @@ def dataset_numbers(
         train, test = (set(patients[images["split"] == split]) for split in ("train", "test"))
         numbers["train_patients"], numbers["test_patients"] = len(train), len(test)
         numbers["patients_in_both"] = len(train & test)
+        of_test = images.loc[images["split"] == "test", "patient_in_both"]
+        numbers["test_of_patients_in_both"] = int(of_test.sum())
     return numbers
 
 

@@ -111,7 +111,7 @@ def test_the_leak_free_split_leaves_out_images_with_a_twin(setting):
 def test_a_leak_free_split_without_a_class_is_left_out(setting, twin, caplog):
     setting.find_twins(*twin)
     assert set(setting.measure()["split"]) == {"published"}
-    assert "without near-duplicates the test set lacks a class" in caplog.text
+    assert "without leaked images the test set lacks a class" in caplog.text
 
 
 def test_a_leak_free_split_without_an_abnormal_pixel_is_left_out(setting):

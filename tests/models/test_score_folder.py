@@ -12,7 +12,7 @@ import pytest
 import torch
 from pack_dataset import pack_dataset
 from PIL import Image
-from score_folder import PANELS, draw_picture, read_images, score_folder
+from score_folder import PANELS, draw_picture, picture_name, read_images, score_folder
 from score_images import score_images
 
 from medae.base.errors import InputError
@@ -40,6 +40,16 @@ def write_images(folder, count, kind="grey", seed=0):
         shape = (20 + i % 3, 24, channels)[: 3 if channels > 1 else 2]
         array = random.integers(0, high, shape, endpoint=True).astype(dtype)
         Image.fromarray(array).save(folder / f"{i:02}.{suffix}")
+
+
+@pytest.mark.parametrize("name", ["a" * 251, "a" * 252, "é" * 126, "é" * 124 + "ab.png"])
+def test_a_picture_of_the_longest_name_can_be_written(name, tmp_path):
+    (tmp_path / name).touch()
+    picture = tmp_path / picture_name(name)
+    picture.touch()
+    assert picture_name(name).endswith(".png")
+    assert len(name.encode()) > 251 or picture.name == f"{name}.png"
+    assert picture_name(name) != picture_name(name[:-1] + "b")
 
 
 class Run:

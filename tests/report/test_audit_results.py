@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from tabulate_audit import dataset_cells, measure_audit, separability, tabulate_audit
 
 from medae.base.files import read_table, write_table
-from medae.duplicates.audit import IMAGE_COLUMNS
+from medae.duplicates.audit import IMAGE_COLUMNS, leak_free
 
 # Training a1 a2 b3, normal test a4 (a twin of a1) c5, abnormal test c6.
 IMAGES = pd.DataFrame(
@@ -27,6 +27,7 @@ IMAGES = pd.DataFrame(
         "symmetry": "unmoved",
         "unmoved_similarity": [0.9, 0.5, 0.4, 0.9, 0.3, 0.2],
         "identical": 0,
+        "patient_in_both": [1, 1, 0, 1, 0, 0],
         "other_patient_similarity": np.nan,
         "twin": [1, 0, 0, 1, 0, 0],
         "copy_group": [0, 1, 2, 0, 3, 4],
@@ -50,7 +51,7 @@ def tabulate(folder, moved=True):
     write_table(THRESHOLDS, folder / "thresholds.tsv")
     clean = THRESHOLDS.assign(**dict.fromkeys(COUNTS, 0), origin="configured")
     write_table(clean, folder / "clean.tsv")
-    write_table(IMAGES.assign(twin=0), folder / "clean_images.tsv")
+    write_table(IMAGES.assign(twin=0, patient_in_both=0), folder / "clean_images.tsv")
     outputs = {name: folder / f"audit.{name}" for name in ("markdown", "html", "table")}
     tabulate_audit(
         images=[folder / "images.tsv", folder / "clean_images.tsv"],
@@ -92,6 +93,16 @@ def test_the_three_tables(tmp_path):
     page = ElementTree.fromstring(text.partition("<meta")[0] + text[text.index("<title>") :])
     tables = page.findall(".//table")
     assert [len(table.findall(".//tr")) for table in tables] == [14, 7, 11]
+
+
+def test_patients_in_both_are_warned_of_and_not_leak_free(tmp_path):
+    text = tabulate(tmp_path)["markdown"]
+    assert "WARNING: 1 test images of Scans & more are of patients who have images" in text
+    assert text.count("WARNING") == 1
+    images = IMAGES.assign(twin=0)
+    numbers = measure_audit(images, THRESHOLDS, "([abc])")["dataset"]["all"]
+    assert (numbers["leak_free_normal"], numbers["leak_free_abnormal"]) == (1, 1)
+    assert leak_free(images).tolist() == [False, True, True]
 
 
 def test_words_follow_the_configuration(tmp_path):

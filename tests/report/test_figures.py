@@ -276,6 +276,8 @@ def test_the_legend_has_configured_names_and_the_notes_stand_below():
         *("AE, paper (mean ± std)", "Wide VAE, paper (mean ± std)"),
     ]
     assert "One head varies" in figure.legends[0].get_title().get_text()
+    priced = draw_latent(make_metrics(grid=grid, seeds=[5]), methods=METHODS | {"vae": "V $x$"})
+    assert r"V \$x\$, this run (1 seed)" in legend_texts(priced)
     check_page(figure)
 
 

@@ -94,6 +94,11 @@ def test_a_panel_per_dataset_and_metric(figure):
     assert panel(figure, "xray auc").get_title() == "X-ray"
 
 
+def test_dollars_in_a_name_start_no_formula(metrics, intervals, paper):
+    figure = drawn_from(metrics, intervals, paper, methods=METHODS | {"vae": "V $x$"})
+    assert line_names(figure.axes[0])[1:3] == [r"V \$x\$", "AE, best $d$ (oracle)"]
+
+
 def marks(axes, label):
     (found,) = [line for line in axes.lines if line.get_label() == label]
     return found

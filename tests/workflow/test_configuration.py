@@ -160,6 +160,16 @@ def test_a_fault_is_named(config, schema, path, value, words):
             {"hole": {"method": "ceae", "name": "A", "options": {"mask_side": 100}}},
             ["variants.hole.options.mask_side is larger"],
         ),
+        (
+            ("registry", "rsna", "name"),
+            "BraTS2021",
+            ["registry.brats and registry.rsna have the same name 'BraTS2021'"],
+        ),
+        (
+            ("variants",),
+            {"other": {"method": "ae", "name": "VAE", "options": {}}},
+            ["vae and variants.other have the same name 'VAE'"],
+        ),
         (("audit", "threshold"), float("nan"), ["audit.threshold is nan", "finite number"]),
         (("training", True), 1, ["unknown key 'True'"]),
     ],

@@ -150,7 +150,7 @@ SHORT = {rule: STAGES[rule] for rule in ("train_autoencoder", "tabulate_latent_d
 
 def start(project, *targets):
     """Start Snakemake as the leader of a process group."""
-    arguments = [sys.executable, "-m", "snakemake", "--cores", "2", "--nolock", *targets]
+    arguments = [sys.executable, "-m", "snakemake", "--cores", "2", *targets]
     return subprocess.Popen(
         [*arguments, "--configfile", "config/small.yaml"],
         cwd=project.folder,
@@ -179,6 +179,27 @@ def kill_at(project, stage, delay, *targets):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     return running
+
+
+def test_only_the_lock_of_a_dead_run_is_taken_over(fresh):
+    target = "results/small/raw/phantom"
+    owner = start(fresh, target)
+    locks = fresh.folder / ".snakemake/locks"
+    wait_for(lambda: list(locks.glob("*.output.lock")), owner)
+    os.killpg(owner.pid, signal.SIGSTOP)
+    second = fresh.snakemake(target)
+    assert second.returncode != 0 and "Directory cannot be locked" in second.stdout + second.stderr
+    os.killpg(owner.pid, signal.SIGKILL)
+    owner.wait()
+    (locks / "another machine").touch()
+    second = fresh.snakemake(target)
+    assert second.returncode != 0 and "Directory cannot be locked" in second.stdout + second.stderr
+    (locks / "another machine").unlink()
+    progress = [sys.executable, "workflow/progress.py", sys.executable, "-m", "snakemake"]
+    arguments = [*progress, "--cores", "1", target, "--configfile", "config/small.yaml"]
+    code, text = run(arguments, cwd=fresh.folder)  # as make does
+    assert code == 0 and "Taking over the lock" in text
+    assert (fresh.folder / target / "train").is_dir()
 
 
 def final_files(project, names):
@@ -360,7 +381,7 @@ def test_results_that_are_read_only_are_noticed_before_any_job(
 ):
     (fresh.folder / "results").mkdir()
     read_only(fresh.folder / name)
-    arguments = [sys.executable, "-m", "snakemake", "--cores", "1", "--nolock"]
+    arguments = [sys.executable, "-m", "snakemake", "--cores", "1"]
     options = ["results/small/packed/phantom_64px.h5", "--configfile", "config/small.yaml"]
     code, text = run([*unprivileged, *arguments, *options], cwd=fresh.folder)
     assert code == 1
@@ -494,6 +515,65 @@ def test_images_that_are_all_the_same_say_why_nothing_is_left_to_train_on(fresh)
     text = done.stdout + done.stderr
     assert done.returncode != 0
     assert "are left for the training set without_twins" in text and "Traceback" not in text
+
+
+def test_folders_that_link_to_each_other_end(fresh):
+    own_dataset(fresh)
+    root = fresh.folder / "my images"
+    for name in ("one", "other"):
+        (root / name).symlink_to(root)
+    target = "results/small/packed/mine_64px.h5"
+    assert fresh.planned(target) == {"pack_dataset": 1}
+    (root / "train/normal/loop").symlink_to(root / "train")
+    (root / "train/loop").symlink_to(root)
+    done = fresh.snakemake(target)
+    text = done.stdout + done.stderr
+    assert done.returncode != 0 and "folders with images in it" in text
+    assert "Traceback" not in text
+
+
+# --- the machine ---------------------------------------------------------------------------------
+
+
+def test_a_home_that_is_not_there_and_an_environment_under_a_path_with_a_space(fresh, tmp_path):
+    (tmp_path / "an environment").symlink_to(sys.prefix)
+    python = tmp_path / "an environment/bin" / Path(sys.executable).name
+    command = [python, "-m", "snakemake", "--cores", "1", "results/small/raw/phantom"]
+    environment = {key: value for key, value in os.environ.items() if "XDG" not in key}
+    options = {"cwd": fresh.folder, "env": environment | {"HOME": "/proc/none"}}
+    code, text = run([*command, "--configfile", "config/small.yaml"], **options)
+    assert code == 0, text
+
+
+def make(root, folder, *arguments):
+    """Run the project's Makefile in `folder`, whose Python prints what it is given."""
+    (folder / "bin").mkdir()
+    (folder / "bin/python").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    (folder / "bin/python").chmod(0o755)
+    (folder / "envs").mkdir()
+    for name in ("envs/requirements.txt", ".ready"):
+        (folder / name).touch()
+    return run(["make", "--silent", "-f", root / "Makefile", "ENV=.", *arguments], cwd=folder)
+
+
+def test_paths_given_to_make_are_data(root, tmp_path):
+    odd = """a "b" $(touch trace) `touch trace` $HOME it's; touch trace"""
+    code, text = make(root, tmp_path, "score", f"IMAGES={odd}", f"MODEL={odd}1", f"OUT={odd}2")
+    expected = ["scripts/score_folder.py", "--out", f"{odd}2", "--", odd, f"{odd}1"]
+    assert (code, text.splitlines()) == (0, expected)
+    assert not (tmp_path / "trace").exists()
+    code, text = run(["make", "--silent", "-f", root / "Makefile", "run", "ENV=."], cwd=tmp_path)
+    assert code == 2 and "make run CONFIG=config/mine.yaml" in text
+
+
+def test_make_clean_empties_results_that_are_a_link(root, tmp_path):
+    (tmp_path / "disk/mine").mkdir(parents=True)
+    (tmp_path / "disk/reference").mkdir()
+    (tmp_path / "results").symlink_to("disk")
+    code, text = make(root, tmp_path, "clean")
+    assert code == 0, text
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["reference"]
+    assert (tmp_path / "results").is_symlink()
 
 
 # --- configuration -------------------------------------------------------------------------------

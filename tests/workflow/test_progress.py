@@ -50,6 +50,20 @@ def test_a_failed_job_stands_at_the_end_with_its_log(finished_copy):
     assert "Traceback of Snakemake" not in text
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config", "training:epochs=3"], "training:epochs=3 is none. Write others"),
+        (["--config", "epochs"], "epochs is none"),
+        (["--configfile", "none.yaml"], "There is no configuration file none.yaml"),
+    ],
+)
+def test_a_command_that_snakemake_cannot_read_is_explained(arguments, words, fresh):
+    done = run(fresh, *arguments)
+    assert done.returncode == 1 and words in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_what_fails_before_any_job_is_shown(finished_copy):
     finished_copy.configure(seeds="many")
     done = run(finished_copy)

@@ -1,30 +1,90 @@
 """What is settled before any rule: the user's files, the order of keys, the listed modules."""
 
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import yaml
 
-from medae.workflow.startup import SCRIPTS, fingerprint, imported_modules, sort_keys
+from medae.base.errors import InputError
+from medae.workflow.content import images_digest
+from medae.workflow.startup import SCRIPTS, imported_modules, sort_keys
 
 
-def test_fingerprint_sees_files_through_links_and_nothing_else(tmp_path):
-    real, linked = tmp_path / "server", tmp_path / "data"
-    (real / "train").mkdir(parents=True)
-    (real / "train" / "a.png").write_bytes(b"a")
-    linked.mkdir()
-    (linked / "train").symlink_to(real / "train")
-    first = fingerprint(linked)
-    assert first == fingerprint(linked) == fingerprint(real)
-    (real / "train" / ".DS_Store").touch()
-    assert fingerprint(linked) == first
-    (real / "train" / "b.png").symlink_to("nowhere")
-    second = fingerprint(linked)
-    assert second != first
-    (real / "train" / os.fsdecode(b"\xff.png")).touch()
-    assert fingerprint(linked) != second
+@pytest.fixture
+def digest(tmp_path, monkeypatch):
+    """A function that returns the digest of a folder with masks, and the names that were read."""
+    monkeypatch.setattr("medae.workflow.content.SETTLED", 0)
+    files = ["train/normal/a", "train/normal/b", "test/normal/a", "test/abnormal/a", "test/mask/a"]
+    for number, name in enumerate(files):
+        path = tmp_path / "data" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"%d" % number)
+    time.sleep(0.02)  # until the clock of the disk goes on
+    read = []
+
+    def digest(root=tmp_path / "data", *, masks=True, **options):
+        read.clear()
+
+        def file_digest(stream, kind):
+            read.append(Path(stream.name).relative_to(root).as_posix())
+            return hashlib.new(kind, stream.read())
+
+        with monkeypatch.context() as patch:
+            patch.setattr("medae.workflow.content.hashlib.file_digest", file_digest)
+            options = {"layout": "folder", "expected": None} | options
+            return images_digest(root, masks=masks, cache=tmp_path / "cache.json", **options)
+
+    digest.root, digest.read = tmp_path / "data", read
+    return digest
+
+
+def test_the_digest_is_of_content_and_reads_only_what_has_changed(digest, tmp_path):
+    first = digest()
+    assert len(digest.read) == 5
+    assert digest() == first and digest.read == []
+    file = digest.root / "train/normal/a.png"
+    os.utime(file, (1, 1))
+    (digest.root / "notes.txt").write_text("not packed")
+    (digest.root / "train/normal/Thumbs.db").touch()
+    assert digest() == first and digest.read == ["train/normal/a.png"]
+    shutil.copytree(digest.root, tmp_path / "moved")
+    (tmp_path / "linked").symlink_to("moved")
+    assert digest(tmp_path / "moved") == digest(tmp_path / "linked") == first
+    assert digest(masks=False) not in (first, digest(tmp_path / "moved"))
+
+
+@pytest.mark.parametrize("name", ["train/normal/a.png", "test/mask/a.png"])
+def test_a_file_of_equal_name_size_and_time_is_another_one(digest, name):
+    first, file = digest(), digest.root / name
+    status = file.stat()
+    file.write_bytes(b"x")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    second = digest()
+    assert second != first and digest.read == [name]
+    other = file.with_name("other")
+    other.write_bytes(b"y")
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.replace(file)
+    assert digest() not in (first, second)
+
+
+def test_a_file_that_is_younger_than_the_clocks_tick_is_read_again(digest, monkeypatch):
+    monkeypatch.setattr("medae.workflow.content.SETTLED", 10**15)
+    assert digest() == digest() and len(digest.read) == 5
+
+
+def test_names_labels_and_numbers_of_images_count(digest):
+    first = digest()
+    (digest.root / "train/normal/b.png").rename(digest.root / "train/normal/c.png")
+    assert digest() != first
+    with pytest.raises(InputError, match="2 instead of 3 of train"):
+        digest(expected={"train": 3})
 
 
 def test_sorted_keys_hide_the_order_of_merging():
@@ -55,7 +115,13 @@ def test_listed_modules_are_those_that_are_imported(script):
     assert listed - loaded <= {str(SCRIPTS / "medae/base/scripts.py"), *map(str, tail)}
 
 
-NETWORK_SCRIPTS = {"train_autoencoder", "score_images", "score_folder", "measure_entropy"}
+NETWORK_SCRIPTS = {
+    "score_snapshots",
+    "train_autoencoder",
+    "score_images",
+    "score_folder",
+    "measure_entropy",
+}
 
 
 def test_torch_is_imported_only_where_networks_run():

@@ -16,9 +16,10 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+from record_provenance import leaked_patients
 from safetensors import safe_open
 from sklearn.metrics import average_precision_score, roc_auc_score
-from small_project import own_entry
+from small_project import SMALL, own_entry
 
 pytestmark = pytest.mark.workflow
 
@@ -114,6 +115,7 @@ def test_provenance_names_code_packages_and_times(finished):
     assert record["configuration"]["seeds"] == [0, 1]
     assert list(record["configuration"]["registry"]) == ["phantom"]
     assert record["hardware"]["cores"] >= 1
+    assert record["test_images_of_training_patients"] == {"phantom": 0}
 
 
 def test_a_finished_run_has_nothing_to_do(finished):
@@ -230,6 +232,7 @@ def test_a_deleted_file_is_made_again(finished_copy, name, rules):
 def test_a_named_folder_comes_before_the_generator(finished_copy):
     base = yaml.safe_load((finished_copy.folder / "config/small.yaml").read_text())
     base["registry"]["phantom"]["path"] = "elsewhere"
+    shutil.copytree(finished_copy.results / "raw/phantom", finished_copy.folder / "elsewhere")
     finished_copy.configure(registry=base["registry"])
     planned = finished_copy.planned()
     assert "pack_dataset" in planned
@@ -378,7 +381,7 @@ def test_killed_training_ends_with_the_same_weights(finished, fresh):
     )
     model = fresh.results / "models/phantom/all/ae/d4"
     target = "results/small/models/phantom/all/ae/d4/seed1/checkpoint.safetensors"
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--nolock", target]
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", target]
     process = subprocess.Popen(
         [*command, "--configfile", "config/small.yaml"],
         cwd=fresh.folder,
@@ -474,11 +477,89 @@ def test_an_own_dataset_in_a_folder_runs_without_code(fresh, finished):
     assert done.returncode == 0, done.stdout + done.stderr
     assert set(metrics_of(fresh)["dataset"]) == {"mine"}
     assert fresh.planned() == {}
-    next((source / "train/normal").iterdir()).touch()
-    assert "pack_dataset" in fresh.planned()
+    what_users_do_to_images(fresh, source)
+
+
+def what_users_do_to_images(project, source):
+    """Times, places and descriptions train nothing again; other pixels and other settings do."""
+
+    def configure(entry=None, **changes):
+        registry = {"mine": own_entry(source, masks=True) | (entry or {})}
+        project.configure(datasets=["mine"], registry=registry, **changes)
+
+    def planned(**changes):
+        configure(**changes)
+        return set(project.planned())
+
+    def stops(*words, **changes):
+        configure(**changes)
+        done = project.snakemake()
+        text = done.stdout + done.stderr
+        assert done.returncode != 0 and "Traceback" not in text
+        assert all(word in text for word in words), text
+        assert (project.results / "packed/mine_64px.h5").read_bytes() == packed
+
+    packed = (project.results / "packed/mine_64px.h5").read_bytes()
+    for path in source.rglob("*.png"):
+        path.touch()
+    (source / "notes.txt").write_text("not an image")
+    assert planned() == set()
+    source = shutil.copytree(source, project.folder / "moved" / "images")
+    assert planned() == {"record_provenance"}
+    described = {"modality": "another", "expected": {"train": 16}}
+    assert planned(entry=described) == {"record_provenance"}
+    assert not planned(entry={"name": "Another"}) & {"pack_dataset", "train_autoencoder"}
+    stops("16 instead of 17 of train", entry={"expected": {"train": 17}})
+    hidden = source.rename(project.folder / "not mounted")
+    stops("moved/images does not exist")
+    hidden.rename(source)
+    assert planned() == {"record_provenance"}
+
+    shutil.rmtree(project.folder / ".snakemake")  # as people unlock a folder
+    longer = SMALL["training"] | {"epochs": 3}
+    changed = planned(training=longer)
+    assert "train_autoencoder" in changed and "pack_dataset" not in changed
+    assert planned() == {"record_provenance"}
+    one, other = sorted((source / "train/normal").iterdir())[:2]
+    contents = [one.read_bytes(), other.read_bytes()]
+    length = max(map(len, contents))  # PNG readers ignore what follows the image
+    for path, content in zip((other, one), contents, strict=True):
+        path.write_bytes(content.ljust(length, b"\0"))
+        os.utime(path, (1, 1))
+    assert {"pack_dataset", "train_autoencoder"} <= planned()
 
 
 # --- images seen in training ---------------------------------------------------------------------
+
+
+def test_patients_in_training_and_test_are_warned_of_and_measured_apart(fresh):
+    """Three of four normal test images and no abnormal one are of training patients."""
+    source, random = fresh.folder / "patients", np.random.default_rng(0)
+    names = {
+        "train/normal": ["p0", "p1", "p2", "p3"],
+        "test/normal": ["p1", "p2", "p3", "p4"],
+        "test/abnormal": ["p5", "p6"],
+    }
+    for part, patients in names.items():
+        (source / part).mkdir(parents=True)
+        for patient in patients:
+            image = Image.fromarray(random.integers(0, 256, (64, 64), np.uint8))
+            image.save(source / part / f"{patient}.png")
+    entry = own_entry(source) | {"group_pattern": r"/(p\d)[.]"}
+    fresh.configure(datasets=["mine"], registry={"mine": entry})
+    audit, metrics = "audit/mine/images.tsv", "metrics/mine/baselines.tsv"
+    files = [audit, metrics, "tables/audit.html"]
+    done = fresh.snakemake(*(f"results/small/{name}" for name in files))
+    assert done.returncode == 0, done.stdout + done.stderr
+    warning = "3 of 6 test images are of patients who have images in training too"
+    assert warning in done.stdout + done.stderr
+    assert warning in (fresh.results / "logs/audit_dataset/mine.log").read_text()
+    assert "WARNING: 3 test images of Mine" in (fresh.results / files[2]).read_text()
+    table = pd.read_csv(fresh.results / metrics, sep="\t")
+    counts = table.groupby("split")[["n_normal", "n_abnormal"]].agg(["min", "max"])
+    assert counts.loc["published"].tolist() == [4, 4, 2, 2]
+    assert counts.loc["leak_free"].tolist() == [1, 1, 2, 2]
+    assert leaked_patients(fresh.results / audit) == 3
 
 
 def test_copies_are_found_left_out_and_measured_apart(fresh, finished):

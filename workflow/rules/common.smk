@@ -1,6 +1,7 @@
 # What the rules of several stages use: the checked configuration, the table of runs, and the files
 # that a script depends on.
 import os
+import shlex
 import sys
 
 import yaml
@@ -17,6 +18,7 @@ from medae.workflow.configuration import (
     complete_schema,
     with_defaults,
 )
+from medae.workflow.content import images_digest
 from medae.workflow.grid import (
     all_runs,
     baseline_runs,
@@ -31,15 +33,20 @@ from medae.workflow.startup import (
     check_owner,
     claim_run,
     dataset_folder,
-    fingerprint,
     ignore_announcements,
     imported_modules,
+    keep_metadata,
     share_package,
     sort_keys,
+    take_over_lock,
 )
 
 share_package(PACKAGE)
+sys.executable = shlex.quote(sys.executable)  # Snakemake writes it into a shell's line
 ignore_announcements()
+if workflow.is_main_process:  # not a job on another machine
+    keep_metadata()
+    take_over_lock()
 
 
 def or_workflow_error(function, *arguments):
@@ -131,12 +138,12 @@ def is_generated(entry):
     return "generator" in entry and "path" not in entry
 
 
-def is_downloaded(wildcards):
+def is_downloaded(dataset):
     """Whether the folder is ours to fetch: not generated, not named by `path`, not there before."""
-    entry = config["registry"][wildcards.dataset]
+    entry = config["registry"][dataset]
     if is_generated(entry) or "path" in entry:
         return False
-    folder = dataset_folder(config, wildcards.dataset)
+    folder = dataset_folder(config, dataset)
     return Path(f"{folder}.verified.json").exists() or not folder.exists()
 
 
@@ -145,39 +152,58 @@ def images_source(wildcards):
     entry = config["registry"][wildcards.dataset]
     if is_generated(entry):
         return RAW
-    return MARKER.format(**entry) if is_downloaded(wildcards) else []
+    return MARKER.format(**entry) if is_downloaded(wildcards.dataset) else []
 
 
-def images_folder(wildcards):
+# A dataset is packed again, and all that follows is made again, when its `packed_content` changes.
+# The folder's place and what only describes or checks the images must not count, so they are
+# parameters that take `output`: Snakemake doesn't compare those.
+
+
+def images_folder(wildcards, output):
     if is_generated(config["registry"][wildcards.dataset]):
         return RAW.format(dataset=wildcards.dataset)
     return str(dataset_folder(config, wildcards.dataset))
 
 
-def images_fingerprint(wildcards):
-    """Changes when the files of a user's folder do, so that the dataset is packed again."""
-    return (
-        "made by a rule"
-        if images_source(wildcards)
-        else fingerprint(images_folder(wildcards))
-    )
-
-
-def packing_options(wildcards):
-    """The keys of a registry entry that packing depends on."""
-    keys = [
-        "layout",
-        "channels",
-        "masks",
-        "modality",
-        "expected",
-        "intensity_range",
-        "fit",
-        "volumes",
-        "url",
-    ]
+def packing_options(wildcards, output):
+    """The keys of a registry entry that packing needs."""
     entry = config["registry"][wildcards.dataset]
-    return {key: entry[key] for key in keys if key in entry}
+    return {key: entry[key] for key in [*DECIDING, *DESCRIBING] if key in entry}
+
+
+DECIDING = ["layout", "channels", "masks", "intensity_range", "fit", "volumes"]
+DESCRIBING = ["modality", "expected", "url"]
+
+
+def packed_content(dataset):
+    """What decides the packed images: options, and the bytes of a user's files, not their times.
+
+    A folder that can't be read stops the workflow where it was packed before: the job would delete
+    the packed file and fail, and all models would be trained again.
+    """
+    entry = config["registry"][dataset]
+    options = {key: entry[key] for key in DECIDING if key in entry}
+    made = is_generated(entry) or is_downloaded(dataset)
+    if made or not workflow.is_main_process:
+        return (
+            options  # a rule's own images; a job on a cluster's node compares nothing
+        )
+    cache = Path(".snakemake/images", config["run"], f"{dataset}.json")
+    try:
+        digest = images_digest(
+            dataset_folder(config, dataset),
+            layout=entry["layout"],
+            masks=entry["masks"],
+            volumes=entry.get("volumes"),
+            expected=entry.get("expected"),
+            cache=cache,
+        )
+    except (InputError, OSError) as error:
+        if Path(PACKED.format(dataset=dataset)).exists():
+            raise WorkflowError(explain(error) or str(error)) from None
+        digest = None  # the job says why
+    return options | {"images": digest}
 
 
 def download_entry(wildcards):

@@ -1,5 +1,7 @@
 # From raw images to one HDF5 file per dataset and size.
 
+PACKED_CONTENT = {dataset: packed_content(dataset) for dataset in config["datasets"]}
+
 
 # Downloads run where Snakemake was started: nodes of a cluster seldom reach the network.
 localrules:
@@ -65,9 +67,9 @@ rule pack_dataset:
     threads: 2
     params:
         root=images_folder,
-        fingerprint=images_fingerprint,
         image_size=config["image_size"],
         entry=packing_options,
+        content=lookup("{dataset}", within=PACKED_CONTENT),
     message:
         "Packing {wildcards.dataset}"
     script:

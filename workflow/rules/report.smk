@@ -170,22 +170,6 @@ if "ae" in set(RUNS["method"]):  # Table 1 is the autoencoder's
         "message": "Tabulating the latent dimensions",
     }
 
-if config["training"]["snapshots"]:
-    DRAWN["tabulate_snapshots"] = {
-        "input": {
-            "packed": expand(PACKED, dataset=config["datasets"]),
-            "snapshots": lookup("network", within=RUNS, cols="snapshots"),
-        },
-        "output": table("snapshots", "snapshots_table", "metrics over the last epochs"),
-        "params": NAMED
-        | {
-            "runs": runs("network")({}),
-            "device": config["training"]["device"],
-            "torch_threads": config["training"]["torch_threads"],
-        },
-        "message": "Scoring the weights of the last epochs",
-    }
-
 GALLERIES = expand(GALLERY, dataset=config["datasets"] if config["gallery"] else [])
 RESULTS = [
     *expand(
@@ -194,6 +178,7 @@ RESULTS = [
         view=EXAMPLE_VIEWS,
     ),
     *GALLERIES,
+    *(SNAPSHOTS.values() if config["training"]["snapshots"] else []),
     *ADDITIONS,
 ]
 
@@ -287,6 +272,7 @@ rule write_gallery:
 rule record_provenance:
     input:
         results=RESULTS,
+        audits=expand(f"{AUDIT}/images.tsv", dataset=config["datasets"]),
         metrics=METRICS,
         checkpoints=RUNS.query("network")["checkpoint"].to_list(),
         modules=modules("report/record_provenance"),

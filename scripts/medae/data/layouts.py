@@ -71,9 +71,28 @@ def read_layout(
 ) -> list[Record]:
     """Return the records of the dataset in `root`: training first, each split sorted by id.
 
-    `expand` makes records of slices of those of volumes. Raises InputError when the folder or a
-    listed file is missing, when an image is listed twice, when a name cannot be stored, when a
-    class has no image, or as the layout itself does.
+    `expand` makes records of slices of those of volumes. Raises InputError as `list_files` does and
+    when a class has no image.
+    """
+    records = list_files(root, layout, volumes)
+    if expand and any(is_volume(record.image) for record in records):
+        records = expand(records)
+    counts = count_classes(records)
+    empty = [name for name, count in counts.items() if not count]
+    if empty:
+        raise InputError(
+            f"The dataset in {root} has no image of {' and '.join(empty)}. Training needs normal "
+            "images, and the test needs both normal and abnormal ones."
+        )
+    logger.info("%s holds %s", root, counts)
+    return sorted(records, key=lambda record: (record.split == "test", record.id))
+
+
+def list_files(root: Path, layout: str, volumes: VolumeOptions | None = None) -> list[Record]:
+    """Return a record per file of the dataset in `root`; a volume is one.
+
+    Raises InputError when the folder or a listed file is missing, when an image is listed twice,
+    when a name cannot be stored, or as the layout itself does.
     """
     if not root.is_dir():
         raise InputError(
@@ -102,23 +121,13 @@ def read_layout(
             f"{name_some(missing)}. Unpack or copy the dataset again, or take the names off its "
             "list."
         )
-    if any(is_volume(record.image) for record in records):
-        if entry.group_pattern is None:
-            raise InputError(
-                f"The dataset in {root} has volumes, whose slices are of one patient, but its "
-                f"layout {layout} knows no patients. Set `layout: patients` or `layout: volumes` "
-                "in its registry entry; see config/README.md."
-            )
-        records = expand(records) if expand else records
-    counts = count_classes(records)
-    empty = [name for name, count in counts.items() if not count]
-    if empty:
+    if entry.group_pattern is None and any(is_volume(record.image) for record in records):
         raise InputError(
-            f"The dataset in {root} has no image of {' and '.join(empty)}. Training needs normal "
-            "images, and the test needs both normal and abnormal ones."
+            f"The dataset in {root} has volumes, whose slices are of one patient, but its layout "
+            f"{layout} knows no patients. Set `layout: patients` or `layout: volumes` in its "
+            "registry entry; see config/README.md."
         )
-    logger.info("%s holds %s", root, counts)
-    return sorted(records, key=lambda record: (record.split == "test", record.id))
+    return records
 
 
 def count_classes(records: Iterable[Record]) -> dict[str, int]:

@@ -42,6 +42,7 @@ IMAGE_COLUMNS = [
     "symmetry",
     "unmoved_similarity",
     "identical",
+    "patient_in_both",
     "other_patient_similarity",
     "twin",
     "copy_group",
@@ -50,7 +51,8 @@ IMAGE_COLUMNS = [
 
 brightness, contrast and total_variation are those of `medae.data.statistics`; nearest is the id of
 the most similar image of the other split, symmetry what moves the image to it, unmoved_similarity
-the highest one without moving; identical and twin are 0 or 1, identical meaning the same pixels;
+the highest one without moving; identical, patient_in_both and twin are 0 or 1: the same pixels are,
+an image of the same patient is (as far as patients are known), a copy is in the other split;
 other_patient_similarity is the highest one between normal images of different patients, empty for
 abnormal images and where no patients are known.
 """
@@ -178,8 +180,12 @@ def read_audit(path: Path, truth: PackedDataset) -> pd.DataFrame:
 
 
 def leak_free(audit: pd.DataFrame) -> np.ndarray:
-    """Return which test images have no twin in training, in their order; bool."""
-    return audit.loc[audit["split"] == "test", "twin"].to_numpy() == 0
+    """Return which test images are leak-free, in their order; bool, shape (n_test,).
+
+    They have no twin in training, and no image of their patient is there.
+    """
+    test = audit[audit["split"] == "test"]
+    return ~(test[["twin", "patient_in_both"]] == 1).any(axis=1).to_numpy()
 
 
 def threshold_counts(

@@ -12,7 +12,7 @@ PUBLISHED_SPLIT = "published"
 """Value of column `split` for metrics on the test images that the dataset's authors chose."""
 
 LEAK_FREE_SPLIT = "leak_free"
-"""Value of column `split` for metrics on those of them without a near-duplicate in training."""
+"""Value of column `split` for metrics on its leak-free images, as the audit finds them."""
 
 
 def split_images(truth: PackedDataset, leak_free: np.ndarray) -> dict[str, np.ndarray]:
@@ -24,7 +24,7 @@ def split_images(truth: PackedDataset, leak_free: np.ndarray) -> dict[str, np.nd
     splits = {PUBLISHED_SPLIT: np.ones(len(leak_free), dtype=bool)}
     labels, masks = truth.test_labels[leak_free], truth.test_masks
     if len(set(labels)) < 2 or (masks is not None and not (masks[leak_free] == 1).any()):
-        logger.warning("No leak-free metrics: without near-duplicates the test set lacks a class.")
+        logger.warning("No leak-free metrics: without leaked images the test set lacks a class.")
     elif not leak_free.all():
         splits[LEAK_FREE_SPLIT] = leak_free
     return splits

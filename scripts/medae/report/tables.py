@@ -30,6 +30,9 @@ LATEX_SPECIALS = {
     "⌈": r"$\lceil$",
     "⌉": r"$\rceil$",
     "μ": r"$\mu$",
+    "|": r"\textbar{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
 } | {character: "\\" + character for character in "&%$#_{}"}
 
 

@@ -215,9 +215,28 @@ def _inconsistencies(config: dict) -> list[str]:
         for name, value in options.items()
         if METHODS[method].options[name].get("unit") == "pixels" and value > config["image_size"]
     ]
-    for key in sorted(set(config["datasets"]) & set(config["registry"])):
+    registered = sorted(set(config["datasets"]) & set(config["registry"]))
+    faults += _equal_names({f"registry.{key}": config["registry"][key] for key in registered})
+    shown = [*METHODS.items(), *BASELINES.items()]
+    named = {key: {"name": method.display_name} for key, method in shown}
+    named |= {f"variants.{key}": variant for key, variant in config["variants"].items()}
+    faults += _equal_names(named)
+    for key in registered:
         faults += [f"registry.{key}.{fault}" for fault in _entry_faults(config["registry"][key])]
     return faults
+
+
+def _equal_names(entries: dict[str, dict]) -> list[str]:
+    """Return a fault for each `name` of several entries, by which tables and figures go."""
+    keys: dict[str, list[str]] = {}
+    for key, entry in entries.items():
+        keys.setdefault(entry["name"], []).append(key)
+    return [
+        f"{' and '.join(found)} have the same name {name!r}, and would stand under one heading; "
+        "name them differently"
+        for name, found in keys.items()
+        if len(found) > 1
+    ]
 
 
 def _entry_faults(entry: dict) -> list[str]:

@@ -1,16 +1,21 @@
 """What happens before any rule: which files a rule depends on, and whose results these are."""
 
 import ast
-import hashlib
+import fcntl
 import os
+import shutil
 import signal
+import socket
 from functools import cache
 from pathlib import Path
+
+from snakemake.logging import logger
 
 from medae.base.errors import InputError
 from medae.base.files import check_writable
 
 SCRIPTS = Path(__file__).parents[2]
+OWN = Path(".snakemake")  # Snakemake's folder, in that of the run
 
 
 @cache
@@ -47,27 +52,6 @@ def dataset_folder(config: dict, dataset: str) -> Path:
     """Return the folder in which the images of a registered dataset lie or will lie."""
     entry = config["registry"][dataset]
     return Path(entry.get("path") or Path(config["data_dir"], entry["folder"])).expanduser()
-
-
-def fingerprint(folder: Path) -> str:
-    """Return a digest of the names, sizes and times of the visible files below `folder`.
-
-    Cheap enough for every start of the workflow; a dataset that changed is packed again. Links are
-    followed, and the folder's own name is not part of it. A file that cannot be looked at counts by
-    its name: packing says what is wrong with it.
-    """
-    digest = hashlib.sha256()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders.sort()
-        for name in sorted(name for name in files if not name.startswith(".")):
-            path = os.path.join(place, name)  # noqa: PTH118 - names need not be valid text
-            digest.update(os.fsencode(os.path.relpath(path, folder)))
-            try:
-                status = os.stat(path)  # noqa: PTH116
-                digest.update(f" {status.st_size} {status.st_mtime_ns}\n".encode())
-            except OSError:
-                digest.update(b" unreadable\n")
-    return digest.hexdigest()
 
 
 def sort_keys(value):
@@ -128,3 +112,55 @@ def ignore_announcements() -> None:
     die at once, and the job with it.
     """
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+def keep_metadata() -> None:
+    """Let Snakemake keep its records of finished jobs beside the results.
+
+    People delete `.snakemake` to unlock a folder. Without the records results of other images or
+    parameters would count as up to date. Where the link can't be made, the records lie in there.
+    """
+    place, kept = OWN / "metadata", Path("results", OWN, "metadata")
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+        (OWN / "incomplete").mkdir(parents=True, exist_ok=True)  # else it takes them for old ones
+        if place.is_symlink():
+            return
+        if place.exists():
+            shutil.copytree(place, kept, dirs_exist_ok=True)
+            shutil.rmtree(place)
+        place.symlink_to(os.path.relpath(kept.resolve(), place.parent.resolve()))
+    except OSError:
+        pass
+
+
+_held = []  # the stream whose lock is this run's sign of life, until the process ends
+
+
+def take_over_lock() -> None:
+    """Remove Snakemake's lock of a run on this machine that is dead.
+
+    A run holds a lock of the kernel on a file of its machine, which ends with the process, by
+    kill -9 too. It also leaves its machine's name among Snakemake's locks, which go when it ends:
+    those of another machine, or of nobody known, are left for `--unlock`.
+    """
+    machine = socket.gethostname()
+    locks = OWN / "locks"
+    try:
+        OWN.mkdir(exist_ok=True)
+        stream = (OWN / f"alive.{machine}").open("w")
+        _held.append(stream)
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
+        except BlockingIOError:
+            alone = False
+        names = {path.name for path in locks.glob("*") if path.suffix != ".lock"}
+        if alone and names == {machine} and any(locks.glob("*.lock")):
+            shutil.rmtree(locks)
+            logger.warning("Taking over the lock of a run on this machine that was killed.")
+        locks.mkdir(exist_ok=True)
+        (locks / machine).touch()
+        fcntl.flock(stream, fcntl.LOCK_SH)
+    except OSError:  # no such locks on this disk
+        pass

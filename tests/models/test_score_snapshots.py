@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from packed_files import write_packed
+from score_snapshots import score_snapshots
 from sklearn.metrics import roc_auc_score
-from tabulate_snapshots import tabulate_snapshots
 
 from medae.base.files import read_table
 from medae.models.checkpoints import save_tensors
@@ -28,7 +28,7 @@ def test_each_epoch_is_scored_with_its_own_weights(tmp_path):
     description = {"method": "ae", "arguments": SIZES, "training": {"precision": "float32"}}
     save_tensors(snapshots, weights, description)
     run = {"dataset": "noise", "training_set": "all", "method": "ae", "latent_dim": 2, "seed": 0}
-    tabulate_snapshots(
+    score_snapshots(
         packed=[packed],
         snapshots=[snapshots],
         names={"noise": "Noise"},

@@ -1,4 +1,4 @@
-"""Tabulate how metrics move over the last epochs: what a result owes to the epoch that ended it.
+"""Score the weights of the last epochs: what a result owes to the epoch that ended it.
 
 Scores the test images with the weights of every epoch of `training: snapshots:`. Nothing is chosen
 by it: it reads test labels.
@@ -29,7 +29,7 @@ EXPLANATION = (
 )
 
 
-def tabulate_snapshots(
+def score_snapshots(
     *,
     packed: Sequence[Path],
     snapshots: Sequence[Path],
@@ -92,4 +92,4 @@ def tabulate_snapshots(
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    run_script(tabulate_snapshots, snakemake)
+    run_script(score_snapshots, snakemake)
