@@ -55,13 +55,14 @@ score: $(READY) ## score a folder of images: IMAGES=folder MODEL=…/checkpoint.
 
 # What is drawn from metrics and intervals alone; contact sheets and histograms need the images.
 DRAWN := tabulate_latent_dimension tabulate_methods tabulate_training_sets compare_with_paper \
-	plot_latent_dimension plot_methods plot_reconstruction_error plot_training_sets
+	plot_latent_dimension plot_methods plot_reconstruction_error plot_training_sets \
+	$(if $(wildcard results/reference/$(RUN)/tests),plot_scores tabulate_scores)
 REDRAWN := results/redrawn
 
 redraw: $(READY) ## draw tables and figures of results/reference/RUN again: RUN=brain_tumor
 	@test -n "$(RUN)" || { echo "Name a run: make redraw RUN=brain_tumor" >&2; exit 2; }
 	mkdir -p $(REDRAWN) && cd results/reference/$(RUN) && \
-		cp -r metrics.tsv intervals $$(ls -d selection 2>/dev/null) $(CURDIR)/$(REDRAWN)/
+		cp -r metrics.tsv intervals $$(ls -d selection tests 2>/dev/null) $(CURDIR)/$(REDRAWN)/
 	$(SNAKEMAKE) $(DRAWN) --configfile config/$(RUN).yaml --config run=redrawn --allowed-rules $(DRAWN)
 	cp -r $(REDRAWN)/tables $(REDRAWN)/figures results/reference/$(RUN)/
 	rm -r $(REDRAWN)

@@ -1,17 +1,20 @@
 """Bootstrap the metrics of all settings of one dataset over its test images.
 
-The output has a row per setting, split and metric (auc, ap, ap_pix, dice_max), in fractions:
+`intervals` has a row per setting, score, split and metric (auc, ap, ap_share, ap_pix, dice_max):
 `value`, the mean over seeds on the whole test set, and its 95 % percentile interval (low, high);
 then the difference to the reference, its interval, and the p-value of a paired two-sided test, not
 corrected for the number of tests. These four are empty for the reference itself, and for all when
-the reference is not among the settings. `medae.evaluation.bootstrap` says how images are drawn.
+the reference is not among the settings. `tests` has the tests of other scores. All are fractions.
+`medae.evaluation.bootstrap` says how images are drawn.
 Fails when a file is not about the packed test images, a class is missing, or a score is not finite.
 """
 
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,7 +25,9 @@ from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.evaluation.bootstrap import (
     INTERVAL_COLUMNS,
+    TEST_COLUMNS,
     draw_weights,
+    holm,
     paired_p_value,
     percentile_interval,
     replicate_images,
@@ -30,9 +35,14 @@ from medae.evaluation.bootstrap import (
 )
 from medae.evaluation.ranking import image_metrics, pixel_metrics
 from medae.evaluation.splits import split_images
-from medae.evaluation.summary import CELL
 from medae.models.baselines import can
-from medae.models.score_files import read_maps_to_measure, read_scores
+from medae.models.information import NO_RECONSTRUCTION, PLAIN_SCORE
+from medae.models.score_files import (
+    read_maps_to_measure,
+    read_other_scores,
+    read_scores,
+    rescore,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +50,7 @@ logger = logging.getLogger(__name__)
 def bootstrap_metrics(
     *,
     scores: Sequence[Path],
+    others: Sequence[Path],
     maps: Sequence[Path],
     packed: Path,
     audit: Path,
@@ -47,18 +58,22 @@ def bootstrap_metrics(
     settings: Sequence[Mapping],
     reference: Mapping,
     group_pattern: str | None,
+    share: float | None,
     replicates: int,
     seed: int,
     intervals: Path,
+    tests: Path,
 ) -> None:
     """Write the intervals of `settings`, {method, latent_dim, seed} of each table of `scores`.
 
-    `maps` are the files of anomaly maps, each beside its setting's table; without one a setting has
-    no pixel metrics. `reference`, {method, latent_dim}, is what the others are tested against.
-    `group_pattern` finds an image's patient in its id; without it images that are copies, as the
-    audit has them, are a group.
+    `others` are tables of other scores and `maps` files of anomaly maps, each beside its setting's
+    table; without one a setting has no such scores, or no pixel metrics. `reference`, {method,
+    latent_dim}, is what the others are tested against. `group_pattern` finds an image's patient in
+    its id; without it images that are copies, as the audit has them, are a group. `share` is that
+    of `image_metrics`, by default that of the published test set.
     """
     truth = read_packed(packed)
+    share = share or float(truth.test_labels.mean())
     audited = read_audit(audit, truth)
     if group_pattern is None:
         groups = audited.loc[audited["split"] == "test", "copy_group"].to_numpy()
@@ -68,36 +83,82 @@ def bootstrap_metrics(
         split: (chosen, draw_groups(truth, chosen, groups, replicates=replicates, seed=seed))
         for split, chosen in split_images(truth, leak_free(audited)).items()
     }
-    map_files = {path.parent: path for path in maps}
-    # By method, latent dimension, split and metric, for each seed: the value, then its replicates.
-    found: dict[tuple[str, int, str, str], list[np.ndarray]] = defaultdict(list)
+    other_files, map_files = ({path.parent: path for path in paths} for paths in (others, maps))
+    # By method, latent dimension, score, split and metric, for each seed: value, then replicates.
+    found: dict[Key, list[np.ndarray]] = defaultdict(list)
     for setting, path in zip(settings, scores, strict=True):
         logger.info("%s", setting)
-        method, latent_dim = setting["method"], setting["latent_dim"]
-        map_file = map_files.get(path.parent)
-        for measure, replicate, cases, what in rankings(method, path, map_file, truth):
+        beside = other_files.get(path.parent), map_files.get(path.parent)
+        for score, measure, replicate, cases, what in rankings(
+            setting["method"], path, *beside, truth, share
+        ):
             for split, (chosen, drawn) in splits.items():
                 own = {name: values[chosen] for name, values in cases.items()}
                 values = measure(**own, what=f"{split} {what}")
                 for metric, replicated in replicate(**own, **drawn).items():
-                    key = (method, latent_dim, split, metric)
+                    key = Key(setting["method"], setting["latent_dim"], score, split, metric)
                     found[key].append(np.append(values[metric], replicated))
     means = {key: np.mean(seeds, axis=0) for key, seeds in found.items()}
     rows = []
     for key, values in means.items():
         low, high = percentile_interval(values[1:])
-        row = dict(zip(CELL[2:], key, strict=True)) | {"value": values[0], "low": low, "high": high}
-        row["n_groups"] = splits[row["split"]][1]["weights"].shape[1]
-        other = means.get((reference["method"], reference["latent_dim"], *key[2:]))
+        row = key._asdict() | {"value": values[0], "low": low, "high": high}
+        row["n_groups"] = splits[key.split][1]["weights"].shape[1]
+        other = means.get(key._replace(**reference, score=PLAIN_SCORE))
         if other is not None and other is not values:
-            differences = values - other
-            low, high = percentile_interval(differences[1:])
-            row |= {"difference": differences[0], "difference_low": low, "difference_high": high}
-            row["p_value"] = paired_p_value(differences[1:])
+            difference, low, high, p_value = compare(values, other)
+            row |= {"difference": difference, "difference_low": low, "difference_high": high}
+            row["p_value"] = p_value
         rows.append(row)
     frame = pd.DataFrame(rows, columns=INTERVAL_COLUMNS)
-    frame = frame.assign(dataset=dataset, training_set="all", replicates=replicates)
-    write_table(frame, intervals)
+    about = {"dataset": dataset, "training_set": "all"}
+    write_table(frame.assign(**about, replicates=replicates), intervals)
+    write_table(compare_scores(means).assign(**about)[TEST_COLUMNS], tests)
+
+
+class Key(NamedTuple):
+    """What a bootstrapped number is about: CELL without dataset and training set."""
+
+    method: str
+    latent_dim: int
+    score: str
+    split: str
+    metric: str
+
+
+def compare(values: np.ndarray, other: np.ndarray) -> tuple[float, float, float, float]:
+    """Return the difference of two rows of value and replicates, its interval, and its p-value."""
+    differences = values - other
+    low, high = percentile_interval(differences[1:])
+    return differences[0], low, high, paired_p_value(differences[1:])
+
+
+def compare_scores(means: Mapping[Key, np.ndarray]) -> pd.DataFrame:
+    """Return the paired tests of every other score against two: TEST_COLUMNS.
+
+    One is the squared error of the same models, the other the best control: of the scores that see
+    no reconstruction that with the highest value of the metric on these very images. A family of
+    Holm's correction is both tests of a setting, score, split and metric.
+    """
+    rows = []
+    for key, values in means.items():
+        if key.score in (PLAIN_SCORE, NO_RECONSTRUCTION):
+            continue
+        controls = {
+            other.method: one
+            for other, one in means.items()
+            if other.score == NO_RECONSTRUCTION and other[3:] == key[3:]
+        }
+        against = {PLAIN_SCORE: means[key._replace(score=PLAIN_SCORE)]}
+        if controls:
+            best = max(controls, key=lambda name: controls[name][0])
+            against[best] = controls[best]
+        tested = [compare(values, other) for other in against.values()]
+        corrected = holm([result[-1] for result in tested])
+        for name, result, p_holm in zip(against, tested, corrected, strict=True):
+            numbers = dict(zip(TEST_COLUMNS[-5:], (*result, p_holm), strict=True))
+            rows.append(key._asdict() | {"against": name} | numbers)
+    return pd.DataFrame(rows, columns=TEST_COLUMNS)
 
 
 def draw_groups(
@@ -118,16 +179,33 @@ def draw_groups(
 
 
 def rankings(
-    method: str, path: Path, map_file: Path | None, truth: PackedDataset
-) -> Iterator[tuple[Callable, Callable, dict[str, np.ndarray], str]]:
-    """Yield what is ranked of a setting: the metrics, their replicates, the arrays and a name."""
-    if can(method, "scores_images"):
-        table = read_scores(path, truth).query("split == 'test'")
-        cases = {"labels": truth.test_labels, "scores": table["score"].to_numpy()}
-        yield image_metrics, replicate_images, cases, f"test images in {path}"
-    if map_file is not None:
-        cases = {"masks": truth.test_masks, "maps": read_maps_to_measure(map_file, truth)}
-        yield pixel_metrics, replicate_pixels, cases, f"test images' pixels in {map_file}"
+    method: str,
+    path: Path,
+    other_file: Path | None,
+    map_file: Path | None,
+    truth: PackedDataset,
+    share: float,
+) -> Iterator[tuple[str, Callable, Callable, dict[str, np.ndarray], str]]:
+    """Yield what is ranked of a setting: score, metrics, their replicates, the arrays, a name."""
+    table = read_scores(path, truth)
+    plain = PLAIN_SCORE if can(method, "reconstructs") else NO_RECONSTRUCTION
+    values = {plain: table.loc[table["split"] == "test", "score"]}
+    if other_file is not None:
+        values |= dict(read_other_scores(other_file, truth))
+    for score, own in values.items():
+        if can(method, "scores_images"):
+            cases = {"labels": truth.test_labels, "scores": own.to_numpy()}
+            functions = (partial(one, share=share) for one in (image_metrics, replicate_images))
+            yield score, *functions, cases, f"test images in {path}"
+        if map_file is not None:
+            if score == plain:
+                maps = read_maps_to_measure(map_file, truth)
+            else:
+                about = {"table": table, "maps": map_file, "what": str(path)}
+                maps = rescore(score, truth=truth, **about)[1]
+            cases = {"masks": truth.test_masks, "maps": maps}
+            what = f"test images' pixels in {map_file}"
+            yield score, pixel_metrics, replicate_pixels, cases, what
 
 
 if __name__ == "__main__":

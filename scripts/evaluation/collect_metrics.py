@@ -17,7 +17,7 @@ def collect_metrics(*, metrics: Sequence[Path], output: Path) -> None:
     """Write the rows of all tables in `metrics`, sorted by what they are about."""
     collected = pd.concat([read_table(path, METRIC_COLUMNS) for path in metrics])
     check_unique(collected)
-    write_table(collected.sort_values(METRIC_COLUMNS[:7]), output)
+    write_table(collected.sort_values(METRIC_COLUMNS[:8]), output)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """Compute all metrics of one setting (dataset, training set, method, latent dimension), per seed.
 
-The output has the columns METRIC_COLUMNS of medae.evaluation.metrics, on the published and on the
-leak-free test images. AUC, AP and Dice are fractions, errors squared [-1, 1] intensity units, and
-those of training images are of the ones that were used.
+By its own score, by default the squared error, and by others of the same reconstructions, which
+are written to `others`: id and label of the test images, and a column per score. The metrics have
+the columns METRIC_COLUMNS of medae.evaluation.metrics, on the published and on the leak-free test
+images. AUC, AP and Dice are fractions, errors squared [-1, 1] intensity units, and those of
+training images are of the ones that were used.
 Fails when scores, maps and packed dataset are not about the same images, when a class is missing,
-or when a score is not finite.
+when a score is not finite, or when a model reconstructs its training images without an error.
 """
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from medae.base.files import write_table
@@ -18,7 +21,8 @@ from medae.data.packed import read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.duplicates.training_sets import read_training_rows
 from medae.evaluation.metrics import METRIC_COLUMNS, measure
-from medae.models.score_files import read_maps_to_measure, read_scores
+from medae.models.information import PLAIN_SCORE
+from medae.models.score_files import read_maps_to_measure, read_scores, rescore
 
 logger = logging.getLogger(__name__)
 
@@ -35,29 +39,48 @@ def compute_metrics(
     method: str,
     latent_dim: int,
     seeds: Sequence[int],
+    score_names: Sequence[str],
+    share: float | None,
+    others: Sequence[Path],
     metrics: Path,
 ) -> None:
-    """Write the metrics of all `seeds`; `scores` and `maps` are in the order of `seeds`.
+    """Write `metrics` and `others`; these, `scores` and `maps` are in the order of `seeds`.
 
-    `maps` is empty for a dataset without masks, which has no pixel metrics, and `training_rows`,
-    the table of the training set, None for `all`.
+    `training_rows`, the table of the training set, is None for `all`; `score_names` are those of
+    medae.models.information, and `share` is that of `measure`.
     """
     truth = read_packed(packed)
     unseen = leak_free(read_audit(audit, truth))
     found = []
-    for seed, path, map_file in zip(seeds, scores, maps or [None] * len(seeds), strict=True):
+    masks = truth.test_masks is not None
+    for seed, path, map_file, other in zip(seeds, scores, maps, others, strict=True):
         rows = read_training_rows(training_rows, truth, training_set=training_set, seed=seed)
-        measured = measure(
-            read_scores(path, truth),
-            truth=truth,
-            leak_free=unseen,
-            trained_on=rows,
-            scores_images=True,
-            maps=None if map_file is None else read_maps_to_measure(map_file, truth),
-            what=str(path),
-        )
-        found.append(measured.assign(seed=seed))
-        logger.info("seed %d: %s", seed, measured[["split", "metric", "value"]].to_dict("tight"))
+        table = read_scores(path, truth)
+        tables = {PLAIN_SCORE: (table, read_maps_to_measure(map_file, truth) if masks else None)}
+        test = table["split"] == "test"
+        rescored = table.loc[test, ["id", "label"]].copy()
+        for name in score_names:
+            own = table[~test] if training_set == "all" else table[~test][rows]
+            about = {"table": own, "maps": map_file, "what": str(path)}
+            rescored[name], anomalies = rescore(name, truth=truth, **about)
+            changed = table.assign(score=table["score"].where(~test), reconstruction_error=np.nan)
+            changed.loc[test, "score"] = rescored[name]
+            tables[name] = changed, anomalies if masks else None
+        for name, (scored, anomalies) in tables.items():
+            measured = measure(
+                scored,
+                truth=truth,
+                leak_free=unseen,
+                trained_on=rows,
+                scores_images=True,
+                maps=anomalies,
+                share=share,
+                what=str(path) if name == PLAIN_SCORE else f"{name} of {path}",
+            )
+            found.append(measured.assign(score=name, seed=seed))
+            values = measured[["split", "metric", "value"]].to_dict("tight")
+            logger.info("seed %d, %s: %s", seed, name, values["data"])
+        write_table(rescored, other)
     frame = pd.concat(found).assign(
         dataset=dataset, training_set=training_set, method=method, latent_dim=latent_dim
     )

@@ -18,6 +18,7 @@ from medae.duplicates.audit import leak_free, read_audit
 from medae.duplicates.training_sets import read_training_rows
 from medae.evaluation.metrics import METRIC_COLUMNS, measure
 from medae.models.baselines import BASELINES, NearestImage, PrincipalComponents
+from medae.models.information import NO_RECONSTRUCTION, PLAIN_SCORE
 from medae.models.score_files import score_table, write_maps
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ def score_baselines(
     dataset: str,
     runs: Sequence[Mapping],
     mapped: Sequence[Mapping],
+    share: float | None,
     scores: Sequence[Path],
     maps: Sequence[Path],
     metrics: Path,
@@ -38,7 +40,8 @@ def score_baselines(
     """Write the scores of `runs`, the maps of `mapped` and the metrics of all runs.
 
     A run is {training_set, method, latent_dim, seed}; `mapped` are those of the files `maps`, which
-    have reconstructions too where there are any. `training_sets` are the tables of all but `all`.
+    have reconstructions too where there are any. `training_sets` are the tables of all but `all`,
+    and `share` is that of `measure`.
     """
     truth = read_packed(packed)
     images = np.concatenate([truth.train_images, truth.test_images])
@@ -66,8 +69,8 @@ def score_baselines(
         if baseline.statistic is not None:
             values = -baseline.statistic(images)
         elif baseline.pixel_map is not None:
-            test_maps = baseline.pixel_map(test)
-            values = floats.mean(axis=(1, 2, 3), dtype=np.float64)
+            all_maps = baseline.pixel_map(floats, train)
+            values, test_maps = all_maps.mean(axis=(1, 2), dtype=np.float64), all_maps[n_train:]
         else:
             fitted = model(method, *source)
             again, reconstructions = (
@@ -90,9 +93,11 @@ def score_baselines(
             trained_on=rows(*source),
             scores_images=baseline.scores_images,
             maps=test_maps if with_masks else None,
+            share=share,
             what=str(path),
         )
-        measured.append(found.assign(dataset=dataset, **run))
+        score = PLAIN_SCORE if baseline.reconstructs else NO_RECONSTRUCTION
+        measured.append(found.assign(dataset=dataset, score=score, **run))
         logger.info("%s: %s", run, dict(zip(found["metric"], found["value"], strict=True)))
     write_table(pd.concat(measured)[METRIC_COLUMNS], metrics)
 

@@ -1,8 +1,9 @@
-"""Compare our metrics with the paper's tables, cell by cell, the misses included.
+"""Compare our metrics with the paper's tables and with its reference code, the misses included.
 
-Compared are models of all training images on the published test set, which is what the paper has. A
-cell is "within" when |difference| <= 2 · sqrt(paper_std² + our_std²), with our std over seeds at
-ddof 1; otherwise "outside". One seed has no spread, so there is no verdict ("one seed").
+Compared are models of all training images on the published test set by their own score, which is
+what the paper has; AP at the paper's share of abnormal images. A cell is "within" when |difference|
+<= 2 · sqrt(their_std² + our_std²), with stds over seeds at ddof 1; otherwise "outside". One seed
+has no spread, so there is no verdict ("one seed").
 """
 
 import logging
@@ -13,16 +14,19 @@ import numpy as np
 import pandas as pd
 
 from medae.base.files import read_table, write_table
+from medae.evaluation.ranking import AT_SHARE
 from medae.evaluation.splits import PUBLISHED_SPLIT
 from medae.evaluation.summary import TABLE_METRICS, display_name, sort_rows, summarise
-from medae.report.tables import Section, format_percent, format_points, write_sections
+from medae.report.rows import at_one_share, by_score, read_paper
+from medae.report.tables import MISSING, Section, format_percent, format_points, write_sections
 
 logger = logging.getLogger(__name__)
 
 KEY = ["dataset", "method", "latent_dim", "metric"]
-HEADER = ["Table", "Dataset", "Method", "d", "Metric", "Paper", "Ours", "Seeds", "Difference"]
-HEADER += ["Verdict"]
-ALIGN = "lllrlcccrl"
+HEADER = ["Table", "Dataset", "Method", "d", "Metric", "Ours", "Seeds", "Paper", "Difference"]
+HEADER += ["Verdict", "Reference code", "Difference", "Verdict"]
+ALIGN = "lllrlcrcrlcrl"
+THEIRS = {"paper": "the paper", "code": "the reference code on the same images"}
 TOLERANCE_SDS = 2.0
 """Tolerance in standard deviations of a difference of two runs."""
 
@@ -31,82 +35,134 @@ def compare_with_paper(
     *,
     metrics: Path,
     paper: Path,
+    reference_code: Path,
+    papers: Mapping[str, str],
     names: Mapping[str, str],
     methods: Mapping[str, str],
     table: Path,
     markdown: Path,
     html: Path,
 ) -> None:
-    """Write a row per cell that both have; a difference is ours minus theirs.
+    """Write a row per cell that we and the paper have; a difference is ours minus theirs.
 
-    Without a common cell the table is empty, and its text says so. Raises InputError when a dataset
-    has no display name.
+    `reference_code` has runs of the paper's code, a row per seed, and `papers` the key of each
+    dataset in the paper's tables. Without a common cell the table is empty, and its text says so.
+    Raises InputError when a dataset has no display name.
     """
-    ours, published = read_table(metrics), read_table(paper)
-    compared = compare(metrics=ours, paper=published, names=names)
-    text = describe(compared, n_paper=len(published))
+    ours = by_score(read_table(metrics))
+    compared = compare(
+        metrics=ours,
+        paper=read_paper(paper, papers),
+        reference_code=read_table(reference_code),
+        names=names,
+    )
+    text = describe(compared, n_paper=len(read_table(paper)), names=names, methods=methods)
     logger.info(text)
     write_table(compared, table)
     rows = [
         [
-            cell.table.removeprefix("table"),
-            display_name(cell.dataset, names),
-            methods[cell.method],
-            str(cell.latent_dim),
-            TABLE_METRICS[cell.metric].label,
-            format_percent(cell.paper_mean, cell.paper_std),
-            format_percent(cell.our_mean, cell.our_std),
-            str(cell.n_seeds),
-            format_points(cell.difference),
-            cell.verdict,
+            cell["table"].removeprefix("table"),
+            display_name(cell["dataset"], names),
+            methods[cell["method"]],
+            str(cell["latent_dim"]),
+            TABLE_METRICS[AT_SHARE if cell["at_share"] else cell["metric"]].label,
+            format_percent(cell["our_mean"], cell["our_std"]),
+            str(cell["n_seeds"]),
+            *(part for who in THEIRS for part in printed(cell, who)),
         ]
-        for cell in compared.itertuples()
+        for cell in compared.to_dict("records")
     ]
     section = Section(text=text, header=HEADER, rows=rows, align=ALIGN)
     write_sections("Ours beside the paper", [section], markdown=markdown, html=html)
 
 
-def compare(
-    *, metrics: pd.DataFrame, paper: pd.DataFrame, names: Mapping[str, str]
-) -> pd.DataFrame:
-    """Return the common cells, one per row, in percent or percentage points.
+def printed(cell: Mapping, who: str) -> list[str]:
+    """Return the cells of one of THEIRS: the value, the difference and the verdict."""
+    value = format_percent(cell[f"{who}_mean"], cell[f"{who}_std"])
+    return [value, format_points(cell[f"{who}_difference"]), cell[f"{who}_verdict"] or MISSING]
 
-    Columns: table, dataset, method, latent_dim, metric, paper_mean, paper_std, our_mean, our_std,
-    n_seeds, n_normal and n_abnormal (our test images), difference, tolerance, verdict; our_std and
-    tolerance are nan with one seed. Rows are sorted by the paper's table, dataset (in the order of
-    `names`), method, latent dimension (descending) and metric.
+
+def compare(
+    *,
+    metrics: pd.DataFrame,
+    paper: pd.DataFrame,
+    reference_code: pd.DataFrame,
+    names: Mapping[str, str],
+) -> pd.DataFrame:
+    """Return the cells that we and the paper have, one per row, in percent or percentage points.
+
+    Columns: table, KEY, at_share (AP is at the paper's share of abnormal images), our_mean,
+    our_std, n_seeds, n_normal and n_abnormal (our test images), and of each of THEIRS mean, std,
+    difference, tolerance and verdict ("" where they have no value); our_std and tolerances are nan
+    with one seed. Rows are sorted by the paper's table, dataset (in the order of `names`), method,
+    latent dimension (descending) and metric.
     """
     like_theirs = (metrics["split"] == PUBLISHED_SPLIT) & (metrics["training_set"] == "all")
-    ours = summarise(metrics[like_theirs])
+    rows = at_one_share(metrics[like_theirs])
+    ours = summarise(rows).merge(rows[[*KEY, "at_share"]].drop_duplicates(), on=KEY)
     ours[["our_mean", "our_std"]] = 100 * ours[["mean", "std"]]
-    ours = ours[[*KEY, "our_mean", "our_std", "n_seeds", "n_normal", "n_abnormal"]]
-    theirs = paper.rename(columns={"mean": "paper_mean", "std": "paper_std"})
-    cells = theirs.merge(ours, on=KEY)
-    cells["difference"] = cells["our_mean"] - cells["paper_mean"]
-    cells["tolerance"] = TOLERANCE_SDS * np.hypot(cells["paper_std"], cells["our_std"])
-    # The paper's numbers have one decimal: a billionth of a point only absorbs binary rounding.
-    within = cells["difference"].abs() <= cells["tolerance"] + 1e-9
-    cells["verdict"] = np.where(within, "within", "outside")
-    cells.loc[cells["n_seeds"] < 2, "verdict"] = "one seed"
+    ours = ours[[*KEY, "at_share", "our_mean", "our_std", "n_seeds", "n_normal", "n_abnormal"]]
+    code = reference_code.groupby(KEY, as_index=False)["value"].agg(["mean", "std"])
+    theirs = {"paper": paper, "code": code}
+    cells = ours
+    for who, table in theirs.items():
+        own = table.rename(columns={part: f"{who}_{part}" for part in ("mean", "std")})
+        cells = cells.merge(own, on=KEY, how="inner" if who == "paper" else "left")
+        cells[f"{who}_difference"] = difference = cells["our_mean"] - cells[f"{who}_mean"]
+        tolerance = TOLERANCE_SDS * np.hypot(cells[f"{who}_std"], cells["our_std"])
+        cells[f"{who}_tolerance"] = tolerance
+        # The paper's numbers have one decimal: a billionth of a point only absorbs rounding.
+        verdict = np.where(difference.abs() <= tolerance + 1e-9, "within", "outside")
+        verdict = np.where(cells["n_seeds"] < 2, "one seed", verdict)
+        cells[f"{who}_verdict"] = np.where(difference.isna(), "", verdict)
+    cells = cells[["table", *(column for column in cells if column != "table")]]
     return sort_rows(cells, by=["table", *KEY], names=names)
 
 
-def describe(compared: pd.DataFrame, *, n_paper: int) -> str:
-    """Return the summary in a sentence or two; `n_paper` is the number of the paper's cells."""
+def describe(
+    compared: pd.DataFrame, *, n_paper: int, names: Mapping[str, str], methods: Mapping[str, str]
+) -> str:
+    """Return the summary in sentences; `n_paper` is the number of the paper's cells."""
     if compared.empty:
         return (
             f"None of the paper's {n_paper} numbers has a counterpart in this run, which shares no "
             "dataset, method and latent dimension with the paper, so there is nothing to compare."
         )
-    counts = compared["verdict"].value_counts()
-    return (
+    counts = compared["paper_verdict"].value_counts()
+    sentences = [
         f"Of the paper's {n_paper} numbers this run has {len(compared)}: "
         f"{counts.get('within', 0)} within tolerance, {counts.get('outside', 0)} outside, and "
-        f"{counts.get('one seed', 0)} without a verdict because they come from one seed. "
-        "All are of all training images and the published test set, as the paper's. "
-        "Numbers are percentages, mean ± standard deviation over seeds; a difference is ours minus "
-        "the paper's, in percentage points, and is within tolerance when it is at most "
-        f"{TOLERANCE_SDS:g} √(s_paper² + s_ours²)."
+        f"{counts.get('one seed', 0)} without a verdict because they come from one seed.",
+        *(
+            sum_up(part, display_name(key, names), methods, who)
+            for key, part in compared.groupby("dataset", sort=False)
+            for who in THEIRS
+            if part[f"{who}_mean"].notna().any()
+        ),
+        "All are of all training images and the published test set, as the paper's. Numbers are "
+        "percentages, mean ± standard deviation over seeds; a difference is ours minus theirs, in "
+        "percentage points, and is within tolerance when it is at most "
+        f"{TOLERANCE_SDS:g} √(s_theirs² + s_ours²).",
+    ]
+    if compared["at_share"].any():
+        sentences.append("AP* is AP at the paper's share of abnormal images, by class weights.")
+    return " ".join(sentences)
+
+
+def sum_up(cells: pd.DataFrame, name: str, methods: Mapping[str, str], who: str) -> str:
+    """Return a sentence on one dataset's cells: verdicts, the mean and the largest difference."""
+    cells = cells[cells[f"{who}_mean"].notna()]
+    differences = cells[f"{who}_difference"]
+    within = (cells[f"{who}_verdict"] == "within").sum()
+    judged = (cells[f"{who}_verdict"] != "one seed").sum()
+    verdicts = f"{within} of {judged} within tolerance, " if judged else ""
+    worst = cells.loc[differences.abs().idxmax()]
+    metric = TABLE_METRICS[worst["metric"]].label
+    where = f"{methods[worst['method']]}, d = {worst['latent_dim']}, {metric}"
+    return (
+        f"{name} against {THEIRS[who]}: {verdicts}differences of "
+        f"{format_points(differences.mean())} points on average, the largest "
+        f"{format_points(differences[worst.name])} ({where})."
     )
 
 

@@ -14,12 +14,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medae.base.files import read_table
 from medae.evaluation.splits import PUBLISHED_SPLIT
 from medae.models.baselines import BASELINES
 from medae.report import figures
 from medae.report.figures import SPLIT_LINES
-from medae.report.rows import SPLIT_NAMES, read_metrics, swept_methods
+from medae.report.rows import SPLIT_NAMES, read_metrics, read_paper, swept_methods
 
 LEVEL = "nearest"
 BESIDE = 1.12  # times the latent dimension, where the paper's numbers stand
@@ -55,12 +54,16 @@ def plot_latent_dimension(
     *,
     metrics: Path,
     paper: Path,
+    papers: Mapping[str, str],
     names: Mapping[str, str],
     methods: Mapping[str, str],
     dataset_notes: Mapping[str, str],
 ) -> Figure:
-    """Draw `metrics` and the paper's values, in percent; axes' labels: "{dataset} {metric}"."""
-    table, published = read_metrics(metrics, leak_free=True), read_table(paper)
+    """Draw `metrics` and the paper's values, in percent; axes' labels: "{dataset} {metric}".
+
+    `papers` has the key of each dataset in the paper's tables.
+    """
+    table, published = read_metrics(metrics, leak_free=True), read_paper(paper, papers)
     methods = {key: figures.plain(name) for key, name in methods.items()}
     labels = {}
     for key in swept_methods(table):
@@ -88,7 +91,7 @@ def plot_latent_dimension(
     first = next(iter(panels.values()))
     for split in [split for split in SPLIT_LINES if split in set(table["split"])]:
         first.plot([], [], color="0.3", linestyle=SPLIT_LINES[split], label=SPLIT_NAMES[split])
-    title = figures.legend_title(figures.COUNTED, dataset_notes)
+    title = figures.legend_title(figures.counted(table), dataset_notes)
     figures.add_legend(figure, loc="outside lower center", ncols=3, title=title)
     return figure
 

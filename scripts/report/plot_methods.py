@@ -15,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medae.base.errors import InputError
-from medae.base.files import read_table
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import summarise
 from medae.models.baselines import BASELINES
@@ -24,10 +23,12 @@ from medae.report.rows import (
     ORACLE,
     SPLIT_NAMES,
     add_statistics,
+    at_one_share,
     compared_rows,
     oracle_dimensions,
     read_intervals,
     read_metrics,
+    read_paper,
     row_labels,
 )
 
@@ -123,6 +124,7 @@ def plot_methods(
     metrics: Path,
     intervals: Sequence[Path],
     paper: Path,
+    papers: Mapping[str, str],
     names: Mapping[str, str],
     methods: Mapping[str, str],
     latent_dim: int,
@@ -130,11 +132,13 @@ def plot_methods(
 ) -> Figure:
     """Draw `metrics`, `intervals` (a table per dataset) and the paper's values, in percent.
 
-    `latent_dim` is that of all methods that have one. Axes' labels: "{dataset} {metric}". Raises
-    InputError when there is no method to draw, or a table is of another kind.
+    `latent_dim` is that of all methods that have one, and `papers` has the key of each dataset in
+    the paper's tables. Axes' labels: "{dataset} {metric}". Raises InputError when there is no
+    method to draw, or a table is of another kind.
     """
-    ours = read_metrics(metrics, leak_free=True), read_intervals(intervals)
-    tables = select(*ours, read_table(paper), methods=methods, latent_dim=latent_dim)
+    ours = read_metrics(metrics, leak_free=True, information=True)
+    drawn = at_one_share(read_intervals(intervals))
+    tables = select(ours, drawn, read_paper(paper, papers), methods=methods, latent_dim=latent_dim)
     means = tables["means"]
     shown = {key: figures.plain(name) for key, name in methods.items()}
     labels = row_labels(shown, picked={ORACLE: ORACLE_NAME})
@@ -155,13 +159,13 @@ def plot_methods(
             for name, table in tables.items()
         }
         draw_panel(axes, **parts, places=places[metric], middle=middle)
-        figures.draw_chance(axes, parts["means"], metric, across="y")
+        figures.draw_chance(axes, parts["seeds"], metric, across="y")
         axes.set_xlabel(figures.LABELS[metric])
         first = axes.get_subplotspec().is_first_col()
         axes.set_yticklabels([labels[key] for key in places[metric].index] if first else [])
     seeds = tables["seeds"]["seed"].nunique()
     title = "this run (1 seed)" if seeds == 1 else f"this run (mean over {seeds} seeds)"
-    title += f" with 95 % intervals over test images; {figures.COUNTED}"
+    title += f" with 95 % intervals over test images; {figures.counted(ours)}"
     title = figures.legend_title(title, dataset_notes)
     figures.add_legend(figure, loc="outside lower center", ncols=3, title=title)
     return figure

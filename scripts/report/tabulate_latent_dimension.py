@@ -1,15 +1,31 @@
-"""Tabulate metrics by latent dimension: the autoencoder, as Table 1 of the paper, then PCA."""
+"""Tabulate metrics by latent dimension: the autoencoder, as Table 1 of the paper, then PCA.
+
+The autoencoder has both scores, the squared error and information; below stand what has neither a
+network nor a latent dimension.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
-from medae.evaluation.summary import TABLE_METRICS, distinct_splits, sort_rows, summarise
+from medae.evaluation.summary import (
+    TABLE_METRICS,
+    distinct_splits,
+    one_precision,
+    sort_rows,
+    summarise,
+)
+from medae.models.baselines import BASELINES
+from medae.models.information import INFORMED
 from medae.report.grids import make_grid, percent_rows, write_grid
-from medae.report.rows import AUTOENCODER
+from medae.report.rows import AUTOENCODER, INFORMATION_NOTE, by_score
 
 LINEAR = "pca"
+NO_MODEL = "no network"
+CONTROLS = [
+    key for key, baseline in BASELINES.items() if baseline.scores_images and not baseline.has_latent
+]
 TITLE = "Anomaly detection by autoencoders with latent dimension d."
 NOTE = "PCA is the linear autoencoder: d principal components of the training images."
 
@@ -26,23 +42,34 @@ def tabulate_latent_dimension(
     table: Path,
 ) -> None:
     """Write the table; InputError without results of the autoencoder, or a dataset's name."""
-    rows = read_table(metrics)
-    rows = rows[rows["method"].isin([AUTOENCODER, LINEAR]) & (rows["training_set"] == "all")]
+    rows = read_table(metrics).query("training_set == 'all'")
+    rows = by_score(one_precision(rows), information=True)
+    rows = rows[rows["method"].isin([AUTOENCODER, AUTOENCODER + INFORMED, LINEAR, *CONTROLS])]
     if AUTOENCODER not in set(rows["method"]):
         raise InputError(
             f"{metrics} has no results of the method {AUTOENCODER} with all training images to put "
             "in the table by latent dimension. Check the grid, and run the workflow again."
         )
     summary = summarise(rows)
-    labels = summary["method"].map(methods) + ", d = " + summary["latent_dim"].astype(str)
-    models = sort_rows(summary.assign(row=labels), by=["method", "latent_dim"], names=names)
+    sizes = ", d = " + summary["latent_dim"].astype(str)
+    labels = summary["method"].map(methods) + sizes.where(summary["latent_dim"] > 0, "")
+    place = summary["method"].isin(CONTROLS)  # last
+    models = summary.assign(row=labels, last=place)
+    models = sort_rows(models, by=["last", "method", "latent_dim"], names=names)
     grid = make_grid(
         models,
         title="Model",
         rows=dict(zip(models["row"], models["row"], strict=True)),
-        groups=models.drop_duplicates("row")["method"].map(methods).tolist(),
+        groups=[
+            NO_MODEL if method in CONTROLS else methods[method]
+            for method in models.drop_duplicates("row")["method"]
+        ],
         names=names,
-        notes=[*[NOTE] * (LINEAR in set(rows["method"])), *dataset_notes.values()],
+        notes=[
+            *[INFORMATION_NOTE] * (AUTOENCODER + INFORMED in set(rows["method"])),
+            *[NOTE] * (LINEAR in set(rows["method"])),
+            *dataset_notes.values(),
+        ],
     )
     label = "tab:latent-dimension"
     write_grid(grid, title=TITLE, label=label, markdown=markdown, latex=latex, html=html)

@@ -12,20 +12,29 @@ import pandas as pd
 
 from medae.base.files import read_table, write_table
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
-from medae.evaluation.summary import TABLE_METRICS, distinct_splits, sort_rows, summarise
+from medae.evaluation.summary import (
+    TABLE_METRICS,
+    distinct_splits,
+    one_precision,
+    sort_rows,
+    summarise,
+)
 from medae.models.baselines import BASELINES
+from medae.models.information import INFORMED
 from medae.report.grids import make_grid, percent_rows, write_grid
 from medae.report.rows import (
+    INFORMATION_NOTE,
     ORACLE,
     SELECTED,
     SPLIT_NAMES,
     add_statistics,
+    by_score,
     oracle_dimensions,
     read_intervals,
     row_labels,
     selected_dimensions,
 )
-from medae.report.tables import MISSING, Section
+from medae.report.tables import MISSING, Section, format_probability, in_percent
 
 PICKED_NAMES = {
     ORACLE: "AE[d_optimal] (oracle: d by test AUC)",
@@ -59,12 +68,12 @@ def tabulate_methods(
     that the table's text ends with. Raises InputError when no method has results, a dataset has no
     display name, or a table is of another kind.
     """
-    rows = read_table(metrics)
-    summary = summarise(rows[rows["training_set"] == "all"])
+    rows = read_table(metrics).query("training_set == 'all'")
+    summary = summarise(by_score(one_precision(rows), information=True))
     oracle = oracle_dimensions(summary[summary["split"] == PUBLISHED_SPLIT])
     selected = selected_dimensions(selections, selector=selector)
     options = {"latent_dim": latent_dim, "picked": {ORACLE: oracle, SELECTED: selected}}
-    cells = add_statistics(summary, read_intervals(intervals), **options)
+    cells = add_statistics(summary, one_precision(read_intervals(intervals)), **options)
     cells = cells[cells["metric"].isin(list(TABLE_METRICS))]
     labels = row_labels(methods, picked=PICKED_NAMES)
     labels = {key: label for key, label in labels.items() if key in set(cells["method"])}
@@ -86,6 +95,8 @@ def tabulate_methods(
             f". AE[d_auto] has the d that `{selector}` chose on held-out normal images "
             f"({sizes(selected)})"
         )
+    if any(key.endswith(INFORMED) for key in labels):
+        notes = [INFORMATION_NOTE, *notes]
     notes = [f"{about}.", *notes, *dataset_notes.values()]
     grid = make_grid(cells, title="Method", rows=labels, names=names, notes=notes)
     statistics = distinct_splits(cells[cells["row"].notna()])
@@ -148,20 +159,6 @@ def printed_rows(statistics: pd.DataFrame, labels: Mapping[str, str]) -> list[li
         ]
         for cell in statistics.itertuples()
     ]
-
-
-def in_percent(*fractions: float, sign: str = "") -> str:
-    """Return a fraction, or the two ends of an interval, in percent; a dash for nan."""
-    if any(pd.isna(fraction) for fraction in fractions):
-        return MISSING
-    return " to ".join(f"{round(100 * part, 1) + 0.0:{sign}.1f}" for part in fractions)  # no -0.0
-
-
-def format_probability(p_value: float) -> str:
-    """Return a p-value with three decimals, or a dash for nan."""
-    if pd.isna(p_value):
-        return MISSING
-    return f"{p_value:.3f}" if p_value >= 0.001 else "<0.001"
 
 
 if __name__ == "__main__":

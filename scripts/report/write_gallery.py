@@ -14,13 +14,16 @@ from pathlib import Path
 import jinja2
 import matplotlib
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from medae.base.errors import InputError
 from medae.base.files import write_text
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import read_audit
-from medae.models.score_files import read_maps, read_scores
+from medae.models.baselines import BASELINES
+from medae.models.information import INFORMATION
+from medae.models.score_files import read_maps, read_scores, rescore
 from medae.report.choosing import (
     CLASSES,
     GALLERY_BYTES,
@@ -56,48 +59,68 @@ def sprite(*rows: np.ndarray) -> str:
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def setting_sprite(reconstructions: np.ndarray, maps: np.ndarray) -> dict:
-    """Return {sprite, top, scale} of one setting: reconstructions above anomaly maps.
+def setting_sprite(reconstructions: np.ndarray, *maps: np.ndarray) -> tuple[str, list[dict]]:
+    """Return a sprite, reconstructions above each kind of anomaly maps, and {low, top, scale} each.
 
-    Arguments are float32, N×C×H×W in [-1, 1] and N×H×W. A map's byte b stands for (b / 255)² top,
-    which keeps small errors apart; at `scale`, a percentile of the pixels, the colours end.
+    Arguments are float32, N×C×H×W in [-1, 1] and N×H×W. A map's byte b stands for
+    low + (b / 255)² (top - low), which keeps small errors apart; low is 0 unless there are negative
+    values, and at `scale`, a percentile of the pixels, the colours end.
     """
     pictures = np.clip(np.rint((reconstructions + 1) * 127.5), 0, 255).astype(np.uint8)
-    top = float(maps.max()) or 1.0  # a perfect reconstruction has no error to scale by
-    levels = np.rint(255 * np.sqrt(maps / top)).astype(np.uint8)
-    scale = float(np.percentile(maps, PERCENTILE)) or top
-    return {"sprite": sprite(pictures, levels[:, None]), "top": top, "scale": scale}
+    rows, ranges = [pictures], []
+    for kind in maps:
+        low = min(0.0, float(kind.min()))
+        top = float(kind.max())
+        top = top if top > low else low + 1  # a perfect reconstruction has no error to scale by
+        levels = np.rint(255 * np.sqrt((kind - low) / (top - low))).astype(np.uint8)
+        scale = float(np.percentile(kind, PERCENTILE))
+        rows.append(levels[:, None])
+        ranges.append({"low": low, "top": top, "scale": scale if scale > low else top})
+    return sprite(*rows), ranges
 
 
 def collect(
     *,
     data: PackedDataset,
     twins: np.ndarray,
-    scores: Sequence[np.ndarray],
+    tables: Sequence[pd.DataFrame],
     maps: Sequence[Path],
     settings: Sequence[Mapping],
     methods: Mapping[str, str],
     start: int,
+    information: bool,
     count: int,
 ) -> dict:
-    """Return what the page's script reads: the images, and scores and sprite of every setting.
+    """Return what the page's script reads: the images, and a sprite and views of every setting.
 
-    `twins` says which test images have a copy in training, `scores` are of all test images, one
-    array per setting; `start` is the place of the reference.
+    A view is scores and maps: first the setting's own, then, with `information`, that of networks.
+    `twins` says which test images have a copy in training, `tables` are of `read_scores`, one per
+    setting; `start` is the place of the reference.
     """
-    chosen = choose_images(data.test_labels, scores[start], count=count)
+    own = [table.loc[table["split"] == "test", "score"].to_numpy() for table in tables]
+    chosen = choose_images(data.test_labels, own[start], count=count)
     rows = list(dict.fromkeys(i for positions in chosen.values() for i in positions))
-    all_maps = [read_maps(path, data, rows=rows) for path in maps]
-    shown = []
-    for setting, values, path, found in zip(settings, scores, maps, all_maps, strict=True):
+    shown, shown_maps = [], [[], []]  # of each kind, of all settings
+    for setting, table, values, path in zip(settings, tables, own, maps, strict=True):
         pictures = read_maps(path, data, name="reconstructions", rows=rows)
-        one = {
-            "method": methods[setting["method"]],
-            "latent_dim": setting["latent_dim"],
-            "scores": [float(f"{value:.6g}") for value in values[rows]],
-            "below": np.round(shares_below(values, data.test_labels)[rows], 1).tolist(),
-        }
-        shown.append(one | setting_sprite(pictures, found))
+        views = [(values, read_maps(path, data, rows=rows))]
+        if information and setting["method"] not in BASELINES:
+            about = {"table": table, "maps": path, "what": str(path.parent)}
+            values, found = rescore(INFORMATION, truth=data, **about)
+            views.append((values, found[rows]))
+        for kind, (_, found) in zip(shown_maps, views, strict=False):
+            kind.append(found)
+        picture, ranges = setting_sprite(pictures, *(found for _, found in views))
+        one = {"method": methods[setting["method"]], "latent_dim": setting["latent_dim"]}
+        one["views"] = [
+            {
+                "scores": [float(f"{value:.6g}") for value in values[rows]],
+                "below": np.round(shares_below(values, data.test_labels)[rows], 1).tolist(),
+                **limits,
+            }
+            for (values, _), limits in zip(views, ranges, strict=True)
+        ]
+        shown.append(one | {"sprite": picture})
     inputs = [data.test_images[rows]]
     if data.test_masks is not None:
         inputs.append(np.uint8(255) * (data.test_masks[rows, None] == 1))
@@ -112,9 +135,16 @@ def collect(
         "masks": data.test_masks is not None,
         "settings": shown,
         "start": start,
-        "scale": float(np.percentile(all_maps, PERCENTILE)) or 1.0,
+        "common": [common_range(kind) for kind in shown_maps if kind],
         "colours": base64.b64encode(colours.tobytes()).decode(),
     }
+
+
+def common_range(maps: Sequence[np.ndarray]) -> dict:
+    """Return {low, scale}, between which colours lie where all settings share them."""
+    low = min(0.0, *(float(found.min()) for found in maps))
+    scale = float(np.percentile(maps, PERCENTILE))
+    return {"low": low, "scale": scale if scale > low else low + 1}
 
 
 def write_gallery(
@@ -128,25 +158,27 @@ def write_gallery(
     settings: Sequence[Mapping],
     reference: Mapping,
     methods: Mapping[str, str],
+    information: bool,
     page: Path,
 ) -> None:
     """Choose the images by the scores of `reference`, and write `page`.
 
-    `template` is in Jinja's notation. Raises InputError when the files are not about the same test
-    images, a class has none, or not even the fewest fit.
+    `template` is in Jinja's notation; with `information` networks have that map too. Raises
+    InputError when the files are not about the same test images, a class has none, or not even the
+    fewest fit.
     """
     data = read_packed(packed)
     keys = [(setting["method"], setting["latent_dim"]) for setting in settings]
     start = keys.index((reference["method"], reference["latent_dim"]))
-    tables = [read_scores(path, data).query("split == 'test'") for path in scores]
     given = {
         "data": data,
         "twins": read_audit(audit, data).query("split == 'test'")["twin"].to_numpy() == 1,
-        "scores": [table["score"].to_numpy() for table in tables],
+        "tables": [read_scores(path, data) for path in scores],
         "maps": maps,
         "settings": settings,
         "methods": methods,
         "start": start,
+        "information": information,
     }
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True

@@ -19,6 +19,7 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from medae.base.files import read_table
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.report import figures
+from medae.report.rows import by_score
 from medae.report.tables import MISSING, Section
 from medae.theory.columns import ENTROPY_COLUMNS
 from medae.theory.results import SPLITS, known, read_tables, write_comparison
@@ -69,7 +70,7 @@ def compare_entropy(
 ) -> None:
     """Write the table and the figure; `names` and `methods` are display names, in table order."""
     measured = read_tables(entropy, ENTROPY_COLUMNS)
-    judged = read_table(metrics)
+    judged = by_score(read_table(metrics))
     judged = judged[judged["training_set"] == "all"]
     parts = [
         judged[(judged["metric"] == metric) & (judged["split"] == split)].assign(quantity=column)

@@ -17,7 +17,7 @@ from medae.base.errors import InputError
 from medae.base.files import read_table
 from medae.evaluation.bootstrap import CONFIDENCE
 from medae.evaluation.splits import PUBLISHED_SPLIT
-from medae.report.rows import read_intervals
+from medae.report.rows import by_score, read_intervals
 from medae.theory.plan import AUTOENCODER
 from medae.theory.results import write_comparison
 
@@ -46,7 +46,7 @@ def compare_factors(
     """Write the table, and the answers as Markdown and as a page."""
     rows = compare(
         autoencoders(read_table(entropy)),
-        aucs=autoencoders(read_table(metrics)),
+        aucs=autoencoders(by_score(read_table(metrics))),
         intervals=autoencoders(read_intervals(intervals)),
         factors=factors,
     )

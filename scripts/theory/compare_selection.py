@@ -1,7 +1,7 @@
 """Set what is chosen without labels beside a choice by test labels.
 
-Inputs: `selections` and `curves`, the tables of select_latent_dim.py of each dataset; `scores`, the
-tables of measure_scores.py of all settings, with models trained on all normal images.
+Inputs: `selections` and `curves`, the tables of select_latent_dim.py of each dataset; `metrics`,
+the collected table of metrics, of which models trained on all normal images are used.
 The TSV has of each choice the AUC, the oracle's and the regret, in percent and percentage points.
 The oracle is the d with the highest AUC by the test labels, with the same score on the same images;
 the regret is its AUC less that of the choice, means over seeds. The selector `by_lot` stands for a
@@ -16,9 +16,9 @@ import pandas as pd
 
 from medae.base.errors import InputError
 from medae.evaluation.splits import PUBLISHED_SPLIT
+from medae.models.information import PLAIN_SCORE, display_name
 from medae.report.tables import MISSING, Section, format_percent
 from medae.theory.columns import CURVE_COLUMNS, SELECTION_COLUMNS
-from medae.theory.plan import AUTOENCODER
 from medae.theory.results import (
     SPLITS,
     chosen_scores,
@@ -27,7 +27,6 @@ from medae.theory.results import (
     read_tables,
     write_comparison,
 )
-from medae.theory.scores import PLAIN_SCORE, display_name
 from medae.theory.selectors import SELECTORS
 
 TITLE = "Latent dimensions chosen without labels"
@@ -52,7 +51,7 @@ def compare_selection(
     *,
     selections: Sequence[Path],
     curves: Sequence[Path],
-    scores: Sequence[Path],
+    metrics: Path,
     names: Mapping[str, str],
     recommended: str,
     output: Mapping[str, Path],
@@ -60,11 +59,10 @@ def compare_selection(
     """Write the table; `recommended` is the selector that the text names."""
     chosen = read_tables(selections, SELECTION_COLUMNS)
     points = read_tables(curves, CURVE_COLUMNS)
-    metrics = read_score_metrics(scores)
-    metrics = metrics[(metrics["metric"] == "auc") & (metrics["method"] == AUTOENCODER)]
+    judges = read_score_metrics(metrics)
     order = known(chosen["dataset"], names, what="dataset")
     chosen = chosen.sort_values("dataset", key=lambda c: c.map(order.index), kind="stable")
-    judged = judge(chosen, metrics=metrics, candidates=points)
+    judged = judge(chosen, metrics=judges, candidates=points)
     sections = [
         Section("Over all datasets", "", SUMMARY, summary_lines(judged, names), "llrrlrl"),
         Section("Choices", "", CHOICES, choice_lines(judged, names), "lllrrrrrl"),
@@ -77,7 +75,7 @@ def judge(chosen: pd.DataFrame, *, metrics: pd.DataFrame, candidates: pd.DataFra
     """Return the choices with what the test labels say of them, and a row AT_RANDOM per score.
 
     `chosen` are rows of select_latent_dim.py, `candidates` have the columns dataset and latent_dim,
-    `metrics` are AUCs of `read_score_metrics`. nan where nothing is chosen, and on a test set that
+    `metrics` come from `read_score_metrics`. nan where nothing is chosen, and on a test set that
     lacks a class.
     """
     rows = []

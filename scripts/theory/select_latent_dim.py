@@ -1,6 +1,6 @@
 """Choose the latent dimension of a dataset's autoencoder without labels, by held-out images.
 
-Inputs: the tables of score_images.py and measure_scores.py of each candidate on the held-out
+Inputs: the tables of score_images.py and compute_metrics.py of each candidate on the held-out
 dataset, that dataset and its audit, and those of its source, whose training images alone are used.
 `selection` has a row per score and selector: the chosen d, whose AUC is to be read with `score`,
 and why; where nothing is chosen, `method` is empty and latent_dim is 0. The first score is the
@@ -19,19 +19,19 @@ import numpy as np
 import pandas as pd
 
 from medae.base.errors import InputError
-from medae.base.files import read_table, write_table
+from medae.base.files import write_table
 from medae.data.groups import image_groups
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import read_audit
 from medae.evaluation.bootstrap import draw_weights, replicate_images
 from medae.evaluation.ranking import image_metrics
-from medae.models.score_files import read_scores
+from medae.models.information import PLAIN_SCORE
+from medae.models.score_files import read_other_scores, read_scores
 from medae.theory import selectors
 from medae.theory.columns import CURVE_COLUMNS, SELECTION_COLUMNS
 from medae.theory.entropy import estimate_dimension, first_of_groups
 from medae.theory.held_out import image_components, split_id
 from medae.theory.plan import AUTOENCODER
-from medae.theory.scores import PLAIN_SCORE
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class HeldOutSet:
 def select_latent_dim(
     *,
     scores: Sequence[Path],
-    variants: Sequence[Path],
+    others: Sequence[Path],
     packed: Path,
     audit: Path,
     source_packed: Path,
@@ -96,7 +96,7 @@ def select_latent_dim(
     selection: Path,
     curves: Path,
 ) -> None:
-    """Write the two tables; `scores` and `variants` are in the order of `latent_dims`, ascending.
+    """Write the two tables; `scores` and `others` are in the order of `latent_dims`, ascending.
 
     `score_names` are chosen among, the preferred ones first; the bootstrap's `group_pattern` finds
     an image's patient in its id.
@@ -104,7 +104,10 @@ def select_latent_dim(
     data = read_packed(packed)
     images = HeldOutSet(data, read_audit(audit, data), pattern=group_pattern)
     errors = np.stack([held_out_errors(path, data) for path in scores], axis=1)
-    tables = [read_variants(path, data, score_names=score_names) for path in variants]
+    tables = [
+        read_candidate(*files, data, score_names=score_names)
+        for files in zip(scores, others, strict=True)
+    ]
     values = {name: np.stack([table[name] for table in tables]) for name in score_names}
     aucs = {
         name: np.array([images.auc(one, what=name) for one in each])
@@ -169,18 +172,19 @@ def held_out_errors(path: Path, data: PackedDataset) -> np.ndarray:
     return errors
 
 
-def read_variants(path: Path, data: PackedDataset, *, score_names: Sequence[str]) -> pd.DataFrame:
+def read_candidate(
+    scores: Path, others: Path, data: PackedDataset, *, score_names: Sequence[str]
+) -> pd.DataFrame:
     """Return the scores `score_names` of the test images, in their order.
 
-    Raises InputError when the table is about other images, or has no such scores.
+    Raises InputError when a table is about other images, or has no such scores.
     """
-    table = read_table(path)
-    lacking = [name for name in ("id", "label", *score_names) if name not in table]
-    if lacking or list(table["id"].astype(str)) != data.test_ids:
-        fault = f"has no column {lacking[0]}" if lacking else "is about other images"
+    own = read_scores(scores, data).query("split == 'test'")["score"]
+    table = read_other_scores(others, data).assign(**{PLAIN_SCORE: own.to_numpy()})
+    if lacking := [name for name in score_names if name not in table]:
         raise InputError(
-            f"{path} {fault}, so no score can be chosen by it. Delete it and run the workflow "
-            "again; it will be made again."
+            f"{others} has no column {lacking[0]}, so no score can be chosen by it. Delete it and "
+            "run the workflow again; it will be made again."
         )
     return table[list(score_names)]
 

@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from write_gallery import write_gallery
 
 from medae.data.packed import read_packed
-from medae.models.score_files import read_maps
+from medae.models.score_files import read_maps, read_scores, rescore
 
 FACTS = ("id", "label", "score", "below", "twin", "place")
 
@@ -135,13 +135,13 @@ def test_keys_change_image_d_and_method(page):
 
 def test_keys_reach_everything_and_the_focus_is_seen(page):
     names = set()
-    for _ in range(8):  # three methods, a slider, two ticks, and one button of each row
+    for _ in range(9):  # three methods, a slider, three ticks, and one button of each row
         press(page, Keys.TAB)
         focused = page.driver.switch_to.active_element
         assert focused.value_of_css_property("outline-style") == "solid"
         row = page.run("return arguments[0].closest('[role=group]')?.id", focused)
         names.add(row or focused.get_attribute("id"))
-    assert names == {"methods", "size", "common", "outline", "settings", "images"}
+    assert names == {"methods", "size", "common", "informed", "outline", "settings", "images"}
     press(page, Keys.ARROW_RIGHT)  # the focus stays on the image that the keys choose
     focused = page.driver.switch_to.active_element
     assert focused.get_attribute("aria-current") == "true"
@@ -157,6 +157,27 @@ def test_ticks_change_the_colours_and_the_outline(page):
     by_id(page, "common").click()
     assert text(page, "top") != top
     assert not np.array_equal(pixels(page, "map"), before)
+
+
+def test_the_map_changes_to_information_where_there_is_one(page, files):
+    by_id(page, "outline").click()
+    data = read_packed(files["packed"])
+    row, place = IDS.index(text(page, "id")), SETTINGS.index(REFERENCE)
+    table = read_scores(files["scores"][place], data)
+    about = {"table": table, "maps": files["maps"][place], "truth": data, "what": ""}
+    values, maps = rescore("information", **about)
+    by_id(page, "common").click()
+    by_id(page, "informed").click()
+    assert float(text(page, "score")) == pytest.approx(values[row], rel=0.01)
+    assert text(page, "kind").startswith("½ log2")
+    low, scale = min(0, maps.min()), np.percentile(maps, 99.5)
+    assert float(text(page, "low")) == pytest.approx(low, rel=0.01)
+    colours = inferno(np.clip((maps[row] - low) / (scale - low), 0, 1), bytes=True).astype(int)
+    shown = pixels(page, "map")
+    zoom = len(shown) // SIDE
+    assert np.abs(shown[::zoom, ::zoom] - colours).mean() < 2
+    press(page, "3")  # the nearest training image has none
+    assert text(page, "kind").startswith("by default")
 
 
 @pytest.mark.parametrize("dark", [False, True])

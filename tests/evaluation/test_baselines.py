@@ -13,6 +13,7 @@ from medae.base.files import read_table, write_table
 from medae.data.packed import read_packed
 from medae.models import baselines
 from medae.models.baselines import BASELINES
+from medae.models.information import local_variance, score_images
 from medae.models.score_files import read_maps
 
 
@@ -107,6 +108,7 @@ def test_all_baselines_of_a_dataset(tmp_path):
         dataset="toy",
         runs=runs,
         mapped=runs[:1],
+        share=None,
         scores=scores,
         maps=[tmp_path / "maps.h5"],
         metrics=tmp_path / "metrics.tsv",
@@ -121,7 +123,25 @@ def test_all_baselines_of_a_dataset(tmp_path):
     assert len(found) == 2 * len(runs)
     pixels = {"auc_pix", "ap_pix", "dice_max", "dice_max_threshold"}
     for split in ("published", "leak_free"):
-        assert found["all", "contrast", split] == {"auc", "ap"}
+        assert found["all", "contrast", split] >= {"auc", "ap", "ap_share"}
         assert found["all", "intensity", split] == pixels
         assert found["all", "nearest", split] > pixels | {"auc", "ap", "error_test_normal"}
     assert set(metrics.loc[metrics["training_set"] == "without_twins", "n_train"]) == {3}
+
+
+def test_low_local_variance_is_the_information_score_without_a_reconstruction():
+    """Its ε is a tenth of the training images' mean local variance, whatever is scored."""
+    train, test = floats(6, 12), floats(5, 12, seed=1)
+    variances = local_variance(train, 9)
+    found = BASELINES["local_variance"].pixel_map(test, train)
+    _, expected = score_images(
+        "variance", images=test, reconstructions=test, floor=0.1 * variances.mean()
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    ratios = {"local_variance_low": 0.01, "local_variance_high": 1.0}
+    for name, share in ratios.items():
+        maps = BASELINES[name].pixel_map(test, train)
+        local = local_variance(test, 9)
+        np.testing.assert_allclose(maps, -np.log2(local + share * variances.mean()) / 2, rtol=1e-5)
+    flat = np.zeros_like(train)
+    assert np.isfinite(BASELINES["local_variance"].pixel_map(flat, flat)).all()

@@ -1,13 +1,14 @@
 """The bootstrap of metrics over test images: groups, replicates, intervals and tests."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from bootstrap_metrics import bootstrap_metrics
 from packed_files import write_audit, write_maps, write_packed, write_scores
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from medae.base.errors import InputError
-from medae.base.files import read_table
+from medae.base.files import read_table, write_table
 from medae.data.groups import image_groups
 from medae.data.known import UNKNOWN
 from medae.evaluation import bootstrap
@@ -90,12 +91,20 @@ def test_image_replicates_equal_sklearn_with_weights(monkeypatch):
     scores = random.integers(0, 25, 60) / 7  # with ties
     groups = random.permutation(np.r_[np.arange(30), random.integers(0, 30, 30)])
     weights = weights_of(labels, groups, replicates=20)
-    drawn = replicate_images(labels=labels, scores=scores, groups=groups, weights=weights)
+    cases = {"labels": labels, "scores": scores, "groups": groups, "weights": weights}
+    drawn = replicate_images(**cases, share=0.4)
+    assert set(replicate_images(**cases)) == {"auc", "ap"}
     of_images = weights[:, groups]
     aucs = [roc_auc_score(labels, scores, sample_weight=row) for row in of_images]
     aps = [average_precision_score(labels, scores, sample_weight=row) for row in of_images]
     np.testing.assert_allclose(drawn["auc"], aucs, rtol=1e-12)
     np.testing.assert_allclose(drawn["ap"], aps, rtol=1e-12)
+    # Drawn abnormal images are 40 % of the weight in each replicate.
+    for row, value in zip(of_images, drawn["ap_share"], strict=True):
+        parts = {label: float(row[labels == label].sum()) for label in (0, 1)}
+        shared = row.astype(float) * np.where(labels == 1, 0.4 / parts[1], 0.6 / parts[0])
+        expected = average_precision_score(labels, scores, sample_weight=shared)
+        assert value == pytest.approx(expected, rel=1e-9)
 
 
 def example_pixels(images=40, side=64, seed=0):
@@ -163,6 +172,7 @@ MASKS = np.zeros((8, 16, 16), np.uint8)
 MASKS[np.array(LABELS) == 1, 4:8, 4:9] = 1
 SCORES = np.array([0.1, 0.4, 0.2, 0.15, 0.3, 0.9, 0.5, 0.45])
 OTHER = np.array([0.3, 0.2, 0.4, 0.5, 0.1, 0.6, 0.35, 0.45])
+IMAGE_METRICS = ["auc", "ap", "ap_share"]
 COPIES = [3, 7, 3, 7, 4, 4, 9, 8]  # images 0 and 2, 1 and 3, 4 and 5 (of both classes)
 TWINS = [1, 0, 0, 0, 1, 0, 1, 0]  # two normal images and an abnormal one
 
@@ -176,7 +186,7 @@ class Run:
 
     def __init__(self, folder, masks=None):
         self.folder = folder
-        self.settings, self.scores, self.maps = [], [], []
+        self.settings, self.scores, self.others, self.maps = [], [], [], []
         images = np.zeros((8, 1, 16, 16), np.uint8)
         ids = {"train_ids": TRAIN_IDS, "test_ids": IDS}
         write_packed(folder / "packed.h5", images[:1], images, LABELS, masks=masks, **ids)
@@ -185,11 +195,14 @@ class Run:
     def audit(self, **columns):
         write_audit(self.folder / "images.tsv", TRAIN_IDS, IDS, **columns)
 
-    def add(self, method, latent_dim, seed, scores, maps=None):
+    def add(self, method, latent_dim, seed, scores, maps=None, **others):
         place = self.folder / f"{method}{latent_dim}-{seed}"
         self.settings.append({"method": method, "latent_dim": latent_dim, "seed": seed})
         self.scores.append(place / "scores.tsv")
         write_scores(self.scores[-1], TRAIN_IDS, IDS, LABELS, [9.0], scores)
+        if others:
+            self.others.append(place / "others.tsv")
+            write_table(pd.DataFrame({"id": IDS, "label": LABELS} | others), self.others[-1])
         if maps is not None:
             self.maps.append(place / "maps.h5")
             write_maps(self.maps[-1], maps, IDS)
@@ -198,12 +211,15 @@ class Run:
         defaults = {"reference": REFERENCE, "group_pattern": None, "replicates": 60, "seed": 0}
         bootstrap_metrics(
             scores=self.scores,
+            others=self.others,
             maps=self.maps,
             packed=self.folder / "packed.h5",
             audit=self.folder / "images.tsv",
             dataset="xray",
             settings=self.settings,
+            share=None,
             intervals=self.folder / "intervals.tsv",
+            tests=self.folder / "tests.tsv",
             **defaults | options,
         )
         return read_table(self.folder / "intervals.tsv")
@@ -224,19 +240,19 @@ def test_the_table_of_intervals(run):
     table = run.bootstrap()
     assert list(table.columns) == bootstrap.INTERVAL_COLUMNS
     settings = [["vae", 16], ["ae", 16], ["ae", 4]]
-    expected = [[*setting, metric] for setting in settings for metric in ("auc", "ap")]
+    expected = [[*setting, metric] for setting in settings for metric in IMAGE_METRICS]
     assert table[["method", "latent_dim", "metric"]].to_numpy().tolist() == expected
     same = table[["dataset", "training_set", "split", "replicates", "n_groups"]].drop_duplicates()
     assert same.to_numpy().tolist() == [["xray", "all", "published", 60, 8]]  # no twins
     # SCORES: abnormal 0.4, 0.15, 0.9, 0.5 are above 3, 1, 4 and 4 of the four normal images.
     # OTHER: abnormal 0.2, 0.5, 0.6, 0.35 are above 1, 4, 4 and 2.
-    assert table["value"][[2, 4]].tolist() == pytest.approx([11.5 / 16, 11 / 16])
-    assert table["difference"][4] == pytest.approx(-0.5 / 16)
+    assert table["value"][[3, 6]].tolist() == pytest.approx([11.5 / 16, 11 / 16])
+    assert table["difference"][6] == pytest.approx(-0.5 / 16)
     assert table["value"].between(table["low"], table["high"]).all()
     tests = table[["difference", "difference_low", "difference_high", "p_value"]]
-    assert tests.isna().all(axis=1).tolist() == [False, False, True, True, False, False]
+    assert tests.isna().all(axis=1).tolist() == [False] * 3 + [True] * 3 + [False] * 3
     # Equal rankings differ by nothing.
-    assert (tests.loc[:1] == [0, 0, 0, 1]).all(axis=None)
+    assert (tests.loc[:2] == [0, 0, 0, 1]).all(axis=None)
 
 
 def test_draws_depend_on_the_seed_only(run):
@@ -285,6 +301,38 @@ def test_both_splits_by_copy_groups_equal_a_brute_force(run):
     assert value.item() == pytest.approx((3 / 6 + 4 / 6) / 2)
 
 
+def test_other_scores_are_tested_against_the_squared_error_and_the_best_control(tmp_path):
+    run = Run(tmp_path)
+    run.audit(twin=TWINS, copy_group=COPIES)
+    better = SCORES + np.array(LABELS) / 4
+    run.add("ae", 16, 0, SCORES, information=better)
+    run.add("ae", 16, 1, OTHER, information=better[::-1])
+    run.add("nearest", 0, 0, LABELS)  # perfect, but it reconstructs: no control
+    run.add("contrast", 0, 0, -SCORES)
+    run.add("total_variation", 0, 0, OTHER)
+    run.bootstrap()
+    table = read_table(tmp_path / "tests.tsv")
+    assert list(table.columns) == bootstrap.TEST_COLUMNS
+    assert set(table["score"]) == {"information"}
+    table = table.query("metric == 'auc'").set_index(["split", "against"])
+    assert table.index.tolist() == [
+        (split, against)
+        for split in ("published", "leak_free")
+        for against in ("squared_error", "total_variation")
+    ]
+    for split, kept in (("published", np.ones(8, bool)), ("leak_free", np.array(TWINS) == 0)):
+        score = (brute_force(better, kept, 60) + brute_force(better[::-1], kept, 60)) / 2
+        plain = (brute_force(SCORES, kept, 60) + brute_force(OTHER, kept, 60)) / 2
+        found = [score - plain, score - brute_force(OTHER, kept, 60)]
+        corrected = holm([paired_p_value(differences) for differences in found])
+        for against, differences, p_holm in zip(
+            table.loc[split].index, found, corrected, strict=True
+        ):
+            row = table.loc[split, against]
+            assert (row["low"], row["high"]) == pytest.approx(percentile_interval(differences))
+            assert row["p_holm"] == pytest.approx(p_holm)
+
+
 def test_without_the_reference_there_are_no_tests(run):
     table = run.bootstrap(reference={"method": "ae", "latent_dim": 64})
     assert table[["difference", "p_value"]].isna().all(axis=None)
@@ -301,10 +349,10 @@ def test_pixel_metrics_of_both_splits_and_of_baselines(tmp_path):
     run.maps.reverse()  # they are found beside the scores
     table = run.bootstrap()
     measured = table.groupby(["method", "split"])["metric"].agg(list).to_dict()
-    everything = ["auc", "ap", "ap_pix", "dice_max"]
+    everything = [*IMAGE_METRICS, "ap_pix", "dice_max"]
     for split, kept in (("published", slice(None)), ("leak_free", np.array(TWINS) == 0)):
         assert measured["ae", split] == measured["nearest", split] == everything
-        assert measured["contrast", split] == ["auc", "ap"]
+        assert measured["contrast", split] == IMAGE_METRICS
         assert measured["intensity", split] == ["ap_pix", "dice_max"]
         exact = pixel_metrics(masks=MASKS[kept], maps=random_maps(2)[kept], what="pixels")
         rows = table[(table["split"] == split) & (table["method"] == "intensity")]

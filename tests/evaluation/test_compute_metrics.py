@@ -19,7 +19,8 @@ TRAIN_IDS = ["train/a.png", "train/NA", "train/c.png"]
 TEST_IDS = ["test/1.png", "test/2.png", "test/ü 3.png", "test/4.png"]
 LABELS = [0, 1, 0, 1]
 SCORES = [0.1, 0.4, 0.2, 0.15]
-IMAGE_METRICS = ["auc", "ap", "error_train_normal", "error_test_normal", "error_test_abnormal"]
+IMAGE_METRICS = ["auc", "ap", "ap_share", "auc_matched"]
+IMAGE_METRICS += ["error_train_normal", "error_test_normal", "error_test_abnormal"]
 PIXEL_METRICS = ["auc_pix", "ap_pix", "dice_max", "dice_max_threshold"]
 
 # Masks with three abnormal pixels, and maps that miss one of them.
@@ -56,10 +57,14 @@ class Setting:
         write_scores(self.scores[run], train_ids, test_ids, labels, train, scores)
 
     def measure(self, **changes):
+        others = [self.output.with_name(f"others{i}.tsv") for i in range(2)]
         arguments = {key: vars(self)[key] for key in ("scores", "maps", "packed", "audit")}
         arguments |= {"training_rows": None, "training_set": "all", "seeds": [3, 7]}
-        setting = {"dataset": "toy", "method": "ae", "latent_dim": 16}
-        compute_metrics(**arguments | setting | changes, metrics=self.output)
+        setting = {"dataset": "toy", "method": "ae", "latent_dim": 16, "share": None}
+        setting |= {"score_names": [], "others": others}
+        arguments |= setting | changes
+        arguments["others"] = others[: len(arguments["seeds"])]
+        compute_metrics(**arguments, metrics=self.output)
         return read_table(self.output)
 
 
@@ -71,15 +76,15 @@ def setting(tmp_path):
 def test_hand_computed_values(setting):
     table = setting.measure()
     assert list(table.columns) == METRIC_COLUMNS
-    assert len(table) == 2 * 2 * 9
+    assert len(table) == 2 * 2 * 11
     same = table.drop(columns=["seed", "split", "metric", "value"]).drop_duplicates()
-    assert same.to_numpy().tolist() == [["toy", "all", "ae", 16, 3, 2, 2]]
+    assert same.to_numpy().tolist() == [["toy", "all", "ae", 16, "squared_error", 3, 2, 2]]
     published, leak_free = (
         table[table["split"] == split].pivot(index="metric", columns="seed", values="value")
         for split in ("published", "leak_free")
     )
     assert published.equals(leak_free)  # no image has a twin
-    expected = [3 / 4, 5 / 6, 0.06, 0.3, 0.55]
+    expected = [3 / 4, 5 / 6, 5 / 6, 3 / 4, 0.06, 0.3, 0.55]  # all images are alike
     assert published[3][IMAGE_METRICS].tolist() == pytest.approx(expected)
     assert published[7][["auc", "ap"]].tolist() == [1.0, 1.0]
     # 2 of 3 abnormal pixels at 0.5, then 61 normal ones at 0.2, then the last abnormal at 0.1
@@ -133,7 +138,7 @@ def test_errors_of_training_images_are_of_those_that_were_used(setting):
 
 def test_without_maps_there_are_no_pixel_metrics(setting):
     setting.pack(masks=None)
-    assert setting.measure(maps=[])["metric"].tolist() == IMAGE_METRICS * 4
+    assert setting.measure()["metric"].tolist() == IMAGE_METRICS * 4
 
 
 def test_values_belong_to_their_seed(setting):
@@ -170,9 +175,6 @@ def test_maps_of_other_images_are_refused(setting):
     write_maps(setting.maps[1], MAPS[:, :2], TEST_IDS)
     with pytest.raises(InputError, match=r"m1\.h5 has anomaly maps of shape \(4, 2, 4\)"):
         setting.measure()
-    setting.pack(masks=None)
-    with pytest.raises(InputError, match=r"m0\.h5.*has no masks"):
-        setting.measure()
 
 
 def without_ids(path):
@@ -202,7 +204,7 @@ def test_one_class_is_an_input_error(setting):
     with pytest.raises(
         InputError, match=r"None of the 4 published test images in .*s0\.tsv is abnormal"
     ):
-        setting.measure(maps=[])
+        setting.measure()
 
 
 def test_reconstruction_errors_must_be_finite(setting):

@@ -20,6 +20,7 @@ def metric_rows(
     split="published",
     training="all",
     n_train=100,
+    score="squared_error",
 ):
     """Rows of one setting and metric, one per value; seeds count from 0.
 
@@ -27,7 +28,7 @@ def metric_rows(
     """
     images = COUNTS.get((dataset, split), (5, 6))
     return [
-        (dataset, training, method, dim, seed, split, metric, value, n_train, *images)
+        (dataset, training, method, dim, score, seed, split, metric, value, n_train, *images)
         for seed, value in enumerate(values)
     ]
 

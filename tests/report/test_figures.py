@@ -58,7 +58,7 @@ def make_metrics(*, datasets=tuple(NAMES), grid=None, seeds=(0, 1, 2), twins=(),
         metrics = ["auc", "ap", *ERRORS, *["ap_pix", "dice_max"] * (dataset == "brats")]
         for d, seed, metric in itertools.product(sizes, own_seeds, metrics):
             v = random.uniform(0.5, 0.7)
-            start = (dataset, "all", method, d, seed)
+            start = (dataset, "all", method, d, "squared_error", seed)
             found.append((*start, "published", metric, v, 4000, 1000, 1948))
             if dataset in twins:
                 found.append((*start, "leak_free", metric, v / 2, 4000, 100, 1948))
@@ -73,6 +73,7 @@ def style():
 
 def draw_latent(metrics, paper=PAPER, *, names=NAMES, methods=METHODS, notes=None):
     options = {"names": names, "methods": methods, "dataset_notes": notes or {}}
+    options["papers"] = dict(zip(names, names, strict=True))
     return drawn(plot_latent_dimension, {"metrics": metrics, "paper": paper}, **options)
 
 
@@ -184,10 +185,10 @@ def test_image_counts_and_chance_levels_of_both_test_sets():
     levels = {"auc": [50], "ap": [100 * 1948 / 2948, 100 * 1948 / 2048], "ap_pix": []}
     for metric, expected in levels.items():
         axes = Figure().add_subplot()
-        figures.draw_chance(axes, metrics, metric)
+        figures.draw_chance(axes, metrics.assign(at_share=False), metric)
         assert [line.get_ydata()[0] for line in axes.lines] == pytest.approx(expected)
         axes = Figure().add_subplot()
-        figures.draw_chance(axes, metrics, metric, across="y")
+        figures.draw_chance(axes, metrics.assign(at_share=False), metric, across="y")
         assert [line.get_xdata()[0] for line in axes.lines] == pytest.approx(expected)
 
 

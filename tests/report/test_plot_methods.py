@@ -36,7 +36,7 @@ SPLITS = {"published": VALUES, "leak_free": LEAK_FREE}
 @pytest.fixture
 def metrics():
     rows = [
-        (dataset, "all", method, dim, seed, split, metric, value, 9, normal, 6)
+        (dataset, "all", method, dim, "squared_error", seed, split, metric, value, 9, normal, 6)
         for (split, table), normal in zip(SPLITS.items(), (5, 2), strict=True)
         for (dataset, method, dim, metric), values in table.items()
         for seed, value in enumerate(values)
@@ -51,7 +51,7 @@ def intervals():
         for (dataset, method, dim, metric), values in table.items():
             value = np.mean(values)
             numbers = [value, value - 0.03, value + 0.02, *[np.nan] * 4, 2000, 11]
-            rows.append([dataset, "all", method, dim, split, metric, *numbers])
+            rows.append([dataset, "all", method, dim, "squared_error", split, metric, *numbers])
     return pd.DataFrame(rows, columns=INTERVAL_COLUMNS)
 
 
@@ -71,6 +71,7 @@ def drawn_from(*tables, methods=METHODS):
         plot_methods,
         {"metrics": metrics, "intervals": [intervals], "paper": paper},
         names=NAMES,
+        papers=dict(zip(NAMES, NAMES, strict=True)),
         methods=methods,
         latent_dim=16,
         dataset_notes={"xray": "X-rays are small."},

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from collect_metrics import collect_metrics
-from compare_with_paper import compare, compare_with_paper
+from compare_with_paper import HEADER, compare, compare_with_paper
 from metric_frames import metric_rows, metric_table
 from tabulate_latent_dimension import tabulate_latent_dimension
 
@@ -271,7 +271,7 @@ def test_collect_sorts_whatever_the_order_of_inputs(metrics, tmp_path):
     collected = read_table(tmp_path / "one.tsv")
     assert list(collected.columns) == METRIC_COLUMNS
     assert len(collected) == len(metrics)
-    keys = collected[METRIC_COLUMNS[:7]].to_numpy().tolist()
+    keys = collected[METRIC_COLUMNS[:8]].to_numpy().tolist()
     assert keys == sorted(keys)
 
 
@@ -302,19 +302,31 @@ PAPER = paper_table(
 )
 
 
+CODE = pd.DataFrame(  # of the paper's code, a row per seed
+    [("xray", "ae", 4, 0, 9, "auc", 73.0), ("xray", "ae", 4, 1, 9, "auc", 77.0)],
+    columns=["dataset", "method", "latent_dim", "seed", "epochs", "metric", "value"],
+)
+
+
+def compared(metrics, paper=PAPER):
+    return compare(metrics=metrics, paper=paper, reference_code=CODE, names=NAMES)
+
+
 def test_the_tolerance_itself_is_within():
     ours = metric_table(metric_rows([0.502, 0.502]))
     for theirs, verdict in ((50.0, "within"), (49.9, "outside")):
         paper = paper_table(("table1", "xray", "ae", 4, "auc", theirs, 0.1))
-        assert compare(metrics=ours, paper=paper, names=NAMES)["verdict"].tolist() == [verdict]
+        assert compared(ours, paper)["paper_verdict"].tolist() == [verdict]
 
 
 @pytest.fixture
 def run_comparison(tmp_path):
     def run(metrics):
         write_table(metrics, tmp_path / "metrics.tsv")
-        write_table(PAPER, tmp_path / "paper.tsv")
+        write_table(PAPER.replace("xray", "theirs"), tmp_path / "paper.tsv")
+        write_table(CODE, tmp_path / "code.tsv")
         inputs = {"metrics": tmp_path / "metrics.tsv", "paper": tmp_path / "paper.tsv"}
+        inputs |= {"reference_code": tmp_path / "code.tsv", "papers": {"xray": "theirs"}}
         outputs = {name: tmp_path / f"out.{name}" for name in ("table", "markdown", "html")}
         compare_with_paper(**inputs, names=NAMES, methods=METHODS, **outputs)
         return read_table(outputs["table"]), outputs["markdown"].read_text(encoding="utf-8")
@@ -325,29 +337,52 @@ def run_comparison(tmp_path):
 def test_comparison_by_hand(metrics, run_comparison):
     table, text = run_comparison(metrics)
     assert table["our_std"][:3].tolist() == pytest.approx([np.sqrt(2), np.sqrt(2), 0.0])
-    assert table["difference"].tolist() == pytest.approx([-4.0, 3.0, -3.0, 31.1])
+    assert table["paper_difference"].tolist() == pytest.approx([-4.0, 3.0, -3.0, 31.1])
     # 2 * sqrt(1 + 2) = 3.46 twice, then 2 * sqrt(1 + 0) = 2
-    assert table["tolerance"][:3].tolist() == pytest.approx([2 * 3**0.5, 2 * 3**0.5, 2.0])
-    assert table.loc[3, ["our_std", "tolerance"]].isna().all()
+    assert table["paper_tolerance"][:3].tolist() == pytest.approx([2 * 3**0.5, 2 * 3**0.5, 2.0])
+    assert table.loc[3, ["our_std", "paper_tolerance"]].isna().all()
     summary, _, *lines = text.splitlines()
     assert summary.startswith(
         "Of the paper's 5 numbers this run has 4: 1 within tolerance, 2 outside, and 1 without a "
-        "verdict because they come from one seed."
+        "verdict because they come from one seed. X-ray against the paper: 1 of 3 within "
+        "tolerance, differences of +6.8 points on average, the largest +31.1 (My VAE, d = 4, AUC). "
+        "X-ray against the reference code on the same images: 1 of 1 within tolerance, differences "
+        "of -4.0 points on average, the largest -4.0 (AE, d = 4, AUC)."
     )
     assert lines == [
-        "| Table | Dataset | Method | d | Metric | Paper | Ours | Seeds | Difference | Verdict |",
-        "| :-- | :-- | :-- | --: | :-- | :-: | :-: | :-: | --: | :-- |",
-        "| 1 | X-ray | AE | 16 | AUC | 65.0 ± 1.0 | 61.0 ± 1.4 | 2 | -4.0 | outside |",
-        "| 1 | X-ray | AE | 4 | AUC | 68.0 ± 1.0 | 71.0 ± 1.4 | 2 | +3.0 | within |",
-        "| 1 | X-ray | AE | 4 | AP | 83.0 ± 1.0 | 80.0 ± 0.0 | 2 | -3.0 | outside |",
-        "| 2 | X-ray | My VAE | 4 | AUC | 67.9 ± 0.8 | 99.0 | 1 | +31.1 | one seed |",
+        f"| {' | '.join(HEADER)} |",
+        "| :-- | :-- | :-- | --: | :-- | :-: | --: | :-: | --: | :-- | :-: | --: | :-- |",
+        "| 1 | X-ray | AE | 16 | AUC | 61.0 ± 1.4 | 2 | 65.0 ± 1.0 | -4.0 | outside | – | – | – |",
+        # sd 2.8 of the code: 2 * sqrt(8 + 2) = 6.3
+        "| 1 | X-ray | AE | 4 | AUC | 71.0 ± 1.4 | 2 | 68.0 ± 1.0 | +3.0 | within "
+        "| 75.0 ± 2.8 | -4.0 | within |",
+        "| 1 | X-ray | AE | 4 | AP | 80.0 ± 0.0 | 2 | 83.0 ± 1.0 | -3.0 | outside | – | – | – |",
+        "| 2 | X-ray | My VAE | 4 | AUC | 99.0 | 1 | 67.9 ± 0.8 | +31.1 | one seed | – | – | – |",
     ]
+
+
+def test_ap_beside_the_papers_is_at_its_share(metrics, run_comparison):
+    """Where that is the test set's own it is not marked."""
+    plain = metrics[metrics["metric"] == "ap"]
+    shared = plain.assign(metric="ap_share", value=plain["value"] + 0.02)
+    table, text = run_comparison(pd.concat([metrics, shared]))
+    (row,) = table[table["metric"] == "ap"].itertuples()
+    assert row.our_mean == pytest.approx(82) and row.at_share
+    assert "| AP* | 82.0" in text and "AP* is AP at the paper's share" in text
+    same = plain.assign(metric="ap_share")
+    table, text = run_comparison(pd.concat([metrics, same]))
+    assert not table["at_share"].any() and "AP*" not in text
+
+
+def test_other_scores_are_not_compared_with_the_paper(metrics, run_comparison):
+    other = metrics.assign(score="information", value=0.9)
+    assert run_comparison(metrics)[1] == run_comparison(pd.concat([metrics, other]))[1]
 
 
 def test_comparison_without_a_common_cell(metrics, run_comparison):
     table, text = run_comparison(metrics.assign(dataset="scans").iloc[:4])
     assert len(table) == 0
-    assert table.columns[0] == "table" and table.columns[-1] == "verdict"
+    assert table.columns[0] == "table" and table.columns[-1] == "code_verdict"
     assert text.startswith("None of the paper's 5 numbers has a counterpart in this run")
 
 
@@ -355,4 +390,4 @@ def test_comparison_without_a_common_cell(metrics, run_comparison):
 def test_comparison_uses_what_the_paper_did(metrics, query):
     others = metrics.query(query)
     assert len(others)
-    assert compare(metrics=others, paper=PAPER, names=NAMES).empty
+    assert compared(others).empty

@@ -29,7 +29,7 @@ def interval_row(
     test = [np.nan] * 4
     if difference is not None:
         test = [difference[0], difference[0] - 0.02, difference[0] + 0.02, difference[1]]
-    setting = [dataset, "all", method, dim, split, metric]
+    setting = [dataset, "all", method, dim, "squared_error", split, metric]
     interval = [value, value - 0.05, value + 0.05]
     return [*setting, *interval, *test, 2000, GROUPS[dataset, split]]
 
@@ -92,8 +92,9 @@ def tabulate(tmp_path):
         selections = []
         for dataset, size in chosen:
             selections.append(tmp_path / f"selection_{dataset}.tsv")
-            rows = [(dataset, "ae", "knee", "mse", "ae", 128, "")]
-            rows += [(dataset, "ae", "one_se", score, "ae", size, "") for score in ("mse", "ncc")]
+            rows = [(dataset, "ae", "knee", "squared_error", "ae", 128, "")]
+            for score in ("squared_error", "ncc"):
+                rows.append((dataset, "ae", "one_se", score, "ae", size, ""))
             keys = ["dataset", "family", "selector", "score", "method", "latent_dim", "criterion"]
             write_table(pd.DataFrame(rows, columns=keys), selections[-1])
         write_table(metrics, tmp_path / "metrics.tsv")

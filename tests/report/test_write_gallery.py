@@ -6,12 +6,22 @@ import re
 import numpy as np
 import pytest
 import write_gallery as script
-from gallery_files import IDS, LABELS, REFERENCE, SETTINGS, SIDE, TWINS, write_gallery_files
+from gallery_files import (
+    IDS,
+    LABELS,
+    METHODS,
+    REFERENCE,
+    SETTINGS,
+    SIDE,
+    TWINS,
+    write_gallery_files,
+)
 from PIL import Image
 from write_gallery import setting_sprite, shares_below, sprite, write_gallery
 
 from medae.base.errors import InputError
-from medae.data.packed import read_packed
+from medae.data.packed import as_floats, read_packed
+from medae.models.information import score_images
 from medae.models.score_files import read_maps, read_scores
 
 
@@ -19,9 +29,10 @@ from medae.models.score_files import read_maps, read_scores
 def make(root, tmp_path):
     """A function that writes inputs, makes their page and returns it with the inputs."""
 
-    def make_page(page="page.html", **options):
+    def make_page(page="page.html", information=True, **options):
         files = write_gallery_files(tmp_path / "in", **options)
         files["template"] = root / "workflow/resources/gallery.html"
+        files["information"] = information
         write_gallery(**files, page=tmp_path / page)
         return (tmp_path / page).read_text(encoding="utf-8"), files
 
@@ -62,14 +73,18 @@ def test_a_sprite_has_a_column_per_picture_and_a_row_per_kind():
 
 def test_maps_lose_little_in_eight_bits():
     maps = np.random.default_rng(0).exponential(0.01, (3, SIDE, SIDE)).astype(np.float32)
-    made = setting_sprite(np.zeros((3, 1, SIDE, SIDE), np.float32), maps)
-    found = pixels(made["sprite"])
+    below = maps - maps.mean()  # with negative values
+    picture, (made, other) = setting_sprite(np.zeros((3, 1, SIDE, SIDE), np.float32), maps, below)
+    found = pixels(picture)
     assert set(np.unique(found[:SIDE])) == {128}  # a reconstruction of 0 in [-1, 1]
     decoded = (cell(found, 1, 1) / 255.0) ** 2 * made["top"]
     assert np.abs(np.sqrt(decoded) - np.sqrt(maps[1])).max() <= 0.51 / 255 * made["top"] ** 0.5
     assert made["scale"] == pytest.approx(np.percentile(maps, 99.5))
-    made = setting_sprite(np.zeros((1, 1, 4, 4)), np.zeros((1, 4, 4)))  # without any error
-    assert not pixels(made["sprite"])[4:].any()
+    assert other["low"] == pytest.approx(below.min())
+    decoded = other["low"] + (cell(found, 1, 2) / 255.0) ** 2 * (other["top"] - other["low"])
+    assert np.abs(decoded - below[1]).max() < 0.005 * (other["top"] - other["low"])
+    picture, (made,) = setting_sprite(np.zeros((1, 1, 4, 4)), np.zeros((1, 4, 4)))  # no error
+    assert not pixels(picture)[4:].any()
     assert made["scale"] > 0
 
 
@@ -96,15 +111,31 @@ def test_the_page_has_every_chosen_image_and_every_setting(make, masks, channels
         assert np.array_equal(cell(inputs, 9, 1), 255 * data.test_masks[rows[9]])
     for setting, table, path in zip(found["settings"], tables, files["maps"], strict=True):
         scores = table["score"].to_numpy()
-        assert setting["scores"] == pytest.approx(scores[rows], rel=1e-5)
-        assert setting["below"] == pytest.approx(shares_below(scores, LABELS)[rows], abs=0.05)
+        view, *other = setting["views"]
+        assert view["scores"] == pytest.approx(scores[rows], rel=1e-5)
+        assert view["below"] == pytest.approx(shares_below(scores, LABELS)[rows], abs=0.05)
         picture = pixels(setting["sprite"])
         expected = (read_maps(path, data, name="reconstructions")[rows[5]] + 1) * 127.5
         difference = cell(picture, 5, 0) - np.moveaxis(expected, 0, -1).squeeze()
         assert np.abs(difference).max() <= 0.51
-        level = (cell(picture, 5, 1) / 255.0) ** 2 * setting["top"]
+        level = (cell(picture, 5, 1) / 255.0) ** 2 * view["top"]
         level = level if level.ndim == 2 else level[..., 0]
         assert level == pytest.approx(read_maps(path, data)[rows[5]], abs=0.02)
+        assert len(other) == (setting["method"] != METHODS["nearest"])
+        for view in other:
+            again = read_maps(path, data, name="reconstructions")
+            pair = {"images": as_floats(data.test_images), "reconstructions": again}
+            values, maps = score_images("information", **pair, floor=0.02)
+            assert view["scores"] == pytest.approx(values[rows], rel=1e-5)
+            level = (cell(picture, 5, 2) / 255.0) ** 2 * (view["top"] - view["low"]) + view["low"]
+            level = level if level.ndim == 2 else level[..., 0]
+            assert level == pytest.approx(maps[rows[5]], abs=0.02)
+
+
+def test_without_information_there_is_no_switch(make):
+    page, _ = make(information=False)
+    assert all(len(setting["views"]) == 1 for setting in contents(page)["settings"])
+    assert 'id="informed"' not in page
 
 
 def test_the_page_says_how_images_were_chosen(make):

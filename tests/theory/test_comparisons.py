@@ -4,7 +4,6 @@ from itertools import product
 
 import compare_entropy
 import compare_factors
-import compare_scores
 import compare_selection
 import numpy as np
 import pandas as pd
@@ -17,7 +16,6 @@ from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.theory.columns import (
     CURVE_COLUMNS,
     ENTROPY_COLUMNS,
-    SCORE_METRIC_COLUMNS,
     SELECTION_COLUMNS,
 )
 from medae.theory.selectors import SELECTORS
@@ -28,49 +26,44 @@ SIZES = [1, 4, 16]
 SPLITS = ["published", "leak_free"]
 ENDS = {"markdown": "md", "html": "html", "table": "tsv", "pdf": "pdf", "png": "png"}
 AUCS = {"a": [0.5, 0.6, 0.7], "b": [0.4, 0.9, 0.5]}  # published, of the autoencoder, by SIZES
-BETTER = {"mse": 0, "information_w9": 0.05, "variance": -0.1}  # AUC less that of the squared error
+BETTER = {"information_w9": 0.05, "variance": -0.1}  # AUC less that of the squared error
 CHOICES = {"one_standard_error": 16, "knee": 4, "synthetic_auc": 1, "intrinsic_dimension": 0}
 
 
 @pytest.fixture
 def files(tmp_path):
-    """Return the folder with metrics.tsv, entropy.tsv, scores.tsv, selection.tsv, curves.tsv."""
-    metrics, scores, entropy, chosen, curves = [], [], [], [], []
+    """Return the folder with metrics.tsv, entropy.tsv, selection.tsv, curves.tsv."""
+    metrics, entropy, chosen, curves = [], [], [], []
     for dataset, split, (place, size), seed in product("ab", SPLITS, enumerate(SIZES), (0, 1)):
         cleaned = (dataset, split) == ("a", "leak_free")  # b has no duplicates
         counts = (3 if cleaned else 6, 5)
         auc = AUCS[dataset][place] - 0.2 * cleaned + (0.01 if seed else -0.01)
-        key = (dataset, "all", "ae", size, seed, split)
+        key = (dataset, "all", "ae", size, "squared_error", seed, split)
         metrics += [
             (*key, "auc", auc, 9, *counts),
             (*key, "error_test_normal", 0.02 / size, 9, *counts),
             (dataset, "without_twins", *key[2:], "auc", 0.1, 9, *counts),
         ]
         for score, better in BETTER.items():
-            row = (dataset, "ae", size, score, split)
-            scores += [
-                (*row, "auc", seed, auc + better, *counts),
-                (*row, "auc_matched", seed, 0.5, *counts),
-            ]
-        if (size, seed) == (1, 0):
-            for method, d, value in (("contrast", 0, 0.61), ("pca", 16, 0.6), ("pca", 4, 0.99)):
-                metrics.append((dataset, "all", method, d, 0, split, "auc", value, 9, *counts))
+            row = (dataset, "all", "ae", size, score, seed, split)
+            metrics.append((*row, "auc", auc + better, 9, *counts))
     for dataset, size in product("ab", SIZES):
         for quantity, value in (("gaussian_bits", 3), ("knn_bits", 2), ("dims_in_use", 1)):
             entropy += [(dataset, "ae", size, seed, quantity, value * size) for seed in (0, 1)]
         curves.append((dataset, "ae", "ae", size, "validation_error", 0.1 / size))
-    for dataset, score in (("a", "mse"), ("a", "information_w9"), ("b", "mse")):
+    for dataset, score in (("a", "squared_error"), ("a", "information_w9"), ("b", "squared_error")):
         for selector, size in CHOICES.items():
             method = "ae" if size else ""
             chosen.append((dataset, "ae", selector, score, method, size, f"because {size}"))
     for rate, method in ((2.0, "low"), (1.0, "high")):
         for quantity in ("gaussian_bits", "rate_bits", "stream_bits"):
             entropy.append(("a", method, 16, 0, quantity, 9 * rate))
-        metrics.append(("a", "all", method, 16, 0, "published", "auc", 0.6, 9, 6, 5))
+        metrics.append(
+            ("a", "all", method, 16, "squared_error", 0, "published", "auc", 0.6, 9, 6, 5)
+        )
     for name, rows, columns in (
         ("metrics", metrics, METRIC_COLUMNS),
         ("entropy", entropy, ENTROPY_COLUMNS),
-        ("scores", scores, SCORE_METRIC_COLUMNS),
         ("selection", chosen, SELECTION_COLUMNS),
         ("curves", curves, CURVE_COLUMNS),
     ):
@@ -124,66 +117,25 @@ def test_names_and_tables_of_another_kind_are_refused(files):
         run_entropy(files, entropy=[files / "metrics.tsv"])
 
 
-def run_scores(files, **changes):
-    options = {"scores": [files / "scores.tsv"], "metrics": files / "metrics.tsv"}
-    options |= {"selections": [files / "selection.tsv"], "names": NAMES, "methods": METHODS}
-    return run(compare_scores.compare_scores, files, latent_dim=16, **options | changes)
-
-
-def test_scores_are_set_beside_baselines(files):
-    table, text = run_scores(files)
-    row = table.query("dataset == 'a' and latent_dim == 4 and score == 'information_w9'")
-    row = row.query("metric == 'auc'").set_index("split")
-    assert row["value_percent"].to_dict() == pytest.approx({"published": 65, "leak_free": 45})
-    assert row["chosen"].tolist() == [1, 1]
-    assert "| AE | 16 | squared error | 50.0 | 70.0 | 50.0 |" in text
-    assert "| AE | 16 | information, 9 × 9 † | 55.0 | 75.0 | 50.0 |" in text
-    assert "| Contrast | – | – | 61.0 | 61.0 | – |" in text
-    assert "| PCA | 16 | – | 60.0 | 60.0 | – |" in text and "99.0" not in text
-    assert "leak-free 3 + 5, published 6 + 5" in text
-    assert "†" not in run_scores(files, selections=[])[1].partition("## ")[2]
-
-
-def test_scores_figure(files):
-    table, _ = run_scores(files)
-    figure = compare_scores.draw(table, NAMES, METHODS, latent_dim=16)
-    second, first = figure.axes
-    assert "baseline: Contrast" in second.texts[0].get_text()
-    assert "chosen: information, 9 × 9" in first.texts[0].get_text()
-    curves = [line for line in first.lines if len(line.get_xdata()) == 3]
-    assert [line.get_linestyle() for line in curves] == ["-"] * 3 + ["--"] * 3
-    assert list(curves[0].get_ydata()) == pytest.approx([50, 60, 70])
-    assert list(curves[3].get_ydata()) == pytest.approx([30, 40, 50])
-    assert not [line for line in second.lines[:-2] if line.get_linestyle() == "--"]
-
-
-def test_the_leak_free_auc_decides_between_baselines():
-    rows = [("contrast", "published", 90), ("contrast", "leak_free", 50)]
-    rows += [("pca", "published", 70), ("pca", "leak_free", 60), ("ae", "leak_free", 99)]
-    frame = pd.DataFrame(rows, columns=["method", "split", "value_percent"])
-    assert set(compare_scores.best_baseline(frame)["method"]) == {"pca"}
-    published = frame[frame["split"] == "published"]
-    assert set(compare_scores.best_baseline(published)["method"]) == {"contrast"}
-    assert compare_scores.best_baseline(frame[frame["method"] == "ae"]).empty
-
-
 def run_selection(files, **changes):
     options = {"selections": [files / "selection.tsv"], "curves": [files / "curves.tsv"]}
-    options |= {"scores": [files / "scores.tsv"], "names": NAMES, "recommended": "knee"}
+    options |= {"metrics": files / "metrics.tsv", "names": NAMES, "recommended": "knee"}
     return run(compare_selection.compare_selection, files, **options | changes)
 
 
 def test_regrets_by_hand(files):
     table, text = run_selection(files)
     rows = table.set_index(["dataset", "score", "selector"])
-    knee = rows.loc["a", "mse", "knee"]
+    knee = rows.loc["a", "squared_error", "knee"]
     assert (knee["auc_leak_free"], knee["oracle_auc_leak_free"]) == pytest.approx((40, 50))
     assert (knee["oracle_latent_dim_leak_free"], knee["regret_leak_free"]) == pytest.approx(
         (16, 10)
     )
-    assert rows.loc[("b", "mse", "one_standard_error"), "regret_published"] == pytest.approx(40)
-    assert rows.loc[("b", "mse", "by_lot"), "auc_published"] == pytest.approx(60)
-    assert np.isnan(rows.loc[("a", "mse", "intrinsic_dimension"), "regret_published"])
+    assert rows.loc[
+        ("b", "squared_error", "one_standard_error"), "regret_published"
+    ] == pytest.approx(40)
+    assert rows.loc[("b", "squared_error", "by_lot"), "auc_published"] == pytest.approx(60)
+    assert np.isnan(rows.loc[("a", "squared_error", "intrinsic_dimension"), "regret_published"])
     # Means over datasets: 10 and 0 of the knee; of the chosen scores (information on a) the same.
     assert "| squared error | knee of the held-out error | 2 of 2 | 5.0 | 10.0 (First) |" in text
     assert "| chosen without labels | knee of the held-out error | 2 of 2 | 5.0 |" in text
@@ -194,9 +146,12 @@ def test_regrets_by_hand(files):
 
 
 def test_a_candidate_without_an_auc_is_named(files):
-    table = read_table(files / "scores.tsv")
-    write_table(table[(table["latent_dim"] != 4) | (table["dataset"] == "b")], files / "scores.tsv")
-    with pytest.raises(InputError, match="autoencoder with d = 4 has no AUC with the score mse"):
+    table = read_table(files / "metrics.tsv")
+    kept = (table["latent_dim"] != 4) | (table["dataset"] == "b")
+    write_table(table[kept], files / "metrics.tsv")
+    with pytest.raises(
+        InputError, match="autoencoder with d = 4 has no AUC with the score squared_error"
+    ):
         run_selection(files)
 
 
@@ -216,10 +171,11 @@ def known(tmp_path):
     for dataset, values in AUC.items():
         for d, auc in values.items():
             key = (dataset, "all", "ae", d)
-            metrics.append((*key, 0, "published", "auc", auc, 9, 5, 6))
-            metrics.append((*key, 0, "leak_free", "auc", auc - d / 99, 9, 5, 6))
+            own = (*key, "squared_error")
+            metrics.append((*own, 0, "published", "auc", auc, 9, 5, 6))
+            metrics.append((*own, 0, "leak_free", "auc", auc - d / 99, 9, 5, 6))
             for metric, high in (("auc", 0.34), ("ap", 0.9)):
-                row = (*key, "published", metric, 0.5, 0.3, high, *[np.nan] * 4, 2000, 11)
+                row = (*own, "published", metric, 0.5, 0.3, high, *[np.nan] * 4, 2000, 11)
                 intervals.append(row)
         k = FACTORS[dataset]
         entropy += [(dataset, "ae", d, 3.0 * k * d, 2.0 * k * d, k) for d in (32, 1)]

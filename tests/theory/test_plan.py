@@ -31,8 +31,6 @@ def test_the_configuration_is_valid_and_names_what_the_code_has(config, root):
 @pytest.mark.parametrize(
     ("part", "change", "fault"),
     [
-        ("scores", ["mse", "ssim"], "'ssim' is no score"),
-        ("scores", ["relative"], "lacks mse"),
         ("selection", {"datasets": ["isic"]}, "selection.datasets names 'isic'"),
         ("selection", {"no_anomalies": {"isic": []}}, "no_anomalies names 'isic'"),
         ("selection", {"no_anomalies": {"lgg": list(KINDS)}}, "leaves lgg no kind"),

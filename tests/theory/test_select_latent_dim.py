@@ -22,7 +22,7 @@ PATTERN = r"(p\d+)_"
 SIZES = [1, 4, 16]
 ERRORS = [0.3, 0.1, 0.1]  # of the candidates
 SHIFT = {  # of the anomalies' scores, of each candidate; the normal ones are 0 to 1
-    "mse": [0.1, 0.2, 0.3],
+    "squared_error": [0.1, 0.2, 0.3],
     "information": [0.2, 3.0, 3.0],  # the best over all sizes
     "relative": [0.0, 0.0, 3.0],
 }
@@ -50,19 +50,19 @@ def files(tmp_path):
     own = random.normal(0, 1e-3, len(TEST))
     for number, error in enumerate(ERRORS):
         errors = np.r_[9, 9, error + own * (number + 1)]
-        table = score_table(data, scores=np.zeros(2 + len(TEST)), errors=errors)
+        values = {score: level + shift[number] * LABELS for score, shift in SHIFT.items()}
+        plain = np.r_[0, 0, values.pop("squared_error")]
+        table = score_table(data, scores=plain, errors=errors)
         write_table(table, tmp_path / f"scores{number}.tsv")
-        variants = pd.DataFrame({"split": "test", "id": TEST, "label": LABELS})
-        for score, shift in SHIFT.items():
-            variants[score] = level + shift[number] * LABELS
-        write_table(variants, tmp_path / f"variants{number}.tsv")
+        others = pd.DataFrame({"id": TEST, "label": LABELS} | values)
+        write_table(others, tmp_path / f"others{number}.tsv")
     return tmp_path
 
 
 def run(files, sizes=SIZES, **changes):
     options = {
         "scores": [files / f"scores{number}.tsv" for number in range(len(sizes))],
-        "variants": [files / f"variants{number}.tsv" for number in range(len(sizes))],
+        "others": [files / f"others{number}.tsv" for number in range(len(sizes))],
         "packed": files / "packed.h5",
         "audit": files / "audit.tsv",
         "source_packed": files / "source.h5",
@@ -82,15 +82,15 @@ def test_choices(files):
     selection, _ = run(files)
     assert list(selection.columns) == SELECTION_COLUMNS
     chosen = selection.set_index(["score", "selector"])["latent_dim"]
-    assert len(chosen) == 2 * 4 and set(selection["score"]) == {"mse", "information"}
+    assert len(chosen) == 2 * 4 and set(selection["score"]) == {"squared_error", "information"}
     distinct = read_packed(files / "source.h5").train_images[:80]
     dimension = estimate_dimension(distinct.reshape(80, -1))
     assert 2 < dimension < 4
     reasons = selection.set_index("selector")["criterion"]["intrinsic_dimension"]
     assert set(reasons) == {f"intrinsic dimension {dimension:.1f}"}
-    for score in ("mse", "information"):
+    for score in ("squared_error", "information"):
         assert chosen[score, "one_standard_error"] == chosen[score, "intrinsic_dimension"] == 4
-    assert chosen["mse", "synthetic_auc"] == 16
+    assert chosen["squared_error", "synthetic_auc"] == 16
     assert chosen["information", "synthetic_auc"] == 4
     assert selection["criterion"].notna().all()
     assert set(selection["method"].dropna()) == set(selection["family"]) == {"ae"}
@@ -102,7 +102,9 @@ def test_curves(files):
     values = curves.set_index(["latent_dim", "quantity"])["value"]
     assert values.index.is_unique
     for number, size in enumerate(SIZES):
-        own, scores = values[size], read_table(files / f"variants{number}.tsv")
+        own, scores = values[size], read_table(files / f"others{number}.tsv")
+        plain = read_table(files / f"scores{number}.tsv")["score"].iloc[2:]
+        scores["squared_error"] = plain.to_numpy()
         for score in SHIFT:
             normal = scores.loc[LABELS == 0, score].to_numpy()
             aucs = []
@@ -122,9 +124,10 @@ def test_curves(files):
 
 def test_the_first_of_equal_scores_is_preferred(files):
     for number in range(3):
-        table = read_table(files / f"variants{number}.tsv")
-        write_table(table.assign(relative=table["information"]), files / f"variants{number}.tsv")
-    for names in (["mse", "relative", "information"], ["mse", "information", "relative"], ["mse"]):
+        table = read_table(files / f"others{number}.tsv")
+        write_table(table.assign(relative=table["information"]), files / f"others{number}.tsv")
+    plain, *two = SHIFT
+    for names in ([plain, *two], [plain, *two[::-1]], [plain]):
         assert list(run(files, score_names=names)[0]["score"].unique()) == names[:2]
 
 
@@ -141,13 +144,13 @@ def test_an_anomaly_is_in_the_group_of_its_original(files):
 
 
 def test_bad_inputs(files):
-    with pytest.raises(InputError, match="variants0.tsv has no column wrong"):
-        run(files, score_names=["mse", "wrong"])
-    table = read_table(files / "variants0.tsv")
-    write_table(table.iloc[::-1], files / "variants0.tsv")
-    with pytest.raises(InputError, match="is about other images"):
+    with pytest.raises(InputError, match="others0.tsv has no column wrong"):
+        run(files, score_names=["squared_error", "wrong"])
+    table = read_table(files / "others0.tsv")
+    write_table(table.iloc[::-1], files / "others0.tsv")
+    with pytest.raises(InputError, match="order or repeats differ"):
         run(files)
-    write_table(table.assign(mse=np.nan), files / "variants0.tsv")
+    write_table(table.assign(relative=np.nan), files / "others0.tsv")
     with pytest.raises(InputError, match="not finite"):
         run(files)
     scores = read_table(files / "scores0.tsv")

@@ -31,13 +31,14 @@ FILES = [
     *(f"tables/methods.{end}" for end in ("md", "tex", "tsv", "html")),
     *(
         f"tables/{name}.{end}"
-        for name in ("paper_comparison", "audit", "training_sets")
+        for name in ("paper_comparison", "scores", "audit", "training_sets")
         for end in ("md", "tsv", "html")
     ),
     *(
         f"figures/{name}.{end}"
         for name in (
             "latent_dimension",
+            "scores",
             "reconstruction_error",
             "score_histograms_phantom",
             "audit_phantom",
@@ -61,19 +62,24 @@ def test_results_are_there(finished):
 
 def test_metrics_are_those_of_the_scores(finished):
     metrics = metrics_of(finished)
-    key = ["dataset", "training_set", "method", "latent_dim", "seed", "split"]
+    key = ["dataset", "training_set", "method", "latent_dim", "score", "seed", "split"]
     assert not metrics.duplicated([*key, "metric"]).any()
     trained = metrics.query("method == 'ae' and split == 'published'")
     keys = trained[key].drop_duplicates()
-    assert len(keys) == 4
+    assert len(keys) == 2 * 4  # two scores
     for key in keys.itertuples():
         folder = finished.results / f"scores/phantom/all/ae/d{key.latent_dim}/seed{key.seed}"
         scores = pd.read_csv(folder / "scores.tsv", sep="\t")
         test = scores[scores["split"] == "test"]
+        if key.score != "squared_error":
+            test = pd.read_csv(folder / "others.tsv", sep="\t").rename(columns={key.score: "score"})
         chosen = trained.query("latent_dim == @key.latent_dim and seed == @key.seed")
+        chosen = chosen.query("score == @key.score")
         values = chosen.set_index("metric")["value"]
         assert values["auc"] == pytest.approx(roc_auc_score(test["label"], test["score"]))
         assert values["ap"] == pytest.approx(average_precision_score(test["label"], test["score"]))
+        if key.score != "squared_error":
+            continue
         for metric, rows in {
             "error_train_normal": scores[scores["split"] == "train"],
             "error_test_normal": test[test["label"] == 0],
@@ -173,6 +179,7 @@ def test_editing_the_figures_module_reruns_the_plots_only(finished_copy):
     assert planned == {
         *("plot_audit", "plot_duplicates", "plot_training_sets", "plot_latent_dimension"),
         *("plot_reconstruction_error", "plot_score_histograms", "plot_examples", "plot_methods"),
+        "plot_scores",
     }
 
 

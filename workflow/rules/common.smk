@@ -13,6 +13,7 @@ from medae.base.errors import InputError
 from medae.base.logs import explain
 from medae.duplicates.training_sets import TRAINING_SETS
 from medae.models.baselines import BASELINES
+from medae.models.information import INFORMATION, INFORMED
 from medae.workflow.configuration import (
     check_configuration,
     complete_schema,
@@ -75,9 +76,21 @@ NAMES = {dataset: config["registry"][dataset]["name"] for dataset in config["dat
 METHOD_NAMES = {  # in the order of the grid, in which a sweep stands as it was written
     key: {**METHODS, **BASELINES}[key].display_name for key in RUNS["method"].unique()
 }
+INFORMED_NAMES = {  # each network is followed by what it is with the other score
+    f"{key}{ending}": f"{name}{words}"
+    for key, name in METHOD_NAMES.items()
+    for ending, words in (("", ""), (INFORMED, " (information)"))
+    if not ending or key in METHODS
+}
 NAMED = {"names": NAMES, "methods": METHOD_NAMES}
+PAPERS = {  # each dataset's key in the paper's tables
+    key: config["registry"][key].get("paper", key) for key in config["datasets"]
+}
 REFERENCE = config["figures"]["reference"]
-PAPER_VALUES = os.path.relpath(Path(workflow.basedir, "resources/paper_values.tsv"))
+PAPER_VALUES, REFERENCE_VALUES = (
+    os.path.relpath(Path(workflow.basedir, f"resources/{name}.tsv"))
+    for name in ("paper_values", "reference_code")
+)
 
 # What goes beyond the paper adds its results here.
 ADDITIONS = []
@@ -211,6 +224,15 @@ def download_entry(wildcards):
     for key, entry in config["registry"].items():
         if entry.get("folder") == wildcards.folder:
             return {"key": key, **entry}
+
+
+def published_share(wildcards):
+    """The share of abnormal images at which AP is given; None: that of the published test set."""
+    registry = config["registry"]
+    counts = registry.get(registry[wildcards.dataset].get("paper"), {}).get("expected")
+    if counts:
+        abnormal = counts["test_abnormal"]
+        return abnormal / (counts["test_normal"] + abnormal)
 
 
 # --- duplicates and models

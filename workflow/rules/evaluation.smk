@@ -49,6 +49,7 @@ rule score_baselines:
     params:
         runs=BASELINE_RUNS,
         mapped=MAPPED_RUNS,
+        share=published_share,
         training_sets=DRAWN_TRAINING_SETS,
     message:
         "Scoring {wildcards.dataset} with the baselines"
@@ -62,10 +63,11 @@ rule compute_metrics:
         audit=f"{AUDIT}/images.tsv",
         training_rows=training_rows,
         scores=of_seeds(f"{SCORES}/scores.tsv"),
-        maps=branch(MASKS, then=of_seeds(f"{SCORES}/maps.h5"), otherwise=[]),
+        maps=of_seeds(f"{SCORES}/maps.h5"),
         modules=modules("evaluation/compute_metrics"),
     output:
         metrics=SETTING_METRICS,
+        others=of_seeds(f"{SCORES}/others.tsv"),
     log:
         f"{LOGS}/compute_metrics/{SETTING}.log",
     benchmark:
@@ -74,6 +76,8 @@ rule compute_metrics:
         "../../envs/environment.yaml"
     params:
         seeds=config["seeds"],
+        score_names=config["scoring"]["scores"],
+        share=published_share,
     message:
         "Measuring {wildcards.method}, d = {wildcards.latent_dim}, {wildcards.training_set}, on {wildcards.dataset}"
     script:
@@ -107,6 +111,9 @@ rule bootstrap_metrics:
     input:
         packed=PACKED,
         scores=lookup("dataset == '{dataset}' & shown", within=RUNS, cols="scores"),
+        others=lookup(
+            "dataset == '{dataset}' & shown & network", within=RUNS, cols="others"
+        ),
         maps=branch(
             MASKS,
             then=lookup(
@@ -118,6 +125,7 @@ rule bootstrap_metrics:
         modules=modules("evaluation/bootstrap_metrics"),
     output:
         intervals=INTERVALS,
+        tests=TESTS,
     log:
         f"{LOGS}/bootstrap_metrics/{{dataset}}.log",
     benchmark:
@@ -128,6 +136,7 @@ rule bootstrap_metrics:
         settings=runs("dataset == '{dataset}' & shown"),
         reference=REFERENCE,
         group_pattern=of_dataset("group_pattern"),
+        share=published_share,
         replicates=config["bootstrap"]["replicates"],
         seed=config["bootstrap"]["seed"],
     message:

@@ -26,16 +26,21 @@ DRAWN = {
         | SELECTOR
         | {
             "latent_dim": REFERENCE["latent_dim"],
+            "methods": INFORMED_NAMES,
             "notes": method_notes(config, METHOD_NAMES),
         },
         "message": "Tabulating the methods",
     },
     "compare_with_paper": {
-        "input": {"metrics": METRICS, "paper": PAPER_VALUES},
+        "input": {
+            "metrics": METRICS,
+            "paper": PAPER_VALUES,
+            "reference_code": REFERENCE_VALUES,
+        },
         "output": table(
             "paper_comparison", "paper_comparison", "comparison with the paper"
         ),
-        "params": NAMED,
+        "params": NAMED | {"papers": PAPERS},
         "message": "Comparing with the paper's tables",
     },
     "plot_methods": {
@@ -45,7 +50,12 @@ DRAWN = {
             "paper": PAPER_VALUES,
         },
         "output": figure("methods", "methods_figure", "methods with intervals"),
-        "params": NOTED | {"latent_dim": REFERENCE["latent_dim"]},
+        "params": NOTED
+        | {
+            "methods": INFORMED_NAMES,
+            "latent_dim": REFERENCE["latent_dim"],
+            "papers": PAPERS,
+        },
         "message": "Plotting the methods",
     },
     "plot_latent_dimension": {
@@ -53,8 +63,18 @@ DRAWN = {
         "output": figure(
             "latent_dimension", "latent_dimension_figure", "metrics against d"
         ),
-        "params": NOTED,
+        "params": NOTED | {"papers": PAPERS},
         "message": "Plotting the metrics against the latent dimension",
+    },
+    "tabulate_scores": {
+        "input": {
+            "metrics": METRICS,
+            "tests": expand(TESTS, dataset=config["datasets"]),
+            "selections": SELECTIONS,
+        },
+        "output": table("scores", "scores_table", "scores of the same models"),
+        "params": NOTED | {"latent_dim": REFERENCE["latent_dim"]},
+        "message": "Tabulating the scores",
     },
     "plot_reconstruction_error": {
         "input": {"metrics": METRICS},
@@ -158,6 +178,12 @@ DRAWN = {
     },
 }
 if "ae" in set(RUNS["method"]):  # Table 1 is the autoencoder's
+    DRAWN["plot_scores"] = {
+        "input": {"metrics": METRICS, "paper": PAPER_VALUES},
+        "output": figure("scores", "scores_figure", "scores against d"),
+        "params": NOTED | {"methods": INFORMED_NAMES, "papers": PAPERS},
+        "message": "Plotting the scores against the latent dimension",
+    }
     DRAWN["tabulate_latent_dimension"] = {
         "input": {"metrics": METRICS},
         "output": table(
@@ -166,7 +192,7 @@ if "ae" in set(RUNS["method"]):  # Table 1 is the autoencoder's
             "latent dimension (Table 1)",
             "latex",
         ),
-        "params": NOTED,
+        "params": NOTED | {"methods": INFORMED_NAMES},
         "message": "Tabulating the latent dimensions",
     }
 
@@ -263,6 +289,7 @@ rule write_gallery:
         methods=METHOD_NAMES,
         settings=runs(RECONSTRUCTING),
         reference=REFERENCE,
+        information=INFORMATION in config["scoring"]["scores"],
     message:
         "Writing the gallery of {wildcards.dataset}"
     script:

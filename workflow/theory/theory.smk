@@ -1,5 +1,4 @@
-# Beyond the paper: entropy of the latent vector, scores in information, d without labels, and
-# datasets with a known number of factors. See docs/theory.md.
+# Beyond the paper: entropy of the latent vector, d without labels, and datasets with a known number of factors. See docs/theory.md.
 from medae.theory.plan import (
     SUFFIX,
     anomaly_kinds,
@@ -7,7 +6,7 @@ from medae.theory.plan import (
     check_theory,
     held_out_entries,
 )
-from medae.theory.scores import CONTROL
+from medae.models.information import CONTROL, PLAIN_SCORE
 from medae.workflow.configuration import check_schema, raise_faults
 
 THEORY = config["theory"]
@@ -15,7 +14,6 @@ or_workflow_error(check_schema, THEORY, read_yaml("theory/schema.yaml"), "theory
 or_workflow_error(lambda: raise_faults(check_theory(config)))
 
 ENTROPY = f"{RUN}/entropy/{SETTING}.tsv"
-SCORE_METRICS = f"{RUN}/score_metrics/{SETTING}.tsv"
 SELECTION = f"{RUN}/selection/{{dataset}}.tsv"
 SELECTION_CURVES = f"{RUN}/selection/{{dataset}}_curves.tsv"
 
@@ -28,7 +26,6 @@ SELECTIONS += expand(SELECTION, dataset=SELECTED)
 SELECTOR["selector"] = THEORY["selection"]["recommended"]
 MODELS_OF_ALL = RUNS.query("network & training_set == 'all'")
 MODELS_OF_ALL = MODELS_OF_ALL.drop_duplicates(["dataset", "method", "latent_dim"])
-ALL_SCORE_METRICS = expand(SCORE_METRICS, zip, **MODELS_OF_ALL)
 
 
 # By what is compared: the inputs and parameters of scripts/theory/compare_<what>.py.
@@ -37,15 +34,11 @@ COMPARED = {
         {"entropy": expand(ENTROPY, zip, **MODELS_OF_ALL), "metrics": METRICS},
         NAMED,
     ),
-    "scores": (
-        {"scores": ALL_SCORE_METRICS, "metrics": METRICS, "selections": SELECTIONS},
-        NAMED | {"latent_dim": config["figures"]["reference"]["latent_dim"]},
-    ),
 }
 if SELECTED:
     CURVES = expand(SELECTION_CURVES, dataset=SELECTED)
     COMPARED["selection"] = (
-        {"selections": SELECTIONS, "curves": CURVES, "scores": ALL_SCORE_METRICS},
+        {"selections": SELECTIONS, "curves": CURVES, "metrics": METRICS},
         {"names": NAMES, "recommended": THEORY["selection"]["recommended"]},
     )
 if FACTORS := THEORY["factors"]:
@@ -85,33 +78,6 @@ rule measure_entropy:
         "Measuring the entropy of {wildcards.method}, d = {wildcards.latent_dim}, on {wildcards.dataset}"
     script:
         "../../scripts/theory/measure_entropy.py"
-
-
-rule measure_scores:
-    input:
-        packed=PACKED,
-        audit=f"{AUDIT}/images.tsv",
-        scores=of_seeds(f"{SCORES}/scores.tsv"),
-        maps=of_seeds(f"{SCORES}/maps.h5"),
-        modules=modules("theory/measure_scores"),
-    output:
-        variants=of_seeds(f"{SCORES}/variants.tsv"),
-        metrics=SCORE_METRICS,
-    log:
-        f"{LOGS}/measure_scores/{SETTING}.log",
-    benchmark:
-        f"{BENCHMARKS}/measure_scores/{SETTING}.tsv"
-    conda:
-        "../../envs/environment.yaml"
-    params:
-        seeds=config["seeds"],
-        names=THEORY["scores"],
-        pixels=lambda wildcards: wildcards.dataset not in HELD_OUT
-        and config["registry"][wildcards.dataset]["masks"],
-    message:
-        "Comparing scores of {wildcards.method}, d = {wildcards.latent_dim}, on {wildcards.dataset}"
-    script:
-        "../../scripts/theory/measure_scores.py"
 
 
 rule make_validation_set:
@@ -154,7 +120,7 @@ def of_candidates(pattern):
 rule select_latent_dim:
     input:
         scores=of_candidates(f"{SCORES}/scores.tsv"),
-        variants=of_candidates(f"{SCORES}/variants.tsv"),
+        others=of_candidates(f"{SCORES}/others.tsv"),
         packed=PACKED.replace("{dataset}", f"{{dataset}}{SUFFIX}"),
         audit=f"{AUDIT}/images.tsv".replace("{dataset}", f"{{dataset}}{SUFFIX}"),
         source_packed=PACKED,
@@ -171,7 +137,10 @@ rule select_latent_dim:
         "../../envs/environment.yaml"
     params:
         latent_dims=lambda wildcards: candidates(RUNS, wildcards.dataset),
-        score_names=[name for name in THEORY["scores"] if not name.startswith(CONTROL)],
+        score_names=[
+            PLAIN_SCORE,
+            *(s for s in config["scoring"]["scores"] if not s.startswith(CONTROL)),
+        ],
         group_pattern=of_dataset("group_pattern"),
         replicates=config["bootstrap"]["replicates"],
         seed=config["bootstrap"]["seed"],

@@ -8,13 +8,22 @@ an interval tells what other test images would change, not what another training
 No library does this: those of scipy, MLstatkit and confidenceinterval draw single images.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from medae.base.errors import InputError
-from medae.evaluation.ranking import IMAGE_METRICS, PIXEL_METRICS, RankingCurve, rank
+from medae.evaluation.ranking import (
+    AT_SHARE,
+    IMAGE_METRICS,
+    PIXEL_METRICS,
+    RankingCurve,
+    average_precision,
+    class_weights,
+    rank,
+)
 from medae.evaluation.summary import CELL
 
 INTERVAL_COLUMNS = [
@@ -30,6 +39,9 @@ INTERVAL_COLUMNS = [
     "n_groups",
 ]
 """Columns of the tables of intervals; difference to p_value are empty for the reference setting."""
+
+TEST_COLUMNS = [*CELL, "against", "difference", "low", "high", "p_value", "p_holm"]
+"""Columns of the tables of tests of other scores against the squared error and the best control."""
 
 CONFIDENCE = 0.95
 BLOCK = 50  # replicates at a time; all at once are up to ten times slower
@@ -79,18 +91,29 @@ def draw_weights(
 
 
 def replicate_images(
-    *, labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, weights: np.ndarray
+    *,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    groups: np.ndarray,
+    weights: np.ndarray,
+    share: float | None = None,
 ) -> dict[str, np.ndarray]:
     """Return IMAGE_METRICS in each replicate, shape (replicates,), exact with ties.
 
     `labels`, `scores` and `groups` have shape (n_images,), `weights` comes from `draw_weights`.
+    With `share`, AT_SHARE too, as in `image_metrics`.
     """
-    blocks = np.array_split(weights, len(weights) // BLOCK + 1)
-    curves = [rank(labels=labels, scores=scores, weights=block[:, groups]) for block in blocks]
-    return {
-        key: np.concatenate([metric.value(curve) for curve in curves])
-        for key, metric in IMAGE_METRICS.items()
-    }
+    found = defaultdict(list)
+    for block in np.array_split(weights, len(weights) // BLOCK + 1):
+        of_images = block[:, groups]
+        curve = rank(labels=labels, scores=scores, weights=of_images)
+        for key, metric in IMAGE_METRICS.items():
+            found[key].append(metric.value(curve))
+        if share is not None:
+            shared = class_weights(labels, share, of_images)
+            curve = rank(labels=labels, scores=scores, weights=shared)
+            found[AT_SHARE].append(average_precision(curve))
+    return {key: np.concatenate(values) for key, values in found.items()}
 
 
 def replicate_pixels(

@@ -5,15 +5,17 @@ import pandas as pd
 
 from medae.base.errors import InputError
 from medae.data.known import have_masks
-from medae.data.packed import PackedDataset
+from medae.data.packed import PackedDataset, as_floats
 from medae.evaluation.ranking import image_metrics, pixel_metrics
 from medae.evaluation.splits import LEAK_FREE_SPLIT, split_images
+from medae.evaluation.stratified import stratified_auc, variance_strata
 
 METRIC_COLUMNS = [
     "dataset",
     "training_set",
     "method",
     "latent_dim",
+    "score",
     "seed",
     "split",
     "metric",
@@ -22,9 +24,9 @@ METRIC_COLUMNS = [
     "n_normal",
     "n_abnormal",
 ]
-"""Columns of the tables of metrics: latent_dim is 0 for a method without one, n_train counts the
-training images that were used, n_normal and n_abnormal test images, of pixel metrics those with
-masks."""
+"""Columns of the tables of metrics: latent_dim is 0 for a method without one, score a name of
+medae.models.information, n_train counts the training images that were used, n_normal and n_abnormal
+test images, of pixel metrics those with masks."""
 
 
 def measure(
@@ -35,6 +37,7 @@ def measure(
     trained_on: np.ndarray,
     scores_images: bool,
     maps: np.ndarray | None,
+    share: float | None,
     what: str,
 ) -> pd.DataFrame:
     """Return rows of split, metric, value, n_train, n_normal and n_abnormal.
@@ -43,18 +46,24 @@ def measure(
     training and `trained_on` which training images were used (bool); `maps` are anomaly maps
     N × H × W, of which pixel metrics are made. Image metrics are left out without `scores_images`,
     and the means of reconstruction errors where `table` has none. `split_images` says when the
-    leak-free split is left out. `what` names the scores in errors.
+    leak-free split is left out. AP is also given at the `share` of abnormal images, by default that
+    of the published test set, and AUC also among images of like variance (auc_matched), where there
+    are any of both classes. `what` names the scores in errors.
     """
     rows: list[dict] = []
+    share = share or float(truth.test_labels.mean())
+    variances = as_floats(truth.test_images).var(axis=(2, 3), dtype=np.float64).mean(axis=1)
     for split, chosen in split_images(truth, leak_free).items():
         labels = truth.test_labels[chosen]
         values: dict[str, float] = {}
         kept = table[np.concatenate([trained_on, chosen])]
         if scores_images:
             scores = kept.loc[kept["split"] == "test", "score"].to_numpy()
-            values |= image_metrics(
-                labels=labels, scores=scores, what=f"{split} test images in {what}"
-            )
+            where = f"{split} test images in {what}"
+            values |= image_metrics(labels=labels, scores=scores, what=where, share=share)
+            strata = variance_strata(variances[chosen])
+            (matched,) = stratified_auc(labels=labels, scores=scores, strata=strata)
+            values |= {} if np.isnan(matched) else {"auc_matched": float(matched)}
         if table["reconstruction_error"].notna().any():
             values |= mean_reconstruction_errors(kept)
         if maps is not None:

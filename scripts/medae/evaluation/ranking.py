@@ -139,6 +139,15 @@ IMAGE_METRICS = {
     "auc": Metric("AUC", "AUC", "AUC", auc, chance=lambda share: 0.5),
     "ap": Metric("AP", "AP", "AP", average_precision, chance=lambda share: share),
 }
+AT_SHARE = "ap_share"
+"""AP at a share of abnormal images that is not that of the test set: see `class_weights`."""
+SHARE_METRIC = IMAGE_METRICS["ap"]._replace(
+    label="AP*",
+    latex=r"AP$^\dagger$",
+    note="AP*: at the share of abnormal images of the published test set (of the paper's, where "
+    "that is rebuilt), by weights on the classes.",
+    chance=None,
+)
 PIXEL_METRICS = {
     "ap_pix": Metric("AP_pix", r"AP\textsubscript{pix}", r"AP$_{\mathrm{pix}}$", average_precision),
     "dice_max": Metric(
@@ -151,12 +160,34 @@ PIXEL_METRICS = {
 }
 
 
-def image_metrics(*, labels: np.ndarray, scores: np.ndarray, what: str) -> dict[str, float]:
-    """Return IMAGE_METRICS of labels and scores of shape (n_images,); raises like `check_cases`."""
+def class_weights(labels: np.ndarray, share: float, weights: np.ndarray) -> np.ndarray:
+    """Return `weights`, shape (…, n_cases), with those of normal cases scaled.
+
+    So that the abnormal cases (label 1) are `share` of all: of 1000 normal and 463 abnormal ones at
+    a share of one half, a normal one weighs 463/1000.
+    """
+    abnormal, weights = labels == 1, weights.astype(np.float64)
+    scale = weights[..., abnormal].sum(axis=-1) / weights[..., ~abnormal].sum(axis=-1)
+    scale *= (1 - share) / share
+    return np.where(abnormal, weights, weights * scale[..., None])
+
+
+def image_metrics(
+    *, labels: np.ndarray, scores: np.ndarray, what: str, share: float | None = None
+) -> dict[str, float]:
+    """Return IMAGE_METRICS of labels and scores of shape (n_images,); raises like `check_cases`.
+
+    With `share`, the AP at that share of abnormal images too, AT_SHARE.
+    """
     labels, scores = np.asarray(labels), np.asarray(scores)
     check_cases(labels=labels, scores=scores, what=what)
     curve = rank(labels=labels, scores=scores)
-    return {key: float(metric.value(curve)) for key, metric in IMAGE_METRICS.items()}
+    values = {key: float(metric.value(curve)) for key, metric in IMAGE_METRICS.items()}
+    if share is not None:
+        weights = class_weights(labels, share, np.ones(len(labels)))
+        curve = rank(labels=labels, scores=scores, weights=weights)
+        values[AT_SHARE] = float(average_precision(curve))
+    return values
 
 
 def pixel_metrics(*, masks: np.ndarray, maps: np.ndarray, what: str) -> dict[str, float]:

@@ -2,9 +2,13 @@
 
 Two learn from the training images: `nearest`, the nearest of them, which is what pure memory
 scores, and `pca`, the linear autoencoder. Three are a number of the image itself, with one
-direction for every dataset, fixed in advance: the lower, the more abnormal. Last, on datasets with
-masks, the plain intensity as anomaly map, without a score of the image (thresholding FLAIR is known
-to beat trained models: Meissen, Kaissis, Rueckert 2021, arXiv:2109.06023).
+direction for every dataset, fixed in advance: the lower, the more abnormal. `local_variance` is the
+control of the information score: what that has without a reconstruction, -½ log2(σ² + ε) over the
+same windows. Its ε is a share of the mean local variance of the normal training images, so that no
+model has a part in it; a tenth and ten times of that share show how much the choice matters. Last,
+on datasets with masks, the plain intensity as anomaly map, without a score of the image
+(thresholding FLAIR is known to beat trained models: Meissen, Kaissis, Rueckert 2021,
+arXiv:2109.06023).
 
 Images are float32 N × C × H × W in [-1, 1], as the networks see them; anomaly maps are squared
 errors averaged over channels, as theirs.
@@ -12,11 +16,13 @@ errors averaged over channels, as theirs.
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from medae.data import statistics
+from medae.models.information import CONTROL, KINDS, WINDOWS, local_variance
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +88,15 @@ def _leading_components(centred: np.ndarray, count: int) -> np.ndarray:
     return (vectors @ centred) / np.sqrt(values[known])[:, None] if wide else vectors
 
 
+def low_variance(images: np.ndarray, training: np.ndarray, *, share: float) -> np.ndarray:
+    """Return the maps -½ log2(σ² + ε); ε is `share` times the mean σ² of `training`."""
+    window = WINDOWS[CONTROL]
+    floor = share * local_variance(training, window).mean()
+    # Any positive floor orders images that have no variance at all.
+    floor = max(floor, np.finfo(np.float32).tiny)
+    return KINDS[CONTROL].formula(None, local_variance(images, window), floor).astype(np.float32)
+
+
 class Baseline(NamedTuple):
     """What the workflow knows of a baseline. One of the last three fields says how it scores."""
 
@@ -90,8 +105,9 @@ class Baseline(NamedTuple):
     scores_images: bool = True  # whether its scores of images count
     statistic: Callable[[np.ndarray], np.ndarray] | None = None
     """The number of uint8 images N × C × H × W that it is, shape (N,); low is abnormal."""
-    pixel_map: Callable[[np.ndarray], np.ndarray] | None = None
-    """The anomaly maps N × H × W of images, without a reconstruction."""
+    pixel_map: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    """The anomaly maps N × H × W of images, without a reconstruction; the second argument are all
+    training images. The images' scores are the means."""
     fit: Callable[[np.ndarray, int], NearestImage | PrincipalComponents] | None = None
     """The model of training images and the largest latent dimension asked for."""
 
@@ -112,8 +128,15 @@ BASELINES = {
     "mean_intensity": Baseline("Low mean intensity", statistic=statistics.brightness),
     "contrast": Baseline("Low contrast", statistic=statistics.contrast),
     "total_variation": Baseline("Low total variation", statistic=statistics.total_variation),
+    "local_variance": Baseline("Low local variance", pixel_map=partial(low_variance, share=0.1)),
+    "local_variance_low": Baseline(
+        "Low local variance, ε / 10", pixel_map=partial(low_variance, share=0.01)
+    ),
+    "local_variance_high": Baseline(
+        "Low local variance, 10 ε", pixel_map=partial(low_variance, share=1.0)
+    ),
     "intensity": Baseline(
-        "Intensity as map", scores_images=False, pixel_map=lambda images: images.mean(axis=1)
+        "Intensity as map", scores_images=False, pixel_map=lambda images, _: images.mean(axis=1)
     ),
 }
 

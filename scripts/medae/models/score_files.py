@@ -10,7 +10,8 @@ import pandas as pd
 from medae.base.errors import InputError
 from medae.base.files import atomic_path, read_table
 from medae.base.hdf5 import new_hdf5
-from medae.data.packed import PackedDataset
+from medae.data.packed import PackedDataset, as_floats
+from medae.models.information import noise_floor, score_images
 
 SCORE_COLUMNS = ["split", "id", "label", "score", "reconstruction_error"]
 
@@ -96,6 +97,36 @@ def read_maps_to_measure(path: Path, truth: PackedDataset) -> np.ndarray:
             "Check `masks` in the dataset's entry and the image size, then pack it again."
         )
     return values
+
+
+def rescore(
+    name: str, *, table: pd.DataFrame, maps: Path, truth: PackedDataset, what: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return another score of the test images (N,) and its maps N × H × W, float32.
+
+    `name` is one of medae.models.information; `table` is that of `read_scores`, whose training
+    images give the noise floor, and `maps` the file with the model's reconstructions. `what` names
+    the table in errors. Raises InputError like `read_maps` and `noise_floor`.
+    """
+    values, found = score_images(
+        name,
+        images=as_floats(truth.test_images),
+        reconstructions=read_maps(maps, truth, name="reconstructions"),
+        floor=noise_floor(table, what=what),
+    )
+    return values, found.astype(np.float32)
+
+
+def read_other_scores(path: Path, truth: PackedDataset) -> pd.DataFrame:
+    """Return the scores of the test images beside the squared error, a column for each.
+
+    Raises InputError when the table is about other images.
+    """
+    table = read_table(path)
+    if "id" not in table:
+        raise InputError(f"{path} is no table of scores. Delete it and run the workflow again.")
+    _check_ids(table["id"], truth.test_ids, what=str(path))
+    return table.drop(columns=["id", "label"])
 
 
 def _check_ids(found: Sequence[str], expected: Sequence[str], *, what: str) -> None:

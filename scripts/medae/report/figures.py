@@ -43,6 +43,7 @@ IMAGE_LABELS = {key: f"{metric.axis} (%)" for key, metric in IMAGE_METRICS.items
 PIXEL_LABELS = {key: f"{metric.axis} (%)" for key, metric in PIXEL_METRICS.items()}
 LABELS = IMAGE_LABELS | PIXEL_LABELS
 COUNTED = "numbers: normal + abnormal test images"
+SHARED = "; AP at the share of abnormal images of the published test set (rebuilt: of the paper's)"
 NOTE_WIDTH = 110  # characters of a line across the page
 Cell = tuple[str, str] | None
 
@@ -151,9 +152,14 @@ def add_legend(figure: Figure, **options: object) -> None:
     figure.legend(entries.values(), entries.keys(), **options)
 
 
+def counted(metrics: pd.DataFrame) -> str:
+    """Return what a legend says of test images, and of AP where `read_metrics` marks it."""
+    return COUNTED + SHARED * bool(metrics["at_share"].any())
+
+
 def legend_title(text: str, notes: Mapping[str, str]) -> str:
     """Return a legend's title: `text`, and below it the `notes` on datasets, wrapped."""
-    return "\n".join([text, *(fill(plain(note), NOTE_WIDTH) for note in notes.values())])
+    return "\n".join(fill(part, NOTE_WIDTH) for part in [text, *map(plain, notes.values())])
 
 
 def seeds_note(metrics: pd.DataFrame) -> str:
@@ -178,12 +184,13 @@ def draw_chance(axes: Axes, metrics: pd.DataFrame, metric: str, *, across: str =
     """Draw what a random score has of a metric on one dataset's images, on either test set.
 
     The lines lie across the axis `across`, on which the metric is not. Not every metric has such a
-    level; equal levels of both test sets are drawn once.
+    level, nor has AP at a share of abnormal images that is not the test set's (column at_share);
+    equal levels of both test sets are drawn once.
     """
     chance = TABLE_METRICS[metric].chance
     if chance is None:
         return
-    splits = next(iter(count_test_images(metrics).values()), {})
+    splits = next(iter(count_test_images(metrics[~metrics["at_share"]]).values()), {})
     levels = {key: chance(bad / (normal + bad)) for key, (normal, bad) in splits.items()}
     if len(set(levels.values())) == 1:
         levels = {PUBLISHED_SPLIT: next(iter(levels.values()))}

@@ -113,7 +113,7 @@ def describe_cells(n_seeds: pd.Series, columns: Sequence[Column], *, groups: Seq
         text = f"Percent; mean ± standard deviation over {among} seeds{without}."
     if groups:
         apart = list(dict.fromkeys(groups))
-        apart = f", {' and '.join(apart)} apart" if len(apart) > 1 else ""
+        apart = f", {', '.join(apart[:-1])} and {apart[-1]} apart" if len(apart) > 1 else ""
         text += f" Best of a column in bold, second underlined{apart}."
     shown = {metric for _, metric, _ in columns}
     notes = [metric.note for key, metric in TABLE_METRICS.items() if key in shown and metric.note]

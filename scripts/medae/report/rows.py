@@ -10,9 +10,11 @@ from medae.base.files import read_table
 from medae.duplicates.training_sets import TRAINING_SETS
 from medae.evaluation.bootstrap import INTERVAL_COLUMNS, holm
 from medae.evaluation.metrics import METRIC_COLUMNS
+from medae.evaluation.ranking import AT_SHARE
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
-from medae.evaluation.summary import CELL, TABLE_METRICS, distinct_splits
+from medae.evaluation.summary import CELL, TABLE_METRICS, distinct_splits, one_precision
 from medae.models.baselines import BASELINES
+from medae.models.information import INFORMATION, INFORMED, NO_RECONSTRUCTION, PLAIN_SCORE
 
 AUTOENCODER = "ae"
 ORACLE = "ae_d_optimal"
@@ -27,16 +29,33 @@ TRAINING_SET_NAMES = {
     "without_twins": "without leaked images",
     "without_random": "without random images",
 }
+INFORMATION_NOTE = (
+    "Information: the same models, scored by ½ log2((D + ε) / (σ² + ε)) over 9 × 9 windows in "
+    "place of the squared error."
+)
 TEST_COLUMNS = ["difference", "difference_low", "difference_high", "p_value"]
 
 
-def read_metrics(path: Path, *, leak_free: bool = False) -> pd.DataFrame:
-    """Read `metrics.tsv`: the rows with all training images on the published test set.
+def by_score(rows: pd.DataFrame, *, information: bool = False) -> pd.DataFrame:
+    """Return the rows of the models' own scores and of baselines, with `information` of that too.
 
-    With `leak_free` also those on the leak-free test set, where it is another one. Raises
-    InputError when the file is no table of metrics, or has no published rows.
+    The method of the latter gets the ending INFORMED: a model with another score is a method of its
+    own to tables and figures.
     """
-    metrics = distinct_splits(read_table(path, METRIC_COLUMNS).query("training_set == 'all'"))
+    other = rows["score"] == INFORMATION
+    kept = rows["score"].isin([PLAIN_SCORE, NO_RECONSTRUCTION]) | (other & information)
+    return rows.assign(method=rows["method"].where(~other, rows["method"] + INFORMED))[kept]
+
+
+def read_metrics(path: Path, *, leak_free: bool = False, information: bool = False) -> pd.DataFrame:
+    """Read `metrics.tsv` for a figure: rows with all training images on the published test set.
+
+    With `leak_free` also those on the leak-free test set, where it is another one; `information` is
+    that of `by_score`, and `at_one_share` says what AP is. Raises InputError when the file is no
+    table of metrics, or has no published rows.
+    """
+    metrics = read_table(path, METRIC_COLUMNS).query("training_set == 'all'")
+    metrics = at_one_share(distinct_splits(by_score(metrics, information=information)))
     published = metrics[metrics["split"] == PUBLISHED_SPLIT]
     if published.empty:
         raise InputError(
@@ -46,9 +65,30 @@ def read_metrics(path: Path, *, leak_free: bool = False) -> pd.DataFrame:
     return metrics if leak_free else published
 
 
+def at_one_share(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows whose AP is that of `one_precision`; the bool column at_share marks it.
+
+    For figures, in which both test sets and the paper's numbers share a panel.
+    """
+    rows = one_precision(rows)
+    rows = rows.assign(at_share=rows["metric"] == AT_SHARE)
+    return rows.assign(metric=rows["metric"].replace(AT_SHARE, "ap"))
+
+
 def read_intervals(paths: Sequence[Path]) -> pd.DataFrame:
-    """Read tables of intervals, one per dataset, as one; InputError for a table of another kind."""
-    return pd.concat([read_table(path, INTERVAL_COLUMNS) for path in paths], ignore_index=True)
+    """Read tables of intervals, one per dataset, as one; InputError for a table of another kind.
+
+    Of the scores that tables of methods show, as methods of their own (`by_score`).
+    """
+    tables = [read_table(path, INTERVAL_COLUMNS) for path in paths]
+    return by_score(pd.concat(tables, ignore_index=True), information=True)
+
+
+def read_paper(path: Path, papers: Mapping[str, str]) -> pd.DataFrame:
+    """Read the paper's values for the datasets of a run; `papers` has the paper's key of each."""
+    parts = dict(list(read_table(path).groupby("dataset")))
+    found = [parts[key].assign(dataset=own) for own, key in papers.items() if key in parts]
+    return pd.concat([read_table(path).iloc[:0], *found], ignore_index=True)
 
 
 def dataset_order(metrics: pd.DataFrame, names: Mapping[str, str]) -> list[str]:
@@ -91,7 +131,8 @@ def selected_dimensions(paths: Sequence[Path], *, selector: str) -> dict[str, in
     found: dict[str, int] = {}
     for path in paths:
         chosen = read_table(path).query(
-            "family == @AUTOENCODER and selector == @selector and score == 'mse' and latent_dim > 0"
+            "family == @AUTOENCODER and selector == @selector and score == @PLAIN_SCORE "
+            "and latent_dim > 0"
         )
         found |= dict(zip(chosen["dataset"], chosen["latent_dim"].astype(int), strict=True))
     return found
@@ -147,7 +188,8 @@ def retrained_rows(metrics: pd.DataFrame) -> pd.DataFrame:
     Those of TABLE_METRICS, of models with at least two training sets, on datasets in which a
     training set leaves out images.
     """
-    rows = metrics[metrics["metric"].isin(list(TABLE_METRICS))]
+    rows = one_precision(by_score(metrics))
+    rows = rows[rows["metric"].isin(list(TABLE_METRICS))]
     models = rows.groupby(["dataset", "method", "latent_dim"])
     several = models["training_set"].transform("nunique") > 1
     differ = rows.groupby("dataset")["n_train"].transform("nunique") > 1

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from medae.base.files import write_text
 
@@ -66,6 +67,20 @@ def format_percent(mean: float, std: float) -> str:
 def format_points(difference: float) -> str:
     """Return a difference in points with its sign, or a dash for nan."""
     return MISSING if np.isnan(difference) else f"{round(difference, 1) + 0.0:+.1f}"  # no -0.0
+
+
+def in_percent(*fractions: float, sign: str = "") -> str:
+    """Return a fraction, or the two ends of an interval, in percent; a dash for nan."""
+    if any(pd.isna(fraction) for fraction in fractions):
+        return MISSING
+    return " to ".join(f"{round(100 * part, 1) + 0.0:{sign}.1f}" for part in fractions)  # no -0.0
+
+
+def format_probability(p_value: float) -> str:
+    """Return a p-value with three decimals, or a dash for nan."""
+    if pd.isna(p_value):
+        return MISSING
+    return f"{p_value:.3f}" if p_value >= 0.001 else "<0.001"
 
 
 def write_sections(title: str, sections: Sequence[Section], *, markdown: Path, html: Path) -> None:

@@ -3,10 +3,6 @@
 ENTROPY_COLUMNS = ["dataset", "method", "latent_dim", "seed", "quantity", "value"]
 """Of measure_entropy.py: a row per seed and quantity."""
 
-SCORED = ["dataset", "method", "latent_dim", "score", "split", "metric"]
-SCORE_METRIC_COLUMNS = [*SCORED, "seed", "value", "n_normal", "n_abnormal"]
-"""Of measure_scores.py."""
-
 SELECTION_COLUMNS = ["dataset", "family", "selector", "score", "method", "latent_dim", "criterion"]
 """Of select_latent_dim.py's choices."""
 

@@ -4,9 +4,6 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from medae.base.errors import InputError
-from medae.theory.scores import PLAIN_SCORE, parse_score
-
 SUFFIX = "_validation"
 """What follows a dataset's key in the key of its held-out dataset."""
 
@@ -19,13 +16,6 @@ def check_theory(config: Mapping) -> list[str]:
     theory, known = config["theory"], config["datasets"]
     selection, factors = theory["selection"], theory["factors"]
     faults = []
-    for name in theory["scores"]:
-        try:
-            parse_score(name)
-        except InputError as error:
-            faults.append(f"theory.scores: {str(error).rstrip('.')}")
-    if PLAIN_SCORE not in theory["scores"]:
-        faults.append(f"theory.scores lacks {PLAIN_SCORE}, which the others are compared with")
     for where, keys in (
         ("selection.datasets", selection["datasets"]),
         ("selection.no_anomalies", selection["no_anomalies"]),

@@ -7,10 +7,11 @@ import pandas as pd
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
+from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.report.figures import SPLIT_LINES
 from medae.report.tables import Section, write_sections
-from medae.theory.columns import SCORE_METRIC_COLUMNS, SCORED
+from medae.theory.plan import AUTOENCODER
 
 SPLITS = {LEAK_FREE_SPLIT: "leak-free", PUBLISHED_SPLIT: "published"}
 
@@ -21,18 +22,17 @@ def read_tables(paths: Sequence[Path], columns: Sequence[str]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(columns))
 
 
-def read_score_metrics(paths: Sequence[Path]) -> pd.DataFrame:
-    """Return the tables of measure_scores.py as one, with the mean over seeds, in percent.
+def read_score_metrics(path: Path) -> pd.DataFrame:
+    """Return the AUCs of the autoencoder by all of its scores, means over seeds, from metrics.tsv.
 
-    Columns SCORED, value_percent, n_normal and n_abnormal, in the files' order.
+    Of models of all training images; columns dataset, latent_dim, score, split, value_percent.
     """
-    groups = read_tables(paths, SCORE_METRIC_COLUMNS).groupby(SCORED, sort=False)
-    means = groups.agg(
-        value_percent=("value", "mean"),
-        n_normal=("n_normal", "first"),
-        n_abnormal=("n_abnormal", "first"),
-    ).reset_index()
-    return means.assign(value_percent=100 * means["value_percent"])
+    metrics = read_table(path, METRIC_COLUMNS)
+    own = (metrics["method"] == AUTOENCODER) & (metrics["training_set"] == "all")
+    groups = metrics[own & (metrics["metric"] == "auc")]
+    means = groups.groupby(["dataset", "latent_dim", "score", "split"], as_index=False)["value"]
+    means = means.mean()
+    return means.assign(value_percent=100 * means["value"])
 
 
 def chosen_scores(selections: pd.DataFrame) -> dict[str, str]:

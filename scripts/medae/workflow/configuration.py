@@ -13,6 +13,7 @@ from medae.base.errors import InputError
 from medae.data.layouts import LAYOUTS, LAYOUTS_WITH_MASKS, LAYOUTS_WITH_PATIENTS
 from medae.duplicates.training_sets import TRAINING_SETS
 from medae.models.baselines import BASELINES
+from medae.models.information import PLAIN_SCORE, parse_score
 from medae.models.methods import METHODS
 
 ENUMS_OF_THE_CODE = {  # the enumerations that a schema takes from the code
@@ -190,6 +191,13 @@ def _inconsistencies(config: dict) -> list[str]:
         for key in block.get("datasets", [])
         if key not in config["datasets"]
     ]
+    for name in config["scoring"]["scores"]:
+        try:
+            parse_score(name)
+        except InputError as error:
+            faults.append(f"scoring.scores: {str(error).rstrip('.')}")
+    if PLAIN_SCORE in config["scoring"]["scores"]:
+        faults.append(f"scoring.scores has {PLAIN_SCORE}, which every model has; take it out")
     reference = config["figures"]["reference"]
     faults += [
         f"figures.reference is {reference['method']} with latent_dim {reference['latent_dim']}, "

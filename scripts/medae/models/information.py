@@ -12,19 +12,20 @@ explains none. Neither an image nor a model resolves everything: with independen
 variance ε on the image, the variance is σ² + ε and the error D + ε. The score is the negative of
 the bits, since higher means more abnormal:
 
-    mse         = D
-    relative    = D / (σ² + ε)
-    information = ½ log2((D + ε) / (σ² + ε)), positive where the model is worse than the mean
-    variance    = -½ log2(σ² + ε)
+    squared_error = D
+    relative      = D / (σ² + ε)
+    information   = ½ log2((D + ε) / (σ² + ε)), positive where the model is worse than the mean
+    variance      = -½ log2(σ² + ε)
 
 `variance` is a control without any reconstruction. Dividing by σ² can by itself tell classes apart,
 where abnormal images are smoother, whatever the model does; only what a score tells beyond the
 control is due to the model.
 
-A score has a name: `mse` and `information` compare whole images; `_w9` after it means windows of
-9 × 9 pixels, and `_x10` at the end sets ε to ten times the floor, which is the model's mean error
-on normal training images. Images and reconstructions are N × C × H × W on the [-1, 1] scale; errors
-and variances are averaged over channels, each about its channel's own mean.
+A score has a name: `squared_error` and `relative` compare whole images, `information` and
+`variance` windows of 9 × 9 pixels; `_w17` after it means windows of 17 × 17, and `_x10` at the end
+sets ε to ten times the floor, which is the model's mean error on normal training images. Images and
+reconstructions are N × C × H × W on the [-1, 1] scale; errors and variances are averaged over
+channels, each about its channel's own mean.
 """
 
 import re
@@ -32,15 +33,22 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from medae.base.errors import InputError
 
-PLAIN_SCORE = "mse"
+PLAIN_SCORE = "squared_error"
+"""In tables of metrics also what a method with an anomaly map of its own scores by that map."""
+INFORMATION = "information"
+INFORMED = "_information"
+"""Ending of a method's key in tables and figures that show it with this score too."""
+NO_RECONSTRUCTION = "image"
+"""In tables of metrics the score of a baseline that is a number or a map of the image itself."""
 CONTROL = "variance"
 """The kind that does not use the reconstruction."""
 
 BLOCK = 128  # images that are scored at once
-_NAME = re.compile(r"([a-z]+)(?:_w([1-9]\d*))?(?:_x(\d+(?:\.\d+)?))?")
+_NAME = re.compile(r"([a-z_]+?)(?:_w([1-9]\d*))?(?:_x(\d+(?:\.\d+)?))?")
 
 
 class Kind(NamedTuple):
@@ -52,11 +60,15 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "mse": Kind("squared error", lambda d, _v, _e: d),
+    "squared_error": Kind("squared error", lambda d, _v, _e: d),
     "relative": Kind("relative error", lambda d, v, e: d / (v + e)),
     "information": Kind("information", lambda d, v, e: np.log2((d + e) / (v + e)) / 2),
     "variance": Kind("low variance, no reconstruction", lambda _d, v, e: -np.log2(v + e) / 2),
 }
+
+
+WINDOWS = {INFORMATION: 9, CONTROL: 9}
+"""Sides in pixels where a name states none; other kinds compare whole images then."""
 
 
 class Score(NamedTuple):
@@ -74,29 +86,32 @@ def parse_score(name: str) -> Score:
     """Return the score that `name` stands for; InputError when it stands for none."""
     match = _NAME.fullmatch(name)
     kind, window, multiple = match.groups() if match else ("", None, None)
-    side = None if window is None else int(window)
+    side = WINDOWS.get(kind) if window is None else int(window)
     fault = None
     if kind not in KINDS:
         fault = f"it does not begin with one of {', '.join(KINDS)}, or does not go on as these do"
     elif side is not None and (side % 2 == 0 or side < 3):
         fault = "the side of a window is an odd number of pixels, at least 3"
-    elif multiple is not None and kind == "mse":
+    elif multiple is not None and kind == PLAIN_SCORE:
         fault = "the squared error has no noise floor"
     elif multiple is not None and float(multiple) in (0, 1):
         fault = "the multiple of the noise floor is positive, and 1 is left out"
     if fault:
         raise InputError(
-            f"'{name}' is no score: {fault}. Names are like mse, relative_w9 or "
+            f"'{name}' is no score: {fault}. Names are like information, relative_w9 or "
             "information_w17_x10; change it in the configuration."
         )
     return Score(kind, side, 1.0 if multiple is None else float(multiple))
 
 
 def display_name(name: str) -> str:
-    """Return what tables and legends call a score, e.g. "information, 17 × 17, 10 ε"."""
+    """Return what tables and legends call a score, e.g. "information, 17 × 17, 10 ε".
+
+    A window that the name leaves out is left out.
+    """
     score = parse_score(name)
     parts = [KINDS[score.kind].display_name]
-    if score.window is not None:
+    if "_w" in name:
         parts.append(f"{score.window} × {score.window}")
     if score.multiple != 1:
         parts.append(f"{score.multiple:g} ε")
@@ -113,6 +128,32 @@ def window_mean(values: np.ndarray, window: int) -> np.ndarray:
 
     inside = uniform_filter(np.ones(values.shape[-2:]), size=window, mode="constant")
     return uniform_filter(values, size=window, mode="constant", axes=(-2, -1)) / inside
+
+
+def local_variance(images: np.ndarray, window: int) -> np.ndarray:
+    """Return the variance of the window around each pixel of N × C × H × W, N × H × W, float64.
+
+    Averaged over channels, each about its own mean; `window` as for `window_mean`.
+    """
+    # About the image's own mean first: rounding would else leave a bright, flat image a variance
+    # of the size of its square.
+    centred = images - images.mean(axis=(-2, -1), keepdims=True, dtype=np.float64)
+    means = [window_mean(values, window) for values in (np.square(centred), centred)]
+    return np.maximum(means[0] - np.square(means[1]), 0).mean(axis=1)
+
+
+def noise_floor(table: pd.DataFrame, *, what: str) -> float:
+    """Return the mean error of the training images in a table of scores; `what` names it.
+
+    Raises InputError unless it is finite and positive.
+    """
+    floor = float(table.loc[table["split"] == "train", "reconstruction_error"].mean())
+    if not (np.isfinite(floor) and floor > 0):
+        raise InputError(
+            f"The mean reconstruction error of the training images in {what} is {floor:g}, so it "
+            "is no noise floor. Delete this model and its scores, and train it again."
+        )
+    return floor
 
 
 def score_images(
@@ -135,22 +176,13 @@ def score_images(
 def _score_block(
     score: Score, images: np.ndarray, reconstructions: np.ndarray, floor: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    def mean(values: np.ndarray) -> np.ndarray:
-        if score.window is None:
-            return values.mean(axis=(-2, -1), keepdims=True)
-        return window_mean(values, score.window)
-
     images = images.astype(np.float64)
-    errors = np.square(images - reconstructions)
-    # About the image's own mean first: rounding would else leave a bright, flat image a variance
-    # of the size of its square.
-    centred = images - images.mean(axis=(-2, -1), keepdims=True)
-    error = np.maximum(mean(errors), 0).mean(axis=1)
-    variance = np.maximum(mean(np.square(centred)) - np.square(mean(centred)), 0).mean(axis=1)
+    errors = np.square(images - reconstructions).mean(axis=1)
     formula, epsilon = KINDS[score.kind].formula, score.multiple * floor
-    found = formula(error, variance, epsilon)
     if score.window is not None:
-        return found.mean(axis=(1, 2)), found
-    pixels = errors.mean(axis=1)
-    maps = formula(pixels, variance, epsilon)
-    return found[:, 0, 0], np.broadcast_to(maps, pixels.shape)
+        error = np.maximum(window_mean(errors, score.window), 0)
+        maps = formula(error, local_variance(images, score.window), epsilon)
+        return maps.mean(axis=(1, 2)), maps
+    variance = images.var(axis=(2, 3)).mean(axis=1)[:, None, None]
+    values = formula(errors.mean(axis=(1, 2), keepdims=True), variance, epsilon)
+    return values[:, 0, 0], np.broadcast_to(formula(errors, variance, epsilon), errors.shape)

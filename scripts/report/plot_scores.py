@@ -1,0 +1,96 @@
+"""Draw AUC against the latent dimension by squared error and by information, beside the controls.
+
+A panel per dataset and test set: the autoencoder with both scores (mean, ± one standard deviation,
+faint seeds), the paper's numbers on the published test set, and as levels what uses no network.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from medae.evaluation.splits import PUBLISHED_SPLIT
+from medae.models.information import INFORMED
+from medae.report import figures
+from medae.report.rows import AUTOENCODER, SPLIT_NAMES, dataset_order, read_metrics, read_paper
+
+SCORES = {AUTOENCODER: figures.BLUE, AUTOENCODER + INFORMED: figures.VERMILLION}
+LEVELS = {"total_variation": figures.GREEN, "local_variance": figures.PURPLE}
+LOOKS = {"total_variation": "-", "local_variance": "-."}
+BESIDE = 1.12  # times the latent dimension, where the paper's numbers stand
+COLUMNS = 3
+
+
+def draw_panel(
+    axes: Axes, *, ours: pd.DataFrame, paper: pd.DataFrame, methods: Mapping[str, str]
+) -> None:
+    """Draw AUC on one test set: `ours` fractions, `paper` percent."""
+    for method, color in SCORES.items():
+        seeds = ours[ours["method"] == method]
+        if len(seeds):
+            label = f"{methods[AUTOENCODER]}, squared error"
+            label = methods[method] if method != AUTOENCODER else label
+            figures.draw_sweep(axes, seeds, scale=100, color=color, label=label)
+    for method, color in LEVELS.items():
+        for level in ours.loc[ours["method"] == method, "value"]:
+            look = {"color": color, "linestyle": LOOKS[method], "linewidth": 1, "zorder": 1}
+            axes.axhline(100 * level, label=f"{methods[method]}, no network", **look)
+    if len(paper):
+        at = BESIDE * paper["latent_dim"], paper["mean"], paper["std"]
+        look = {"color": figures.BLACK, "markersize": 3, "zorder": 4, "clip_on": False}
+        label = f"{methods[AUTOENCODER]}, paper (mean ± std)"
+        axes.errorbar(*at, label=label, **figures.PAPER_LOOK, **look)
+    figures.draw_chance(axes, ours, "auc")
+    axes.grid(axis="y")
+
+
+def plot_scores(
+    *,
+    metrics: Path,
+    paper: Path,
+    papers: Mapping[str, str],
+    names: Mapping[str, str],
+    methods: Mapping[str, str],
+    dataset_notes: Mapping[str, str],
+) -> Figure:
+    """Draw `metrics` and the paper's values, in percent; axes' labels: "{dataset} {split}".
+
+    `papers` has the key of each dataset in the paper's tables.
+    """
+    table = read_metrics(metrics, leak_free=True, information=True)
+    table = table[(table["metric"] == "auc") & table["method"].isin([*SCORES, *LEVELS])]
+    theirs = read_paper(paper, papers)
+    theirs = theirs[(theirs["metric"] == "auc") & (theirs["method"] == AUTOENCODER)]
+    found = set(zip(table["dataset"], table["split"], strict=True))
+    order = dataset_order(table, names)
+    panels = [(key, split) for key in order for split in SPLIT_NAMES if (key, split) in found]
+    rows, columns = figures.grid_shape(len(panels), columns=COLUMNS)
+    figure = Figure(figsize=(figures.PAGE_WIDTH, 2.1 * rows + 0.7), layout="constrained")
+    shared = None
+    for place, (key, split) in enumerate(panels, start=1):
+        options = {"label": f"{key} {split}", "sharey": shared}
+        axes = figure.add_subplot(rows, columns, place, **options)
+        shared = shared or axes
+        ours = table[(table["dataset"] == key) & (table["split"] == split)]
+        published = theirs[(theirs["dataset"] == key) & (split == PUBLISHED_SPLIT)]
+        draw_panel(axes, ours=ours, paper=published, methods=methods)
+        counts = ours[["n_normal", "n_abnormal"]].iloc[0]
+        figures.set_title(axes, names[key], note="{}, {} + {}".format(SPLIT_NAMES[split], *counts))
+        sizes = pd.concat([one[one["dataset"] == key]["latent_dim"] for one in (table, theirs)])
+        sizes = sizes[sizes > 0]  # of both test sets
+        figures.latent_axis(axes, sizes, inches=figures.PAGE_WIDTH / columns - 0.45)
+        axes.set_xlabel("latent dimension $d$")
+        if axes.get_subplotspec().is_first_col():
+            axes.set_ylabel("AUC (%)")
+    title = f"{figures.seeds_note(table)}; {figures.COUNTED}"
+    title = figures.legend_title(title, dataset_notes)
+    figures.add_legend(figure, loc="outside lower center", ncols=3, title=title)
+    return figure
+
+
+if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
+    run_script(figures.saved(plot_scores), snakemake)

@@ -1,0 +1,144 @@
+"""Set the scores of every network beside each other, and beside what sees no network.
+
+A dataset's printed table has each method at `latent_dim`, or at its largest where it has no such d;
+the TSV has all d. Below it stand the paired tests of the information score at every d.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from medae.base.files import read_table, write_table
+from medae.evaluation.bootstrap import TEST_COLUMNS
+from medae.evaluation.metrics import METRIC_COLUMNS
+from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.summary import TABLE_METRICS, distinct_splits, sort_rows, summarise
+from medae.models.baselines import BASELINES
+from medae.models.information import INFORMATION, PLAIN_SCORE, display_name
+from medae.report.grids import describe_test_sets
+from medae.report.rows import SPLIT_NAMES
+from medae.report.tables import (
+    MISSING,
+    Section,
+    format_percent,
+    format_probability,
+    in_percent,
+    write_sections,
+)
+
+TITLE = "Scores of the same reconstructions"
+ABOUT = (
+    "Percent, mean ± standard deviation over seeds where there are several; models of all training "
+    "images. AUC matched: among images of like variance, where an image's own contrast does not "
+    "help. AP_pix and ⌈Dice⌉ (best over all thresholds, chosen on the test set) are of the anomaly "
+    "maps. Information is ½ log2((D + ε) / (σ² + ε)) over windows, with ε the model's mean error "
+    "on normal training images where it is not named. Where what uses no reconstruction is as good "
+    "as a score, the model has no part in it."
+)
+CHOSEN = "† chosen without labels, by synthetic anomalies in held-out images."
+TESTED = (
+    "Paired tests of the information score, by the bootstrap over test images: differences in "
+    "points with 95 % intervals, and two-sided p with Holm's correction over both. The best "
+    "control is the one without a reconstruction that has the highest value on these very images."
+)
+SHOWN = ["auc", "auc_matched", "ap_pix", "dice_max"]
+LABELS = {key: metric.label for key, metric in TABLE_METRICS.items()} | {
+    "auc_matched": "AUC matched"
+}
+ENDINGS = {PUBLISHED_SPLIT: "", LEAK_FREE_SPLIT: ", leak-free"}
+TEST_HEADER = ["Metric", "Test set", "Method", "d", "To squared error", "95 % interval", "p"]
+TEST_HEADER += ["To the best control", "95 % interval", "p", "Control"]
+
+
+def tabulate_scores(
+    *,
+    metrics: Path,
+    tests: Sequence[Path],
+    selections: Sequence[Path],
+    names: Mapping[str, str],
+    methods: Mapping[str, str],
+    latent_dim: int,
+    dataset_notes: Mapping[str, str],
+    markdown: Path,
+    html: Path,
+    table: Path,
+) -> None:
+    """Write the tables; `selections` are tables of choices without labels, if there are any."""
+    rows = read_table(metrics, METRIC_COLUMNS).query("training_set == 'all'")
+    rows = rows[rows["metric"].isin([*SHOWN, "ap", "ap_share"])]
+    summary = summarise(distinct_splits(rows))
+    chosen = {}
+    for path in selections:
+        choices = read_table(path)
+        chosen |= dict(zip(choices["dataset"], choices["score"], strict=True))  # the last one
+    summary["chosen"] = (summary["score"] == summary["dataset"].map(chosen)).astype(int)
+    summary["order"] = summary["method"].map(list(methods).index)
+    summary["baseline"] = summary["method"].isin(list(BASELINES))
+    summary["place"] = (summary["score"] != PLAIN_SCORE).astype(int)
+    by = ["dataset", "baseline", "order", "latent_dim", "place", "score", "split"]
+    summary = sort_rows(summary, by=by, names=names)
+    tested = pd.concat([read_table(path, TEST_COLUMNS) for path in tests], ignore_index=True)
+    text = [ABOUT, *[CHOSEN] * bool(chosen), *describe_test_sets(rows, names)]
+    sections = [Section(text=" ".join([*text, *dataset_notes.values()]))]
+    for dataset, part in summary.groupby("dataset", sort=False):
+        sections.append(score_section(part, names[dataset], methods, latent_dim=latent_dim))
+        own = tested[(tested["dataset"] == dataset) & (tested["score"] == INFORMATION)]
+        if len(own):
+            own = sort_rows(own, by=["metric", "split", "method", "latent_dim"], names=names)
+            lines = test_lines(own, methods)
+            shape = {"header": TEST_HEADER, "rows": lines, "align": "lllrrcrrcrl"}
+            sections.append(Section("Tests", TESTED, level=3, **shape))
+    write_sections(TITLE, sections, markdown=markdown, html=html)
+    keys = ["dataset", "method", "latent_dim", "score", "split", "metric"]
+    numbers = {"value_percent": 100 * summary["mean"], "std_percent": 100 * summary["std"]}
+    columns = [*keys, *numbers, "n_seeds", "n_normal", "n_abnormal", "chosen"]
+    write_table(summary.assign(**numbers)[columns], table)
+
+
+def score_section(
+    rows: pd.DataFrame, name: str, methods: Mapping[str, str], *, latent_dim: int
+) -> Section:
+    """Return one dataset's table, without columns that no row has."""
+    sizes = rows.groupby("method")["latent_dim"].agg(set)
+    printed = {key: latent_dim if latent_dim in own else max(own) for key, own in sizes.items()}
+    rows = rows[rows["latent_dim"] == rows["method"].map(printed)]
+    found = set(zip(rows["metric"], rows["split"], strict=True))
+    columns = [(metric, split) for metric in SHOWN for split in ENDINGS if (metric, split) in found]
+    lines = []
+    keys = ["method", "latent_dim", "score"]
+    for (method, size, score), part in rows.groupby(keys, sort=False):
+        cells = part.set_index(["metric", "split"])
+        is_score = method not in BASELINES
+        shown = display_name(score) + " †" * bool(part["chosen"].any()) if is_score else MISSING
+        values = [
+            format_percent(*cells.loc[column, ["mean", "std"]].mul(100))
+            if column in cells.index
+            else MISSING
+            for column in columns
+        ]
+        lines.append([methods[method], str(size or MISSING), shown, *values])
+    titles = [LABELS[metric] + ENDINGS[split] for metric, split in columns]
+    header = ["Method", "d", "Score", *titles]
+    return Section(name, header=header, rows=lines, align="lrl" + "c" * len(columns))
+
+
+def test_lines(tests: pd.DataFrame, methods: Mapping[str, str]) -> list[list[str]]:
+    """Return the lines of the tests of one dataset and score, in the order of TEST_HEADER."""
+    lines = []
+    tests = tests[tests["metric"].isin(SHOWN)]
+    for key, part in tests.groupby(["metric", "split", "method", "latent_dim"], sort=False):
+        metric, split, method, size = key
+        line = [LABELS[metric], SPLIT_NAMES[split], methods[method], str(size)]
+        for row in part.itertuples():  # the squared error, then the control, if there is one
+            line += [in_percent(row.difference, sign="+")]
+            line += [in_percent(row.low, row.high, sign="+"), format_probability(row.p_holm)]
+        line += [methods[name] for name in part["against"] if name != PLAIN_SCORE]
+        lines.append(line + [MISSING] * (len(TEST_HEADER) - len(line)))
+    return lines
+
+
+if __name__ == "__main__":
+    from medae.base.scripts import run_script
+
+    run_script(tabulate_scores, snakemake)

@@ -1,0 +1,175 @@
+"""The table and the figure of scores, and which score and which AP other tables show."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from metric_frames import drawn, metric_rows, metric_table
+from plot_scores import plot_scores
+from tabulate_scores import tabulate_scores
+
+from medae.base.files import read_table, write_table
+from medae.evaluation.bootstrap import TEST_COLUMNS
+from medae.evaluation.summary import one_precision
+from medae.report import figures
+from medae.report.rows import by_score, read_paper
+
+NAMES = {"scans": "Scans", "xray": "X-ray"}
+METHODS = {"ae": "AE", "vae": "VAE", "total_variation": "Low TV", "local_variance": "Low σ²"}
+SPLITS = ("published", "leak_free")
+PAPER = pd.DataFrame(
+    [
+        ("table1", "theirs", "ae", 4, "auc", 70.0, 1.0),
+        ("table1", "theirs", "ae", 4, "ap", 9.0, 1.0),
+    ],
+    columns=["table", "dataset", "method", "latent_dim", "metric", "mean", "std"],
+)
+
+
+@pytest.fixture
+def metrics():
+    """Scans have a leak-free test set; the information score is 0.2 better than squared error."""
+    groups = []
+    for split in SPLITS:
+        for dim, score, value in [
+            (4, "squared_error", 0.5),
+            (4, "information", 0.7),
+            (4, "information_w17", 0.6),
+            (16, "squared_error", 0.55),
+            (16, "information", 0.75),
+        ]:
+            value -= 0.1 * (split == "leak_free")
+            rows = {"dataset": "scans", "dim": dim, "score": score, "split": split}
+            groups.append(metric_rows([value - 0.01, value + 0.01], **rows))
+            groups.append(metric_rows([value, value], **rows, metric="auc_matched"))
+        for method, value in (("total_variation", 0.66), ("local_variance", 0.64)):
+            rows = {"dim": 0, "dataset": "scans", "score": "image", "split": split}
+            groups.append(metric_rows([value], method=method, **rows))
+    return metric_table(*groups, metric_rows([0.9], method="vae", dim=8))
+
+
+@pytest.fixture
+def tests():
+    rows = [
+        (
+            "scans",
+            "all",
+            "ae",
+            16,
+            score,
+            "published",
+            metric,
+            against,
+            d,
+            d - 0.1,
+            d + 0.1,
+            0.02,
+            p,
+        )
+        for score in ("information", "information_w17")
+        for metric in ("auc", "ap")
+        for against, d, p in (("squared_error", 0.2, 0.04), ("total_variation", 0.09, 0.0004))
+    ]
+    return pd.DataFrame(rows, columns=TEST_COLUMNS)
+
+
+def test_the_table_has_every_score_and_the_tests_of_information(metrics, tests, tmp_path):
+    write_table(metrics, tmp_path / "metrics.tsv")
+    write_table(tests, tmp_path / "tests.tsv")
+    choices = pd.DataFrame(
+        {"dataset": ["scans"] * 2, "score": ["squared_error", "information_w17"]}
+    )
+    write_table(choices, tmp_path / "selection.tsv")
+    outputs = {name: tmp_path / f"out.{name}" for name in ("table", "markdown", "html")}
+    tabulate_scores(
+        metrics=tmp_path / "metrics.tsv",
+        tests=[tmp_path / "tests.tsv"],
+        selections=[tmp_path / "selection.tsv"],
+        names=NAMES,
+        methods=METHODS,
+        latent_dim=4,
+        dataset_notes={},
+        **outputs,
+    )
+    text = outputs["markdown"].read_text()
+    scans, xray = text.partition("## Scans")[2].split("## X-ray")
+    lines = [line for line in scans.splitlines() if line.startswith("|")]
+    assert lines[0] == (
+        "| Method | d | Score | AUC | AUC, leak-free | AUC matched | AUC matched, leak-free |"
+    )
+    assert lines[2:7] == [
+        "| AE | 4 | squared error | 50.0 ± 1.4 | 40.0 ± 1.4 | 50.0 ± 0.0 | 40.0 ± 0.0 |",
+        "| AE | 4 | information | 70.0 ± 1.4 | 60.0 ± 1.4 | 70.0 ± 0.0 | 60.0 ± 0.0 |",
+        "| AE | 4 | information, 17 × 17 † | 60.0 ± 1.4 | 50.0 ± 1.4 | 60.0 ± 0.0 | 50.0 ± 0.0 |",
+        "| Low TV | – | – | 66.0 | 66.0 | – | – |",
+        "| Low σ² | – | – | 64.0 | 64.0 | – | – |",
+    ]
+    assert lines[9:] == [
+        "| AUC | published test set | AE | 16 | +20.0 | +10.0 to +30.0 | 0.040 "
+        "| +9.0 | -1.0 to +19.0 | <0.001 | Low TV |"
+    ]
+    assert "| VAE | 8 | squared error | 90.0 |" in xray  # the only d that it has
+    table = read_table(outputs["table"])
+    row = table.query("score == 'information' and latent_dim == 16 and metric == 'auc'")
+    assert row["value_percent"].tolist() == pytest.approx([75, 65])
+
+
+def test_the_figure_has_both_scores_controls_and_the_papers_points(metrics):
+    informed = METHODS | {"ae_information": "AE (information)"}
+    options = {"names": NAMES, "methods": informed, "dataset_notes": {}}
+    options["papers"] = {"scans": "theirs", "xray": "xray"}
+    with figures.house_style():
+        figure = drawn(plot_scores, {"metrics": metrics, "paper": PAPER}, **options)
+    panels = {axes.get_label(): axes for axes in figure.axes}
+    assert list(panels) == ["scans published", "scans leak_free"]
+    for name, shift in (("scans published", 0), ("scans leak_free", 10)):
+        lines = {line.get_label(): line for line in panels[name].lines}
+        assert list(lines["AE, squared error"].get_ydata()) == pytest.approx(
+            [50 - shift, 55 - shift]
+        )
+        assert list(lines["AE (information)"].get_ydata()) == pytest.approx(
+            [70 - shift, 75 - shift]
+        )
+        assert set(lines["Low TV, no network"].get_ydata()) == {66}
+        assert set(lines["Low σ², no network"].get_ydata()) == {64}
+        bars = [entry for entry in panels[name].containers if "paper" in entry.get_label()]
+        assert len(bars) == (name == "scans published")
+    assert (
+        bars == [] and panels["scans published"].get_ylim() == panels["scans leak_free"].get_ylim()
+    )
+
+
+def test_methods_with_another_score_are_methods_of_their_own(metrics):
+    assert set(by_score(metrics)["score"]) == {"squared_error", "image"}
+    rows = by_score(metrics, information=True)
+    assert set(rows.loc[rows["score"] == "information", "method"]) == {"ae_information"}
+    assert "information_w17" not in set(rows["score"])
+    assert set(rows.loc[rows["score"] != "information", "method"]) == set(METHODS)
+
+
+def test_one_ap_per_test_set():
+    """At the published share where that says something else, on the whole table alike."""
+    frame = metric_table(
+        *(
+            metric_rows([value], dataset="scans", split=split, metric=metric, method=method)
+            for method, shift in (("ae", 0.0), ("vae", 0.1))
+            for split, metric, value in [
+                ("published", "ap", 0.5 + shift),
+                ("published", "ap_share", 0.5 + shift),
+                ("leak_free", "ap", 0.9),
+                ("leak_free", "ap_share", 0.6 + shift),
+                ("published", "auc", 0.5),
+            ]
+        )
+    )
+    kept = one_precision(frame)
+    pairs = kept.groupby("method")[["split", "metric"]].apply(lambda rows: rows.to_numpy().tolist())
+    expected = [["published", "ap"], ["leak_free", "ap_share"], ["published", "auc"]]
+    assert pairs["ae"] == pairs["vae"] == expected
+    old = frame[frame["metric"] != "ap_share"]
+    assert one_precision(old).equals(old)
+
+
+def test_a_dataset_can_stand_beside_another_key_of_the_paper(tmp_path):
+    write_table(PAPER, tmp_path / "paper.tsv")
+    found = read_paper(tmp_path / "paper.tsv", {"mine": "theirs", "other": "other"})
+    assert found["dataset"].tolist() == ["mine", "mine"] and np.isclose(found["mean"][0], 70)
