@@ -33,6 +33,8 @@ from medae.report.choosing import (
     choose_images,
 )
 
+UNLIKE = 100  # ratio of maps' units that makes some black on one colour scale
+
 logger = logging.getLogger(__name__)
 
 
@@ -125,6 +127,7 @@ def collect(
     if data.test_masks is not None:
         inputs.append(np.uint8(255) * (data.test_masks[rows, None] == 1))
     colours = matplotlib.colormaps[HEAT](np.arange(256), bytes=True)[:, :3]
+    ends = [setting["views"][0]["scale"] for setting in shown]
     return {
         "side": data.test_images.shape[-1],
         "images": [
@@ -135,6 +138,7 @@ def collect(
         "masks": data.test_masks is not None,
         "settings": shown,
         "start": start,
+        "alike": max(ends) < UNLIKE * min(ends),  # whether one scale shows all settings at first
         "common": [common_range(kind) for kind in shown_maps if kind],
         "colours": base64.b64encode(colours.tobytes()).decode(),
     }

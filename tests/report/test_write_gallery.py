@@ -138,6 +138,20 @@ def test_without_information_there_is_no_switch(make):
     assert 'id="informed"' not in page
 
 
+@pytest.mark.parametrize(("unit", "alike"), [(1, True), (1e-5, False)])
+def test_one_colour_scale_is_the_start_only_for_maps_of_like_units(unit, alike, make, monkeypatch):
+    ends = iter([unit])
+
+    def sprite_in_units(pictures, *maps):
+        picture, ranges = setting_sprite(pictures, *maps)
+        factor = next(ends, 1)
+        return picture, [one | {"scale": one["scale"] * factor} for one in ranges]
+
+    monkeypatch.setattr(script, "setting_sprite", sprite_in_units)
+    page, _ = make()
+    assert ('id="common" checked>' in page) == alike
+
+
 def test_the_page_says_how_images_were_chosen(make):
     words = " ".join(re.sub(r"<[^>]+>", "", make()[0].partition("<script")[0]).split())
     assert "13 images of the published test set (8 normal and 5 abnormal)" in words
