@@ -69,32 +69,3 @@ rule score_images:
         "Scoring {wildcards.dataset} with {wildcards.method}, d = {wildcards.latent_dim}, {wildcards.training_set}"
     script:
         "../../scripts/models/score_images.py"
-
-
-SNAPSHOTS = table("snapshots", "snapshots_table", "metrics over the last epochs")
-
-
-# Where `training: snapshots:` kept weights.
-rule score_snapshots:
-    input:
-        packed=expand(PACKED, dataset=config["datasets"]),
-        snapshots=lookup("network", within=RUNS, cols="snapshots"),
-        modules=modules("models/score_snapshots"),
-    output:
-        **SNAPSHOTS,
-    log:
-        f"{LOGS}/score_snapshots.log",
-    benchmark:
-        f"{BENCHMARKS}/score_snapshots.tsv"
-    conda:
-        "../../envs/environment.yaml"
-    threads: config["training"]["torch_threads"]
-    params:
-        **NAMED,
-        runs=runs("network"),
-        device=config["training"]["device"],
-        torch_threads=config["training"]["torch_threads"],
-    message:
-        "Scoring the weights of the last epochs"
-    script:
-        "../../scripts/models/score_snapshots.py"

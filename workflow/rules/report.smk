@@ -196,6 +196,7 @@ if "ae" in set(RUNS["method"]):  # Table 1 is the autoencoder's
         "message": "Tabulating the latent dimensions",
     }
 
+SNAPSHOTS = table("snapshots", "snapshots_table", "metrics over the last epochs")
 GALLERIES = expand(GALLERY, dataset=config["datasets"] if config["gallery"] else [])
 RESULTS = [
     *expand(
@@ -322,3 +323,29 @@ rule record_provenance:
         "Recording how the results were made"
     script:
         "../../scripts/report/record_provenance.py"
+
+
+# Where `training: snapshots:` kept weights.
+rule score_snapshots:
+    input:
+        packed=expand(PACKED, dataset=config["datasets"]),
+        snapshots=lookup("network", within=RUNS, cols="snapshots"),
+        modules=modules("report/score_snapshots"),
+    output:
+        **SNAPSHOTS,
+    log:
+        f"{LOGS}/score_snapshots.log",
+    benchmark:
+        f"{BENCHMARKS}/score_snapshots.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: config["training"]["torch_threads"]
+    params:
+        **NAMED,
+        runs=runs("network"),
+        device=config["training"]["device"],
+        torch_threads=config["training"]["torch_threads"],
+    message:
+        "Scoring the weights of the last epochs"
+    script:
+        "../../scripts/report/score_snapshots.py"
