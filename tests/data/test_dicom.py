@@ -8,7 +8,10 @@ from dicom_files import PATIENT, dicom
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
-from medae.data.images import Preparation, decode_image
+from medae.base.errors import InputError
+from medae.data.findings import Findings
+from medae.data.images import LoadedRecord, Preparation, decode_image
+from medae.data.layouts import Record
 from medae.data.pictures import ImageError
 
 RAMP = np.arange(0, 4096, 16, dtype=np.uint16).reshape(16, 16)
@@ -39,6 +42,35 @@ def test_the_window_of_the_file_applies_without_a_range():
     sigmoid = dicom(RAMP, WindowCenter=2000, WindowWidth=1000, VOILUTFunction="SIGMOID")
     expected = 255 / (1 + np.exp(-4 * (RAMP - 2000.0) / 1000))
     assert np.abs(pixels(sigmoid) - expected).max() <= 0.5 + 1e-3
+
+
+def test_a_window_without_width_is_none():
+    for width in ("0", "", None):
+        data = dicom(RAMP, BitsStored=12, HighBit=11, WindowCenter="0", WindowWidth=width)
+        np.testing.assert_array_equal(pixels(data), linear(RAMP.astype(float), 0, 4095))
+
+
+def test_files_of_several_scales_are_not_mixed_in_silence(tmp_path):
+    bits = {"BitsStored": 12, "HighBit": 11}
+    window = {"WindowCenter": 2048, "WindowWidth": 16000}
+    narrow = dicom((RAMP // 16).astype(np.uint8))
+    plain, windowed = dicom(RAMP, **bits), dicom(RAMP, **bits, **window)
+    for one, other, rule in (
+        (plain, dicom(RAMP), None),
+        (plain, windowed, None),
+        (plain, narrow, (0.0, 4095.0)),
+    ):
+        found = Findings(Preparation(rule))
+        for name, data in (("one", one), ("other", other)):
+            image = decode_image(data, channels=1, image_size=16, preparation=Preparation(rule))
+            found.add(LoadedRecord(Record("train", name, 0, tmp_path / name), {}, image))
+        with pytest.raises(InputError, match=r"different scales: 1 of DICOM.*; 1 of DICOM"):
+            found.check(tmp_path)
+        found.preparation = Preparation("percentiles")
+        found.check(tmp_path)
+    found = Findings(Preparation((-1000.0, 1000.0)))
+    found.depths |= {"DICOM": ["a"], "more than 8 bits": ["b"]}  # both in Hounsfield units
+    found.check(tmp_path)
 
 
 def test_a_lookup_table_of_the_file_applies():

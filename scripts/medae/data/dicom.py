@@ -86,11 +86,16 @@ def _check(tags: pydicom.Dataset) -> None:
 def _picture(tags: pydicom.Dataset, own_scale: bool) -> Picture:
     values = np.asarray(apply_modality_lut(tags.pixel_array, tags), dtype=np.float64)
     black_white = _range_of_bits(tags)
+    # Where each file has a scale of its own, brightness would tell files of several kinds apart.
+    depth = f"DICOM of {tags.BitsStored} bits" if own_scale or tags.BitsStored <= 8 else "DICOM"
+    window = own_scale and _window(tags)
+    if own_scale and (window or tags.get("VOILUTSequence")):
+        depth = "DICOM with a window"
     if own_scale and tags.get("VOILUTSequence"):
         values = np.asarray(apply_voi_lut(values.astype(np.int64), tags), dtype=np.float64)
         black_white = (0, 2 ** tags.VOILUTSequence[0].LUTDescriptor[2] - 1)
-    elif own_scale and tags.get("WindowWidth") is not None and tags.get("WindowCenter") is not None:
-        centre, width = (_first(tags[name].value) for name in ("WindowCenter", "WindowWidth"))
+    elif window:
+        centre, width = window
         function = tags.get("VOILUTFunction") or "LINEAR"
         if function == "SIGMOID":
             values, black_white = 1 / (1 + np.exp(-4 * (values - centre) / width)), (0, 1)
@@ -100,15 +105,20 @@ def _picture(tags: pydicom.Dataset, own_scale: bool) -> Picture:
             black_white = (centre - shift - half, centre - shift + half)
     return Picture(
         Image.fromarray(np.ascontiguousarray(_upright(values, tags), dtype=np.float32)),
-        "DICOM",
+        depth,
         black_white,
         inverted=tags.PhotometricInterpretation == "MONOCHROME1",
     )
 
 
-def _first(value: object) -> float:
-    """Return the first number of a tag that can have several."""
-    return float(value[0] if isinstance(value, pydicom.multival.MultiValue) else value)
+def _window(tags: pydicom.Dataset) -> tuple[float, float] | None:
+    """Return the centre and width of the first window, if it has a width."""
+    found = [tags.get(name) for name in ("WindowCenter", "WindowWidth")]
+    if None in found:
+        return None
+    several = pydicom.multival.MultiValue
+    centre, width = (float(one[0] if isinstance(one, several) else one) for one in found)
+    return (centre, width) if width > 0 else None
 
 
 def _range_of_bits(tags: pydicom.Dataset) -> tuple[float, float]:

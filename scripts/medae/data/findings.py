@@ -18,6 +18,10 @@ USED = (2, 98)  # percentiles of all pixels; what lies beyond can be markers and
 USED_SHARE = 0.3  # of all levels; 14-bit data use 1/4 of 16 bits
 FAR_FROM_SQUARE = 1.5  # sides' ratio
 NEARLY_ALL = 0.9  # of a mask's pixels
+SAVE_ALIKE = (
+    "Save all alike, or set `intensity_range: percentiles` in the registry entry, which scales "
+    "each file by its own values"
+)
 ADVICE = "If they are not meant to be dark or flat, set {setting} in the dataset's registry entry"
 
 
@@ -94,8 +98,11 @@ class Findings:
         for what in mask.oddities:
             self.odd[what].append(name)
 
-    def check(self, root: Path) -> None:
-        """Raise InputError when files cannot be used, naming those of each kind."""
+    def check(self, root: Path, remedy: str = SAVE_ALIKE) -> None:
+        """Raise InputError when files cannot be used, naming those of each kind.
+
+        `remedy` says what to do about several scales.
+        """
         if self.failures:
             kinds = []
             for remedy, reasons in self.failures.items():
@@ -105,15 +112,15 @@ class Findings:
             raise InputError(f"{count} files in {root} cannot be used: {' '.join(kinds)}")
         stated = self.preparation.intensity_range
         # With a range in the files' units all but 8-bit files can be meant.
-        mixed = len(self.depths) > 1 and (stated is None or "8 bits" in self.depths)
+        narrow = not self.depths.keys().isdisjoint({"8 bits", "DICOM of 8 bits"})
+        mixed = len(self.depths) > 1 and (stated is None or narrow)
         if mixed and stated != "percentiles":
             kinds = [
                 f"{len(ids)} of {depth}, such as {min(ids)!r}" for depth, ids in self.depths.items()
             ]
             raise InputError(
                 f"The images in {root} have different scales: {'; '.join(kinds)}. An image's "
-                "brightness would tell its format. Save all alike, or set `intensity_range: "
-                "percentiles` in the registry entry, which scales each file by its own values."
+                f"brightness would tell its format. {remedy}."
             )
         if self.masks and len(self.inverted) > self.masks / 2:
             raise InputError(

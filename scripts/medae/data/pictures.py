@@ -33,7 +33,7 @@ class Picture:
     """The image of a file, upright, and what its values mean."""
 
     image: Image.Image
-    depth: str  # "8 bits", "more than 8 bits" or "DICOM": files of one scale have the same
+    depth: str  # "8 bits", "more than 8 bits", "DICOM …": files of one scale have the same
     # What becomes black and white without an intensity_range; None: `units` says why one is needed.
     full_range: tuple[float, float] | None = None
     units: str = ""
