@@ -139,6 +139,11 @@ def test_damaged_volumes_are_named_and_refused(tmp_path, caplog):
     save(path, np.zeros((4, 4, 4, 2), np.int16))
     with pytest.raises(ImageError, match="of the shape 4 × 4 × 4 × 2"):
         read_slices(path.read_bytes(), "axial")
+    values = head(2).astype(np.float32)
+    values[0, 0, 4] = np.nan  # its slice would count as one of a single value
+    save(path, values)
+    with pytest.raises(InputError, match=r"00002_flair.nii.gz': voxels that are not finite"):
+        read_layout(root, "volumes")
     path.unlink()
     with pytest.raises(InputError, match=r"not so in 'BraTS2021_00002'"):
         read_layout(root, "volumes")

@@ -144,9 +144,6 @@ def _unreadable(data: bytes, error: Exception) -> ImageError:
     return ImageError(f"not readable as an image: {text[:120]}", REPLACE)
 
 
-SAVE_TIFF = "Save it as TIFF with 32-bit floating-point values, or as 16-bit grey"
-
-
 def _tiff_values(data: bytes) -> str:
     """Return what values a TIFF file has that Pillow doesn't read, such as "64-bit float"."""
     try:

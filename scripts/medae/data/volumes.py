@@ -21,6 +21,7 @@ from medae.data.pictures import REPLACE, ImageError, times
 PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}
 MAX_BYTES = 4 << 30  # a guard against files that decompress to fill the memory
 ADD_MASK = "Add its mask, or export the slices as images"
+FILL = "Give them a value, that of the background where they are outside the body"
 SPLIT_VOLUME = "Save each volume in a file of its own"
 
 
@@ -89,6 +90,8 @@ def expand(
 def slices_of(record: Record, options: VolumeOptions) -> list[Record]:
     """Return the records of a volume's slices; raises ImageError when it cannot be used."""
     values = read_slices(_bytes(record.image), options.axis)
+    if not np.isfinite(values).all():  # neither a percentile nor a slice of one value can be told
+        raise ImageError("voxels that are not finite numbers", FILL)
     abnormal = np.zeros(len(values), dtype=bool)
     if record.mask is not None:
         mask = binarise(read_slices(_bytes(record.mask), options.axis))[0]
