@@ -73,6 +73,8 @@ def read_images(
     `images` is a file or a folder; ids are paths in it, sorted. What was skipped are reasons by
     path. Raises InputError when there is no image that can be used.
     """
+    if not images.exists():
+        raise InputError(f"There is no file or folder {images}. Name one with images.")
     if images.is_file() and not is_image(images):
         raise InputError(f"{images} is no image of a format that is read; see config/README.md.")
     folder = images.parent if images.is_file() else images
@@ -90,7 +92,7 @@ def read_images(
     }
     if loaded:
         found.failures.clear()
-    found.check(folder)
+    found.check(folder, ADVICE)
     found.log(ADVICE)
     pixels = np.stack([one.image.pixels for one in loaded])
     return [one.record.id for one in loaded], pixels, skipped

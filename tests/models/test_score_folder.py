@@ -265,6 +265,10 @@ def damaged_images(run):
         path.write_text("no image")
 
 
+def deeper_image(run):
+    Image.fromarray(np.full((9, 9), 4095, np.uint16)).save(run.train / "deep.png")
+
+
 def results_in_the_way(run):
     run.out.mkdir()
     (run.out / "notes.md").write_text("mine")
@@ -273,7 +277,8 @@ def results_in_the_way(run):
 REFUSED = {
     "no model": (lambda run: run.model.unlink(), r"checkpoint\.safetensors is no model\. Name"),
     "damaged model": (lambda run: damage(run.model), "is not a whole checkpoint"),
-    "no folder": (lambda run: shutil.rmtree(run.train), "Cannot list the folder .*train/normal"),
+    "no folder": (lambda run: shutil.rmtree(run.train), "no file or folder .*train/normal"),
+    "several scales": (deeper_image, "different scales: .*save the images as those were that it"),
     "damaged images": (
         damaged_images,
         r"5 files .*'00\.png', '01\.png', .* \('00\.png': not readable",
