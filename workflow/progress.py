@@ -3,10 +3,11 @@
     python workflow/progress.py snakemake --cores all --configfile config/demo.yaml
 
 Everything after the script's name is the command. On a terminal the last line names what runs.
-What Snakemake and its jobs print otherwise goes to `.snakemake/log/` and to the jobs' own logs. At
-the end stand the failed jobs, each with the error that its log ends with, and the log's path; where
-no job has failed, the last lines of what Snakemake said. The exit code is Snakemake's; Ctrl-C and
-SIGTERM go to it. What Snakemake would answer with a traceback ends in a paragraph.
+What Snakemake and its jobs print otherwise goes to `.snakemake/log/` and to the jobs' own logs, but
+each warning is shown once: it is about the user's images. At the end stand the failed jobs, each
+with the error that its log ends with, and the log's path; where no job has run, the last lines of
+what Snakemake said. The exit code is Snakemake's; Ctrl-C and SIGTERM go to it. What Snakemake would
+answer with a traceback ends in a paragraph.
 """
 
 import re
@@ -25,8 +26,10 @@ FAILED = re.compile(r"^Error in rule (\w+)")
 FAILED_ID = re.compile(r"^    jobid: (\d+)$")
 FAILED_LOG = re.compile(r"^    log: (.+?) \(check log file")
 ERROR = re.compile(r"^\S+ \S+ (?:ERROR|CRITICAL) ")
+WARNING = re.compile(r"^\S+ \S+ WARNING [\w.]+: (.*)$")
+NO_JOB = re.compile(r"Job stats:|Nothing to be done")  # where a dry run's summary begins
 SETTING = re.compile(r"[a-zA-Z_][\w-]*\w=")  # what --config takes
-LAST_LINES = 30  # of Snakemake's, when it fails before any job does
+LAST_LINES = 60  # of Snakemake's, when no job runs
 LOG_LINES = 12  # of a failed job's log
 
 
@@ -79,6 +82,7 @@ class Progress:
         self.running: dict[str, str] = {}
         self.finished = ""
         self.failures: list[dict[str, str]] = []
+        self.warnings: set[str] = set()
         self.last: deque[str] = deque(maxlen=LAST_LINES)
         self.start = time.monotonic()
 
@@ -87,7 +91,10 @@ class Progress:
         self.last.append(line)
         if line.startswith("Taking over"):  # the lock of a run that was killed
             self.show(line)
-        if found := STARTED.match(line):
+        if (found := WARNING.match(line)) and found[1] not in self.warnings:
+            self.warnings.add(found[1])
+            self.show(f"WARNING  {found[1]}")
+        elif found := STARTED.match(line):
             self.messages[found[1]] = self.running[found[1]] = found[2]
             self.status(f"running: {'; '.join(self.running.values())}")
         elif found := FINISHED.match(line):
@@ -108,8 +115,12 @@ class Progress:
             self.failures[-1]["log"] = found[1]
 
     def end(self, code: int) -> None:
-        """Print what has failed, if anything has."""
+        """Print what has failed; where no job has run, what Snakemake said."""
         if code == 0:
+            if not self.finished:
+                said = list(self.last)
+                starts = [number for number, line in enumerate(said) if NO_JOB.match(line)]
+                self.show("\n".join(said[starts[-1] if starts else 0 :]))
             return
         # A job that was tried again has failed more than once.
         for what, log in dict.fromkeys((f["what"], f.get("log", "")) for f in self.failures):

@@ -40,6 +40,15 @@ def test_a_line_per_job(finished_copy):
     assert len(lines) == total
 
 
+def test_a_run_without_jobs_says_so(finished_copy):
+    done = run(finished_copy)
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1) and "Nothing to be" in done.stdout
+    (finished_copy.results / "figures/methods.png").unlink()
+    done = run(finished_copy, "--dry-run")
+    assert done.returncode == 0 and done.stdout.startswith("Job stats:\n")
+    assert "plot_methods " in done.stdout
+
+
 def test_a_failed_job_stands_at_the_end_with_its_log(finished_copy):
     (finished_copy.results / "metrics.tsv").write_text("junk\n")
     done = run(finished_copy, "--force", "plot_methods")
@@ -96,6 +105,15 @@ def test_the_status_names_what_runs(progress):
     assert states[1] == "running: Training a; Training b"
     assert states[-1] == "running: Training b; Scoring a"
     assert lines[0].startswith("1/9   11 %") and lines[0].endswith("Training a")
+
+
+def test_a_warning_of_a_job_is_shown_once(progress):
+    lines = []
+    one = progress.Progress(lines.append)
+    for text in ("3 images are odd", "3 images are odd", "2 images are odd"):
+        one.read(f"2026-01-01 10:00:00,123 WARNING medae.data.findings: {text}")
+    one.read("2026-01-01 10:00:00,123 INFO medae.data.layouts: 3 images")
+    assert lines == ["WARNING  3 images are odd", "WARNING  2 images are odd"]
 
 
 def test_a_signal_goes_on_to_the_command(root, tmp_path):
