@@ -127,6 +127,21 @@ def test_slices_are_upright_whatever_the_order_of_voxels(tmp_path, axis):
         np.testing.assert_array_equal(found, expected)
 
 
+def test_a_mask_that_has_lost_its_affine_is_refused(tmp_path):
+    root = brats(tmp_path / "brats", patients=3)
+    folder = root / "BraTS2021_00002"
+    mask = nibabel.load(folder / "BraTS2021_00002_seg.nii.gz")
+    values = np.asarray(mask.dataobj)
+    turned = nibabel.as_closest_canonical(mask).as_reoriented([[1, 1], [0, -1], [2, 1]])
+    nibabel.save(turned, folder / "BraTS2021_00002_seg.nii.gz")  # another order, the same place
+    before = {one.id: one.label for one in read_layout(root, "volumes")}
+    assert sum(before.values()) > 0
+    for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
+        nibabel.save(kind(values, np.eye(4)), folder / "BraTS2021_00002_seg.nii.gz")
+        with pytest.raises(InputError, match=r"voxels go to R-A-S, its own to L-P-S"):
+            read_layout(root, "volumes")
+
+
 def test_damaged_volumes_are_named_and_refused(tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     root = brats(tmp_path / "brats", patients=5)

@@ -21,6 +21,8 @@ from medae.data.pictures import REPLACE, ImageError, times
 PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}
 MAX_BYTES = 4 << 30  # a guard against files that decompress to fill the memory
 ADD_MASK = "Add its mask, or export the slices as images"
+SAME_PLACE = "Save the mask with its image's affine"
+NIFTI_2 = (b"\x1c\x02\0\0", b"\0\0\x02\x1c")  # how a header of either order begins
 FILL = "Give them a value, that of the background where they are outside the body"
 SPLIT_VOLUME = "Save each volume in a file of its own"
 
@@ -37,7 +39,7 @@ def read_slices(data: bytes, axis: str) -> np.ndarray:
                 data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise ImageError(f"more than {MAX_BYTES >> 30} GiB", SPLIT_VOLUME)
-        kind = nibabel.Nifti2Image if data[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") else None
+        kind = nibabel.Nifti2Image if data[:4] in NIFTI_2 else None
         volume = (kind or nibabel.Nifti1Image).from_bytes(data)
         if volume.ndim < 3 or any(count > 1 for count in volume.shape[3:]):
             raise ImageError(f"a NIfTI file of the shape {times(volume.shape)}", SPLIT_VOLUME)
@@ -98,6 +100,7 @@ def slices_of(record: Record, options: VolumeOptions) -> list[Record]:
         if mask.shape != values.shape:
             reason = f"its mask has {times(mask.shape)} voxels, not {times(values.shape)}"
             raise ImageError(reason, "Export each mask at the size of its volume")
+        _check_place(_bytes(record.image), _bytes(record.mask))
         abnormal = mask.any(axis=(1, 2))
     elif record.label:
         raise ImageError("an abnormal volume without a mask, which says which slices are", ADD_MASK)
@@ -114,6 +117,28 @@ def slices_of(record: Record, options: VolumeOptions) -> list[Record]:
         if values[index].min() < values[index].max()
         and not (abnormal[index] and record.split == "train")
     ]
+
+
+def _check_place(image: bytes, mask: bytes) -> None:
+    """Raise ImageError for a mask whose voxels run another way and that lies elsewhere in space.
+
+    A tool has lost its affine; turned by that, it would be mirrored against its image.
+    """
+    (ways, box), (other_ways, other_box) = map(_place, (image, mask))
+    if ways != other_ways and not np.allclose(box, other_box, atol=1):
+        reason = f"its mask's voxels go to {'-'.join(other_ways)}, its own to {'-'.join(ways)}"
+        raise ImageError(f"{reason}, and both lie in different places", SAME_PLACE)
+
+
+def _place(data: bytes) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the ways that voxels go, such as R, A, S, and the box that they fill, in mm."""
+    head = gzip.GzipFile(fileobj=BytesIO(data)).read(540) if data[:2] == b"\x1f\x8b" else data
+    kind = nibabel.Nifti2Header if head[:4] in NIFTI_2 else nibabel.Nifti1Header
+    header = kind(head[: kind.sizeof_hdr], check=False)
+    affine = header.get_best_affine()
+    corners = np.stack(np.meshgrid(*([0, size - 1] for size in header.get_data_shape()[:3])))
+    places = nibabel.affines.apply_affine(affine, corners.reshape(3, -1).T)
+    return nibabel.aff2axcodes(affine), np.array([places.min(axis=0), places.max(axis=0)])
 
 
 def _bytes(path: Path) -> bytes:
