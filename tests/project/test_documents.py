@@ -183,7 +183,8 @@ def test_the_configuration_in_the_readme_plans_a_run(fresh, tmp_path):
 def test_every_configuration_and_every_licence_has_a_line():
     text = read(ROOT / "config/README.md")
     for path in (ROOT / "config").glob("*.yaml"):
-        assert f"`{path.name}`" in text
+        if read(path).startswith("#"):  # else it is the user's own, as the README has it
+            assert f"`{path.name}`" in text
     for key, entry in yaml.safe_load(read(ROOT / "config/datasets.yaml"))["registry"].items():
         assert f"\n| `{key}` |" in text
         assert entry["license"] and entry["citation"]

@@ -128,6 +128,7 @@ def test_texts_are_escaped_in_every_form():
     for text in ("&lt;T&gt;", "A &lt;b&gt;", "x &amp; y", "p &lt; q", "1|2 &lt;i&gt;"):
         assert text in page
     assert escape_latex("a|b<c>$") == r"a\textbar{}b\textless{}c\textgreater{}\$"
+    assert escape_latex("½ σ² × ε").isascii()  # pdflatex has no Greek letters
     assert escape_latex(r"a_b & 5% \x ± 2") == r"a\_b \& 5\% \textbackslash{}x $\pm$ 2"
 
 

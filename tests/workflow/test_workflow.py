@@ -58,6 +58,8 @@ def metrics_of(project):
 
 def test_results_are_there(finished):
     assert [name for name in FILES if not (finished.results / name).stat().st_size] == []
+    for path in finished.results.glob("tables/*.tex"):
+        assert path.read_text(encoding="utf-8").isascii()  # pdflatex has no Greek letters
 
 
 def test_metrics_are_those_of_the_scores(finished):
