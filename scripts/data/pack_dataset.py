@@ -55,7 +55,7 @@ def pack_dataset(
     options = VolumeOptions(**(volumes or {}))
     preparation = Preparation(check_range(intensity_range), fit, options.axis)
     slices = partial(expand, root=root, options=options, workers=workers)
-    records = read_layout(root, layout, volumes=options, expand=slices)
+    records = read_layout(root, layout, volumes=options, expand=slices, expected=expected)
     check_counts(root, records, expected)
     if masks and not any(record.mask for record in records):
         raise InputError(

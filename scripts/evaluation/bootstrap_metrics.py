@@ -34,7 +34,7 @@ from medae.evaluation.bootstrap import (
     replicate_pixels,
 )
 from medae.evaluation.ranking import image_metrics, pixel_metrics
-from medae.evaluation.splits import split_images
+from medae.evaluation.splits import has_both, split_images
 from medae.models.baselines import can
 from medae.models.information import NO_RECONSTRUCTION, PLAIN_SCORE
 from medae.models.score_files import (
@@ -70,9 +70,15 @@ def bootstrap_metrics(
     table; without one a setting has no such scores, or no pixel metrics. `reference`, {method,
     latent_dim}, is what the others are tested against. `group_pattern` finds an image's patient in
     its id; without it images that are copies, as the audit has them, are a group. `share` is that
-    of `image_metrics`, by default that of the published test set.
+    of `image_metrics`, by default that of the published test set. Where that lacks a class, both
+    tables are empty.
     """
     truth = read_packed(packed)
+    if not has_both(truth.test_labels):
+        logger.warning("No intervals: the test set lacks a class.")
+        write_table(pd.DataFrame(columns=INTERVAL_COLUMNS), intervals)
+        write_table(pd.DataFrame(columns=TEST_COLUMNS), tests)
+        return
     share = share or float(truth.test_labels.mean())
     audited = read_audit(audit, truth)
     if group_pattern is None:

@@ -58,6 +58,8 @@ def score_images(
             maps_file.create_dataset("reconstructions", data.test_images.shape, "f4")
             maps_file.create_dataset("ids", data=data.test_ids, dtype=TEXT)
             for split, (images, ids) in splits.items():
+                if not ids:  # a dataset may be meant to have no test images
+                    continue
                 z = []
                 for batch in score_batches(model, images, batch_size=batch_size, device=chosen):
                     z.append(batch.latents)

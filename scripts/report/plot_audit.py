@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from medae.base.files import read_table
 from medae.report import figures
+from medae.report.rows import check_test_images
 
 TICKS = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999]
 FLOOR = 1e-5  # of 1 - r: what is nearer to 1 is drawn there, rounding is not far below
@@ -71,6 +72,7 @@ def plot_audit(*, images: Path, thresholds: Path, name: str, moved: bool) -> Fig
     Axes' labels: "shares" and "counts".
     """
     pictures, listed = read_table(images), read_table(thresholds)
+    check_test_images(pictures.query("split == 'test'"))
     figure = Figure(figsize=(figures.PAGE_WIDTH, 4.6), layout="constrained")
     above = figure.add_subplot(2, 1, 1, label="shares")
     below = figure.add_subplot(2, 1, 2, label="counts", sharex=above)

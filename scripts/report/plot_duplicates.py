@@ -20,6 +20,7 @@ from medae.duplicates.audit import read_audit
 from medae.duplicates.similarity import INVERSE, SYMMETRIES, move
 from medae.report import figures, sheets
 from medae.report.choosing import PERCENTILE
+from medae.report.rows import check_test_images
 
 PER_ROW = 3
 BELOW = 6  # pairs below the threshold
@@ -97,6 +98,7 @@ def plot_duplicates(*, packed: Path, images: Path, thresholds: Path, name: str) 
     data = read_packed(packed)
     audit = read_audit(images, data)
     test = audit[audit["split"] == "test"].reset_index(drop=True)
+    check_test_images(test)
     bands = make_bands(test, read_table(thresholds))
     pairs = {i: find_pair(data, test.loc[i], i) for chosen in bands.values() for i in chosen}
     texts = {i: describe(test.loc[i]) for i in pairs}

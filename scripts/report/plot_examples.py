@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from medae.report import figures, sheets
 from medae.report.choosing import PERCENTILE
+from medae.report.rows import check_test_images
 
 # Inches: width of the row labels, space between and within columns, height of titles and colour bar
 LABELS, GAP, SEAM, HEAD, FOOT = 0.55, 0.1, 0.03, 0.68, 0.56
@@ -78,6 +79,7 @@ def plot_examples(
 ) -> Figure:
     """Draw `settings` of the file `examples`, which select_examples.py writes."""
     with h5py.File(examples) as file:
+        check_test_images(file.get("images", ()))
         return draw(file, name=name, settings=settings, methods=methods)
 
 

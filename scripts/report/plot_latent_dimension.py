@@ -18,7 +18,7 @@ from medae.evaluation.splits import PUBLISHED_SPLIT
 from medae.models.baselines import BASELINES
 from medae.report import figures
 from medae.report.figures import SPLIT_LINES
-from medae.report.rows import SPLIT_NAMES, read_metrics, read_paper, swept_methods
+from medae.report.rows import SPLIT_NAMES, check_ranked, read_metrics, read_paper, swept_methods
 
 LEVEL = "nearest"
 BESIDE = 1.12  # times the latent dimension, where the paper's numbers stand
@@ -64,6 +64,8 @@ def plot_latent_dimension(
     `papers` has the key of each dataset in the paper's tables.
     """
     table, published = read_metrics(metrics, leak_free=True), read_paper(paper, papers)
+    check_ranked(table)
+    table = table[table["metric"].isin(figures.LABELS)]
     methods = {key: figures.plain(name) for key, name in methods.items()}
     labels = {}
     for key in swept_methods(table):

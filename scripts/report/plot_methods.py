@@ -24,6 +24,7 @@ from medae.report.rows import (
     SPLIT_NAMES,
     add_statistics,
     at_one_share,
+    check_ranked,
     compared_rows,
     oracle_dimensions,
     read_intervals,
@@ -137,6 +138,7 @@ def plot_methods(
     method to draw, or a table is of another kind.
     """
     ours = read_metrics(metrics, leak_free=True, information=True)
+    check_ranked(ours)
     drawn = at_one_share(read_intervals(intervals))
     tables = select(ours, drawn, read_paper(paper, papers), methods=methods, latent_dim=latent_dim)
     means = tables["means"]

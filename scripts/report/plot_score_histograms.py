@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from medae.base.files import read_table
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.report import figures
-from medae.report.rows import read_metrics
+from medae.report.rows import check_test_images, read_metrics
 
 NORMAL, ABNORMAL = ("normal", figures.NORMAL), ("abnormal", figures.ABNORMAL)
 TWIN = ("normal with a copy in training", figures.NORMAL)
@@ -33,6 +33,8 @@ def draw_panel(axes: Axes, table: pd.DataFrame) -> None:
     score = table["score"].clip(upper=np.percentile(table["score"], 100 - TAIL))
     bins = np.histogram_bin_edges(score, bins=int(np.clip(len(score) ** 0.5, 15, 30)))
     for (name, color), chosen in classes.items():
+        if not chosen.any():
+            continue
         look = {"fill": True, "alpha": 0.35, "linewidth": 0.8}
         if (name, color) == OTHER:
             look = {"fill": False, "alpha": 1, "linewidth": 1.1}
@@ -71,6 +73,7 @@ def plot_score_histograms(
     aucs = table.set_index(["method", "latent_dim", "seed", "split"])["value"].sort_index()
     twins = read_table(audit)[["split", "id", "twin"]].query("split == 'test'")
     tables = [read_table(path).merge(twins, on=["split", "id"], validate="1:1") for path in scores]
+    check_test_images(twins)
     rows, columns = figures.grid_shape(len(tables), columns=4)
     width = max(figures.PANEL_WIDTH, figures.PAGE_WIDTH * columns / 4)
     figure = Figure(figsize=(width, 1.4 * rows + 0.75), layout="constrained")
@@ -80,8 +83,11 @@ def plot_score_histograms(
         axes = figure.add_subplot(rows, columns, place, label=f"{method} d{size}")
         draw_panel(axes, table)
         parts = [methods[method]] * several + [f"d = {size}"] * (size > 0)
-        found = aucs.loc[method, size, setting["seed"]]
-        note = f"AUC {100 * found[PUBLISHED_SPLIT]:.1f} %"
+        key = (method, size, setting["seed"])
+        found = aucs.loc[key] if key in aucs.index else {}
+        note = "no AUC: a class is missing"
+        if PUBLISHED_SPLIT in found:
+            note = f"AUC {100 * found[PUBLISHED_SPLIT]:.1f} %"
         if LEAK_FREE_SPLIT in found:
             note += f", leak-free {100 * found[LEAK_FREE_SPLIT]:.1f} %"
         figures.set_title(axes, ", ".join(parts), note=note)

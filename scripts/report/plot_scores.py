@@ -14,7 +14,14 @@ from matplotlib.figure import Figure
 from medae.evaluation.splits import PUBLISHED_SPLIT
 from medae.models.information import INFORMED
 from medae.report import figures
-from medae.report.rows import AUTOENCODER, SPLIT_NAMES, dataset_order, read_metrics, read_paper
+from medae.report.rows import (
+    AUTOENCODER,
+    SPLIT_NAMES,
+    check_ranked,
+    dataset_order,
+    read_metrics,
+    read_paper,
+)
 
 SCORES = {AUTOENCODER: figures.BLUE, AUTOENCODER + INFORMED: figures.VERMILLION}
 LEVELS = {"total_variation": figures.GREEN, "local_variance": figures.PURPLE}
@@ -60,6 +67,7 @@ def plot_scores(
     `papers` has the key of each dataset in the paper's tables.
     """
     table = read_metrics(metrics, leak_free=True, information=True)
+    check_ranked(table)
     table = table[(table["metric"] == "auc") & table["method"].isin([*SCORES, *LEVELS])]
     theirs = read_paper(paper, papers)
     theirs = theirs[(theirs["metric"] == "auc") & (theirs["method"] == AUTOENCODER)]

@@ -37,7 +37,7 @@ def select_examples(
 ) -> None:
     """Choose the examples by the scores of `reference`, and write the file `examples`.
 
-    Raises InputError when the files are not about the same test images, or a class has none.
+    Without test images it has none. Raises InputError when the files are not about the same ones.
     """
     data = read_packed(packed)
     names = [f"{setting['method']}/d{setting['latent_dim']}" for setting in settings]
@@ -52,6 +52,8 @@ def select_examples(
         file.attrs["reference"] = judge
         file.create_dataset("ids", data=[data.test_ids[row] for row in rows], dtype=TEXT)
         file.create_dataset("roles", data=roles, dtype=TEXT)
+        if not rows:
+            return
         file["labels"] = data.test_labels[rows]
         file["scores"] = tables[judge][rows]
         file["images"] = as_floats(data.test_images[rows])

@@ -10,7 +10,7 @@ from medae.base.files import read_table, write_table
 from medae.data.groups import group_names, image_groups
 from medae.duplicates.audit import leak_free
 from medae.evaluation.metrics import image_metrics
-from medae.report.tables import MISSING, Section, write_sections
+from medae.report.tables import MISSING, Section, format_percent, write_sections
 
 TITLE = "Audit of the datasets"
 STATISTICS = {"brightness": "Brightness", "contrast": "Contrast", "total_variation": "Variation"}
@@ -200,7 +200,9 @@ def dataset_numbers(
 
 
 def separability(low: pd.Series, high: pd.Series) -> float:
-    """Return the AUC, in percent, of calling the lower numbers those of `low`."""
+    """Return the AUC, in percent, of calling the lower numbers those of `low`; nan without images."""
+    if low.empty or high.empty:
+        return np.nan
     labels = np.repeat([1, 0], [len(low), len(high)])
     scores = -np.concatenate([low, high])
     return 100 * image_metrics(labels=labels, scores=scores, what="images of the audit")["auc"]
@@ -239,10 +241,12 @@ def class_lines(name: str, numbers: Numbers) -> list[list[str]]:
     """Return a dataset's rows of statistics by class, and of how well they tell classes apart."""
     lines = []
     for row, values in numbers["class"].items():
-        cells = [f"{values[f'{s}_mean']:.1f} ± {values[f'{s}_std']:.1f}" for s in STATISTICS]
+        cells = [format_percent(values[f"{s}_mean"], values[f"{s}_std"]) for s in STATISTICS]
         lines.append([name, f"{row} images", *cells])
     for row, values in numbers["auc"].items():
-        lines.append([name, f"AUC: {row}", *(f"{values[s]:.1f}" for s in STATISTICS)])
+        lines.append(
+            [name, f"AUC: {row}", *(format_percent(values[s], np.nan) for s in STATISTICS)]
+        )
     return lines
 
 

@@ -19,7 +19,8 @@ from medae.evaluation.summary import (
 from medae.models.baselines import BASELINES
 from medae.models.information import INFORMED
 from medae.report.grids import make_grid, percent_rows, write_grid
-from medae.report.rows import AUTOENCODER, INFORMATION_NOTE, by_score
+from medae.report.rows import AUTOENCODER, INFORMATION_NOTE, by_score, check_ranked
+from medae.report.tables import or_sentence
 
 LINEAR = "pca"
 NO_MODEL = "no network"
@@ -43,6 +44,7 @@ def tabulate_latent_dimension(
 ) -> None:
     """Write the table; InputError without results of the autoencoder, or a dataset's name."""
     rows = read_table(metrics).query("training_set == 'all'")
+    check_ranked(rows)
     rows = by_score(one_precision(rows), information=True)
     rows = rows[rows["method"].isin([AUTOENCODER, AUTOENCODER + INFORMED, LINEAR, *CONTROLS])]
     if AUTOENCODER not in set(rows["method"]):
@@ -81,4 +83,4 @@ def tabulate_latent_dimension(
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    run_script(tabulate_latent_dimension, snakemake)
+    run_script(or_sentence(tabulate_latent_dimension), snakemake)

@@ -29,12 +29,13 @@ from medae.report.rows import (
     SPLIT_NAMES,
     add_statistics,
     by_score,
+    check_ranked,
     oracle_dimensions,
     read_intervals,
     row_labels,
     selected_dimensions,
 )
-from medae.report.tables import MISSING, Section, format_probability, in_percent
+from medae.report.tables import MISSING, Section, format_probability, in_percent, or_sentence
 
 PICKED_NAMES = {
     ORACLE: "AE[d_optimal] (oracle: d by test AUC)",
@@ -69,6 +70,7 @@ def tabulate_methods(
     display name, or a table is of another kind.
     """
     rows = read_table(metrics).query("training_set == 'all'")
+    check_ranked(rows)
     summary = summarise(by_score(one_precision(rows), information=True))
     oracle = oracle_dimensions(summary[summary["split"] == PUBLISHED_SPLIT])
     selected = selected_dimensions(selections, selector=selector)
@@ -164,4 +166,4 @@ def printed_rows(statistics: pd.DataFrame, labels: Mapping[str, str]) -> list[li
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    run_script(tabulate_methods, snakemake)
+    run_script(or_sentence(tabulate_methods), snakemake)

@@ -17,13 +17,14 @@ from medae.evaluation.summary import TABLE_METRICS, distinct_splits, sort_rows, 
 from medae.models.baselines import BASELINES
 from medae.models.information import INFORMATION, PLAIN_SCORE, display_name
 from medae.report.grids import describe_test_sets
-from medae.report.rows import SPLIT_NAMES
+from medae.report.rows import SPLIT_NAMES, check_ranked
 from medae.report.tables import (
     MISSING,
     Section,
     format_percent,
     format_probability,
     in_percent,
+    or_sentence,
     write_sections,
 )
 
@@ -66,6 +67,7 @@ def tabulate_scores(
 ) -> None:
     """Write the tables; `selections` are tables of choices without labels, if there are any."""
     rows = read_table(metrics, METRIC_COLUMNS).query("training_set == 'all'")
+    check_ranked(rows)
     rows = rows[rows["metric"].isin([*SHOWN, "ap", "ap_share"])]
     summary = summarise(distinct_splits(rows))
     chosen = {}
@@ -78,7 +80,8 @@ def tabulate_scores(
     summary["place"] = (summary["score"] != PLAIN_SCORE).astype(int)
     by = ["dataset", "baseline", "order", "latent_dim", "place", "score", "split"]
     summary = sort_rows(summary, by=by, names=names)
-    tested = pd.concat([read_table(path, TEST_COLUMNS) for path in tests], ignore_index=True)
+    tested = [read_table(path, TEST_COLUMNS) for path in tests]
+    tested = pd.concat([one for one in tested if len(one)] or tested[:1], ignore_index=True)
     text = [ABOUT, *[CHOSEN] * bool(chosen), *describe_test_sets(rows, names)]
     sections = [Section(text=" ".join([*text, *dataset_notes.values()]))]
     for dataset, part in summary.groupby("dataset", sort=False):
@@ -141,4 +144,4 @@ def test_lines(tests: pd.DataFrame, methods: Mapping[str, str]) -> list[list[str
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    run_script(tabulate_scores, snakemake)
+    run_script(or_sentence(tabulate_scores), snakemake)

@@ -32,6 +32,7 @@ from medae.report.choosing import (
     PERCENTILE,
     choose_images,
 )
+from medae.report.tables import Section, html_page
 
 UNLIKE = 100  # ratio of maps' units that makes some black on one colour scale
 
@@ -39,9 +40,9 @@ logger = logging.getLogger(__name__)
 
 
 def shares_below(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return of each score what percentage of the normal images' scores is lower."""
+    """Return of each score what percentage of the normal images' scores is lower; 0 without any."""
     normal = np.sort(scores[labels == 0])
-    return 100 * np.searchsorted(normal, scores, side="left") / len(normal)
+    return 100 * np.searchsorted(normal, scores, side="left") / max(1, len(normal))
 
 
 def sprite(*rows: np.ndarray) -> str:
@@ -167,11 +168,14 @@ def write_gallery(
 ) -> None:
     """Choose the images by the scores of `reference`, and write `page`.
 
-    `template` is in Jinja's notation; with `information` networks have that map too. Raises
-    InputError when the files are not about the same test images, a class has none, or not even the
-    fewest fit.
+    `template` is in Jinja's notation; with `information` networks have that map too. Without test
+    images the page is a sentence. Raises InputError when the files are not about the same test
+    images, or not even the fewest fit.
     """
     data = read_packed(packed)
+    if not data.test_ids:
+        sentence = Section(text="Nothing to show: the dataset has no test images.")
+        return write_text(html_page(name, [sentence]), page)
     keys = [(setting["method"], setting["latent_dim"]) for setting in settings]
     start = keys.index((reference["method"], reference["latent_dim"]))
     given = {

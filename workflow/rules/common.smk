@@ -23,6 +23,7 @@ from medae.workflow.content import images_digest
 from medae.workflow.grid import (
     all_runs,
     baseline_runs,
+    dataset_notes,
     example_settings,
     example_views,
     grid_methods,

@@ -1,11 +1,7 @@
 # From metrics, scores and maps to what a reader sees, and the record of how it was made.
 
 NOTED = NAMED | {
-    "dataset_notes": {
-        key: config["registry"][key]["note"]
-        for key in NAMES
-        if "note" in config["registry"][key]
-    },
+    "dataset_notes": dataset_notes(config),
 }
 ONE = {"name": of_dataset("name")}
 

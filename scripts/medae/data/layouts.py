@@ -68,21 +68,25 @@ def read_layout(
     *,
     volumes: VolumeOptions | None = None,
     expand: Callable[[list[Record]], list[Record]] | None = None,
+    expected: Mapping[str, int] | None = None,
 ) -> list[Record]:
     """Return the records of the dataset in `root`: training first, each split sorted by id.
 
     `expand` makes records of slices of those of volumes. Raises InputError as `list_files` does and
-    when a class has no image.
+    when a class has no image, unless `expected` (keys of CLASSES) says 0 of it.
     """
     records = list_files(root, layout, volumes)
     if expand and any(is_volume(record.image) for record in records):
         records = expand(records)
     counts = count_classes(records)
     empty = [name for name, count in counts.items() if not count]
-    if empty:
+    if set(empty) - {name for name, count in (expected or {}).items() if count == 0}:
+        meant = ", ".join(f"{name}: 0" for name in empty)
         raise InputError(
-            f"The dataset in {root} has no image of {' and '.join(empty)}. Training needs normal "
-            "images, and the test needs both normal and abnormal ones."
+            f"The dataset in {root} has no image of {' and '.join(empty)} where the layout "
+            f"{layout} looks for them (see config/README.md). Training needs normal images, and "
+            "metrics need both normal and abnormal test images. If there are none, set `expected: "
+            f"{{{meant}}}` in the registry entry: then models and scores are made without metrics."
         )
     logger.info("%s holds %s", root, counts)
     return sorted(records, key=lambda record: (record.split == "test", record.id))
@@ -197,7 +201,7 @@ def _folder(root: Path, *, nested: bool = False) -> list[Record]:
 def _mvtec(root: Path) -> list[Record]:
     """Read `train/good`, `test/{good,<kind>}` and `ground_truth/<kind>/<name>_mask`."""
     records = _class(root, "train", 0, images_in(root / "train/good"))
-    for kind in sorted(_folders_in(root / "test")):
+    for kind in sorted(_folders_in(root / "test")) if (root / "test").exists() else []:
         records += _class(root, "test", int(kind.name != "good"), images_in(kind))
     bases = ("test", "test")
     return _add_masks(records, root, "ground_truth", bases, nested=True, optional=True)
@@ -349,7 +353,8 @@ def _folders(root: Path, *folders: str, nested: bool = False) -> list[Record]:
     """Return the images of the folders of train, test_normal and test_abnormal."""
     records = []
     for (split, label), folder in zip(CLASSES.values(), folders, strict=True):
-        records += _class(root, split, label, images_in(root / folder, nested=nested))
+        images = images_in(root / folder, nested=nested, optional=split == "test")
+        records += _class(root, split, label, images)
     return records
 
 
@@ -392,11 +397,14 @@ def files_below(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in sorted(names))
 
 
-def images_in(folder: Path, *, nested: bool = False) -> list[Path]:
+def images_in(folder: Path, *, nested: bool = False, optional: bool = False) -> list[Path]:
     """Return the image files in `folder`, and with `nested` those of its folders.
 
-    Logs which files are ignored; without `nested` raises InputError for images in folders.
+    Logs which files are ignored; without `nested` raises InputError for images in folders, and when
+    there is none unless it is `optional`.
     """
+    if optional and not folder.exists():
+        return []
     entries = _entries(folder)
     if nested:
         entries = list(files_below(folder))
@@ -418,7 +426,7 @@ def images_in(folder: Path, *, nested: bool = False) -> list[Path]:
     if ignored := {entry.name for entry in entries} - {image.name for image in images}:
         what = "ignored in %s, not being visible image files: %s"
         logger.warning(what, folder, name_some(ignored))
-    if not images:
+    if not images and not optional:
         raise InputError(
             f"There is no image in {folder}. It takes files that end in "
             f"{', '.join(sorted(SUFFIXES))}, and DICOM files of any name."

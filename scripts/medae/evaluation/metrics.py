@@ -7,7 +7,7 @@ from medae.base.errors import InputError
 from medae.data.known import have_masks
 from medae.data.packed import PackedDataset, as_floats
 from medae.evaluation.ranking import image_metrics, pixel_metrics
-from medae.evaluation.splits import LEAK_FREE_SPLIT, split_images
+from medae.evaluation.splits import LEAK_FREE_SPLIT, has_both, split_images
 from medae.evaluation.stratified import stratified_auc, variance_strata
 
 METRIC_COLUMNS = [
@@ -44,14 +44,16 @@ def measure(
 
     `table` is that of `read_scores`; `leak_free` says which test images have no near-duplicate in
     training and `trained_on` which training images were used (bool); `maps` are anomaly maps
-    N × H × W, of which pixel metrics are made. Image metrics are left out without `scores_images`,
-    and the means of reconstruction errors where `table` has none. `split_images` says when the
+    N × H × W, of which pixel metrics are made. Image metrics are left out without `scores_images`
+    and where the test set lacks a class, and the means of reconstruction errors where `table` has
+    none. `split_images` says when the
     leak-free split is left out. AP is also given at the `share` of abnormal images, by default that
     of the published test set, and AUC also among images of like variance (auc_matched), where there
     are any of both classes. `what` names the scores in errors.
     """
     rows: list[dict] = []
-    share = share or float(truth.test_labels.mean())
+    share = share or float(np.mean(truth.test_labels == 1)) if len(truth.test_labels) else None
+    scores_images = scores_images and has_both(truth.test_labels)
     variances = as_floats(truth.test_images).var(axis=(2, 3), dtype=np.float64).mean(axis=1)
     for split, chosen in split_images(truth, leak_free).items():
         labels = truth.test_labels[chosen]
@@ -88,11 +90,11 @@ def measure(
                 row["n_abnormal"] -= bare
     if leak_free.all():  # the same images
         rows += [row | {"split": LEAK_FREE_SPLIT} for row in rows]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*METRIC_COLUMNS[6:]])
 
 
 def mean_reconstruction_errors(table: pd.DataFrame) -> dict[str, float]:
-    """Return error_train_normal, error_test_normal and error_test_abnormal, means over images.
+    """Return error_train_normal, error_test_normal and error_test_abnormal where there are images.
 
     `table` has the columns split, label (0 or 1) and reconstruction_error (squared [-1, 1]
     intensity units, mean over the pixels of an image). Raises InputError when a mean is not finite.
@@ -100,6 +102,8 @@ def mean_reconstruction_errors(table: pd.DataFrame) -> dict[str, float]:
     means = {}
     for split, group in (("train", "normal"), ("test", "normal"), ("test", "abnormal")):
         chosen = (table["split"] == split) & (table["label"] == (group == "abnormal"))
+        if not chosen.any():
+            continue
         mean = float(table.loc[chosen, "reconstruction_error"].to_numpy(dtype=np.float64).mean())
         if not np.isfinite(mean):
             raise InputError(

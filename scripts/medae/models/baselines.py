@@ -40,7 +40,7 @@ class NearestImage:
 
     def reconstruct(self, images: np.ndarray, *, latent_dim: int = 0) -> np.ndarray:
         """Return the nearest training image of each image; `latent_dim` is not used."""
-        flat = images.reshape(len(images), -1)
+        flat = images.reshape(len(images), self._flat.shape[1])
         found = np.empty(len(images), dtype=int)
         for start in range(0, len(flat), BLOCK):
             rows = slice(start, start + BLOCK)
@@ -65,7 +65,7 @@ class PrincipalComponents:
                 *(latent_dim, len(self._components)),
             )
         components = self._components[:latent_dim]
-        flat = images.reshape(len(images), -1) - self._mean
+        flat = images.reshape(len(images), len(self._mean)) - self._mean
         projected = flat @ components.T @ components + self._mean
         return projected.astype(np.float32).reshape(images.shape)
 

@@ -167,7 +167,7 @@ def score_images(
     control's map is flat.
     """
     score = parse_score(name)
-    blocks = [slice(start, start + BLOCK) for start in range(0, len(images), BLOCK)]
+    blocks = [slice(start, start + BLOCK) for start in range(0, max(1, len(images)), BLOCK)]
     parts = [_score_block(score, images[rows], reconstructions[rows], floor) for rows in blocks]
     values, maps = (np.concatenate(each) for each in zip(*parts, strict=True))
     return values, maps

@@ -5,8 +5,6 @@ Apart from what draws, since choosing again needs all anomaly maps and drawing a
 
 import numpy as np
 
-from medae.base.errors import InputError
-
 CLASSES = ["normal", "abnormal"]
 """By label, 0 and 1."""
 HEAT = "inferno"
@@ -24,13 +22,13 @@ def choose_images(labels: np.ndarray, scores: np.ndarray, *, count: int) -> dict
 
     They go from the lowest score to the highest; equal scores are ordered by position, which is by
     id. Places are rounded down: the second of three images is at (n - 1) // 2. A class of fewer
-    images has some of them several times. Raises InputError when a class is empty.
+    images has some of them several times, and an empty one is left out.
     """
     chosen = {}
     for label, name in enumerate(CLASSES):
         members = np.flatnonzero(labels == label)
         if not len(members):
-            raise InputError(f"There is no {name} test image to show. Add some to the dataset.")
+            continue
         ranked = members[np.argsort(scores[members], kind="stable")]
         places = np.arange(count) * (len(ranked) - 1) // (count - 1)
         chosen[name] = ranked[places].tolist()

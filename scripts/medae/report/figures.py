@@ -25,7 +25,7 @@ from medae.base.files import atomic_path
 from medae.evaluation.ranking import IMAGE_METRICS, PIXEL_METRICS
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import TABLE_METRICS, count_test_images, summarise
-from medae.report.rows import dataset_order
+from medae.report.rows import NothingToShowError, dataset_order
 
 PAGE_WIDTH = 6.9  # inches; the text width of a two-column page, so that fonts print at their size
 PANEL_WIDTH = 3.3  # inches; one column of that page
@@ -85,12 +85,20 @@ def house_style() -> Iterator[None]:
 
 
 def saved(draw: Callable[..., Figure]) -> Callable[..., None]:
-    """Return a function like `draw`, in our style, that writes what it draws to `pdf` and `png`."""
+    """Return a function like `draw`, in our style, that writes what it draws to `pdf` and `png`.
+
+    Where there is NothingToShowError the figure is a sentence.
+    """
 
     @wraps(draw)
     def plot(*, pdf: Path, png: Path, **options: object) -> None:
         with house_style():
-            save_figure(draw(**options), pdf=pdf, png=png)
+            try:
+                figure = draw(**options)
+            except NothingToShowError as reason:
+                figure = Figure(figsize=(PAGE_WIDTH, 0.6))
+                figure.text(0.5, 0.5, plain(str(reason)), ha="center", va="center")
+            save_figure(figure, pdf=pdf, png=png)
 
     signature = inspect.signature(draw, eval_str=True)
     files = [Parameter(name, Parameter.KEYWORD_ONLY, annotation=Path) for name in ("pdf", "png")]

@@ -1,6 +1,6 @@
 """Which rows of the metrics a table or figure shows, and under which names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 
 import pandas as pd
@@ -34,6 +34,24 @@ INFORMATION_NOTE = (
     "place of the squared error."
 )
 TEST_COLUMNS = ["difference", "difference_low", "difference_high", "p_value"]
+
+
+class NothingToShowError(Exception):
+    """A table or figure has nothing to show, as the user meant it; the text says why."""
+
+
+def check_ranked(metrics: pd.DataFrame) -> None:
+    """Raise NothingToShowError when no dataset has a metric that ranks normal and abnormal cases."""
+    if not metrics["metric"].isin(list(TABLE_METRICS)).any():
+        raise NothingToShowError(
+            "Nothing to show: no dataset of this run has both normal and abnormal test images."
+        )
+
+
+def check_test_images(images: Sized) -> None:
+    """Raise NothingToShowError when there are no test `images`."""
+    if not len(images):
+        raise NothingToShowError("Nothing to show: the dataset has no test images.")
 
 
 def by_score(rows: pd.DataFrame, *, information: bool = False) -> pd.DataFrame:
@@ -81,6 +99,7 @@ def read_intervals(paths: Sequence[Path]) -> pd.DataFrame:
     Of the scores that tables of methods show, as methods of their own (`by_score`).
     """
     tables = [read_table(path, INTERVAL_COLUMNS) for path in paths]
+    tables = [table for table in tables if len(table)] or tables[:1]
     return by_score(pd.concat(tables, ignore_index=True), information=True)
 
 

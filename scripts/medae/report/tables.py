@@ -3,13 +3,15 @@
 import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from medae.base.files import write_text
+from medae.base.files import write_table, write_text
+from medae.report.rows import NothingToShowError
 
 MISSING = "–"
 BEST, SECOND = 1, 2
@@ -93,6 +95,22 @@ def write_sections(title: str, sections: Sequence[Section], *, markdown: Path, h
     """Write `sections` as Markdown, and as an HTML page with `title`."""
     write_text(markdown_sections(sections), markdown)
     write_text(html_page(title, sections), html)
+
+
+def or_sentence(tabulate: Callable[..., None]) -> Callable[..., None]:
+    """Return a function like `tabulate` that writes why where there is NothingToShowError."""
+
+    @wraps(tabulate)
+    def write(*, markdown: Path, html: Path, table: Path, **options: object) -> None:
+        try:
+            tabulate(markdown=markdown, html=html, table=table, **options)
+        except NothingToShowError as reason:
+            write_sections("Table", [Section(text=str(reason))], markdown=markdown, html=html)
+            write_table(pd.DataFrame(columns=["dataset"]), table)
+            if "latex" in options:
+                write_text(f"% {reason}\n", options["latex"])
+
+    return write
 
 
 def markdown_sections(sections: Sequence[Section]) -> str:

@@ -38,7 +38,7 @@ def images_digest(
     try:
         records = list_files(root, layout, VolumeOptions(**volumes or {}))
         if not any(is_volume(record.image) for record in records):  # whose slices aren't known yet
-            records = read_layout(root, layout)
+            records = read_layout(root, layout, expected=expected)
             check_counts(root, records, expected)
     finally:
         logger.setLevel(level)

@@ -156,6 +156,27 @@ def method_notes(config: dict, names: dict[str, str]) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
+def dataset_notes(config: dict) -> dict[str, str]:
+    """Return what stands below tables and figures about datasets, by key.
+
+    The `note` of a registry entry, or that a class of test images is meant to be missing.
+    """
+    notes = {}
+    for key in config["datasets"]:
+        entry = config["registry"][key]
+        expected = entry.get("expected", {})
+        missing = [name for name in ("normal", "abnormal") if expected.get(f"test_{name}") == 0]
+        parts = [entry["note"]] if "note" in entry else []
+        if missing:
+            parts.append(
+                f"{entry['name']} has no {' and no '.join(missing)} test images, so no metrics "
+                "that need both classes."
+            )
+        if parts:
+            notes[key] = " ".join(parts)
+    return notes
+
+
 def used_configuration(config: dict) -> dict:
     """Return the configuration without the datasets and methods that the run doesn't use."""
     names = sorted({method for block in config["grid"] for method in block["methods"]})

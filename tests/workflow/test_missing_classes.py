@@ -1,0 +1,92 @@
+"""Datasets that are meant to have no abnormal test images, through Snakemake."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_project import SMALL, own_entry
+
+from medae.base.files import read_table
+
+pytestmark = pytest.mark.workflow
+
+CLASSES = {
+    "one_class": {"test_abnormal": 0},
+}
+
+
+def write_images(folder, *parts):
+    random = np.random.default_rng(len(str(folder)))
+    for part in parts:
+        (folder / part).mkdir(parents=True)
+        for i in range(8):
+            pixels = random.integers(0, 256, (32, 32), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / part / f"{i}.png")
+
+
+@pytest.fixture
+def project(fresh, tmp_path):
+    write_images(tmp_path / "one_class", "train/normal", "test/normal")
+    (tmp_path / "one_class/test/abnormal").mkdir()  # one that is there, but empty
+    return fresh
+
+
+def configure(project, tmp_path, *names, **changes):
+    entries = {
+        key: own_entry(tmp_path / key) | {"name": key, "expected": expected}
+        for key, expected in CLASSES.items()
+    }
+    project.configure(
+        datasets=list(names),
+        registry=SMALL["registry"] | entries,
+        grid=[{"methods": ["ae"], "latent_dims": [4]}],
+        seeds=[0],
+        image_size=32,
+        training=SMALL["training"] | {"epochs": 1},
+        **changes,
+    )
+
+
+def test_models_scores_audit_and_gallery_are_made_without_a_class(project, tmp_path):
+    configure(project, tmp_path, "phantom", *CLASSES)
+    done = project.snakemake(cores=1)
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = read_table(project.results / "metrics.tsv").query(
+        "method == 'ae' & split != 'leak_free'"
+    )
+    found = {key: set(rows["metric"]) for key, rows in metrics.groupby("dataset")}
+    assert found["one_class"] == {"error_train_normal", "error_test_normal"}
+    assert {"auc", "ap", "error_test_abnormal"} <= found["phantom"]
+    for name in ("methods", "latent_dimension", "scores"):
+        text = (project.results / f"tables/{name}.md").read_text()
+        assert "one_class has no abnormal test images" in text
+        shown = read_table(project.results / f"tables/{name}.tsv")
+        assert set(shown["dataset"]) == {"phantom"}
+    audit = (project.results / "tables/audit.md").read_text()
+    assert "| Test images, normal + abnormal | 6 + 6 | 8 + 0 |" in audit
+    pages = [(project.results / f"gallery/{key}.html").read_text() for key in CLASSES]
+    assert "8 normal and" in pages[0]
+
+    # Where no dataset can be ranked, what shows ranks says so.
+    configure(project, tmp_path, *CLASSES, run="unranked")
+    tables = [
+        f"results/unranked/tables/{name}.md" for name in ("methods", "latent_dimension", "scores")
+    ]
+    figures = [
+        f"results/unranked/figures/{name}.png" for name in ("methods", "latent_dimension", "scores")
+    ]
+    done = project.snakemake(*tables, *figures, cores=1)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in tables:
+        assert "no dataset of this run has both" in (project.folder / name).read_text()
+
+
+def test_a_class_that_is_missing_by_mistake_is_refused(project, tmp_path):
+    configure(project, tmp_path, *CLASSES)
+    path = project.folder / "config/small.yaml"
+    path.write_text(path.read_text().replace("test_abnormal: 0", "train: 8"))
+    done = project.snakemake("results/small/packed/one_class_32px.h5", cores=1)
+    assert done.returncode != 0
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "has no image of test_abnormal where the layout folder looks for them" in said
+    assert "set `expected: {test_abnormal: 0}`" in said
+    assert not list((project.results / "packed").glob("*"))
