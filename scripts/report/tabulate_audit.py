@@ -200,7 +200,7 @@ def dataset_numbers(
 
 
 def separability(low: pd.Series, high: pd.Series) -> float:
-    """Return the AUC, in percent, of calling the lower numbers those of `low`; nan without images."""
+    """Return the AUC, in percent, of calling the lower numbers those of `low`; nan without any."""
     if low.empty or high.empty:
         return np.nan
     labels = np.repeat([1, 0], [len(low), len(high)])
@@ -244,9 +244,8 @@ def class_lines(name: str, numbers: Numbers) -> list[list[str]]:
         cells = [format_percent(values[f"{s}_mean"], values[f"{s}_std"]) for s in STATISTICS]
         lines.append([name, f"{row} images", *cells])
     for row, values in numbers["auc"].items():
-        lines.append(
-            [name, f"AUC: {row}", *(format_percent(values[s], np.nan) for s in STATISTICS)]
-        )
+        cells = [format_percent(values[s], np.nan) for s in STATISTICS]
+        lines.append([name, f"AUC: {row}", *cells])
     return lines
 
 

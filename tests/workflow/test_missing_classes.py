@@ -68,12 +68,9 @@ def test_models_scores_audit_and_gallery_are_made_without_a_class(project, tmp_p
 
     # Where no dataset can be ranked, what shows ranks says so.
     configure(project, tmp_path, *CLASSES, run="unranked")
-    tables = [
-        f"results/unranked/tables/{name}.md" for name in ("methods", "latent_dimension", "scores")
-    ]
-    figures = [
-        f"results/unranked/figures/{name}.png" for name in ("methods", "latent_dimension", "scores")
-    ]
+    names = ["methods", "latent_dimension", "scores"]
+    tables = [f"results/unranked/tables/{name}.md" for name in names]
+    figures = [f"results/unranked/figures/{name}.png" for name in names]
     done = project.snakemake(*tables, *figures, cores=1)
     assert done.returncode == 0, done.stdout + done.stderr
     for name in tables:

@@ -41,7 +41,7 @@ class NothingToShowError(Exception):
 
 
 def check_ranked(metrics: pd.DataFrame) -> None:
-    """Raise NothingToShowError when no dataset has a metric that ranks normal and abnormal cases."""
+    """Raise NothingToShowError when no dataset has a metric that ranks normal and abnormal."""
     if not metrics["metric"].isin(list(TABLE_METRICS)).any():
         raise NothingToShowError(
             "Nothing to show: no dataset of this run has both normal and abnormal test images."
