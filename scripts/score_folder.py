@@ -3,9 +3,11 @@
     python scripts/score_folder.py IMAGES results/RUN/models/…/checkpoint.safetensors --out OUT
 
 IMAGES is a file or a folder with folders in it. The same file gets the same score as in the
-workflow. OUT gets `scores.tsv`, with id (the path in the folder; of a slice of a volume, with its
-number), score, and percentile (the percentage of the dataset's training images that score at most
-as much; empty where the run's scores are not there), and a picture of each image,
+workflow. OUT gets `scores.tsv`, the worst image first, with id (the path in the folder; of a slice
+of a volume, with its number), score, and percentile (the percentage of the dataset's training
+images that score at most as much; empty where the run's scores are not there). Of a run that held
+images out it also has information, where the run has that score, and flagged: 1 where it, else the
+model's own score, is above the threshold of decision.tsv. OUT also gets a picture of each image,
 `pictures/<id>.png`. Files that cannot be used are left out and listed with the reason in
 `skipped.tsv`; the exit status then is 1. Fails, and writes nothing, when OUT has something in it,
 when no image can be used, or when the model is missing or damaged.
@@ -29,9 +31,12 @@ from medae.data.findings import Findings
 from medae.data.formats import is_image, is_volume
 from medae.data.images import LoadedRecord, Preparation, load_file
 from medae.data.layouts import Record, VolumeOptions, check_names, images_in
+from medae.data.packed import as_floats
 from medae.data.pictures import ImageError
 from medae.data.volumes import slices_of
 from medae.models.checkpoints import load_checkpoint
+from medae.models.decision import DECISION, read_decision
+from medae.models.information import PLAIN_SCORE, display_name, score_images
 from medae.models.networks import normalise
 from medae.models.score_files import SCORE_COLUMNS
 from medae.models.scoring import score_batches
@@ -146,6 +151,32 @@ def draw_picture(
     return figure
 
 
+def add_decision(
+    table: pd.DataFrame, decision: dict[str, dict], pixels: np.ndarray, reconstructions: np.ndarray
+) -> pd.DataFrame:
+    """Return the table with `decision`'s other scores and the column flagged, the worst first.
+
+    `decision` is that of `read_decision`; where it is empty, the model's own score orders.
+    """
+    for name in set(decision) - {PLAIN_SCORE}:
+        about = {"images": as_floats(pixels), "reconstructions": reconstructions}
+        table[name], _ = score_images(name, floor=decision[name]["noise_floor"], **about)
+    if not decision:
+        logger.info("no threshold: the model's run held no images out (decision.held_out)")
+        return table.sort_values("score", ascending=False, kind="stable")
+    first, row = next(iter(decision.items()))
+    column = "score" if first == PLAIN_SCORE else first
+    table["flagged"] = (table[column] > row["threshold"]).astype(int)
+    logger.info(
+        "%d of %d images are flagged: their %s is above %.6g (95 %% interval %.6g to %.6g), which "
+        "at most %g %% of normal images like the %d held-out ones exceed",
+        *(table["flagged"].sum(), len(table), display_name(first)),
+        *(row["threshold"], row["low"], row["high"]),
+        *(100 * row["false_positive_rate"], row["n_images"]),
+    )
+    return table.sort_values(column, ascending=False, kind="stable")
+
+
 def score_folder(*, images: Path, model: Path, out: Path, device: str) -> None:
     """Score the image files in `images` with the checkpoint `model` and write the folder `out`.
 
@@ -178,6 +209,9 @@ def score_folder(*, images: Path, model: Path, out: Path, device: str) -> None:
         if (training := training_scores(model)) is not None:
             shares = percentileofscore(training, scores, kind="weak")
         table = pd.DataFrame({"id": names, "score": scores, "percentile": shares})
+        decision = read_decision(model.with_name(DECISION))
+        table = add_decision(table, decision, pixels, reconstructions)
+        flagged = set(table.loc[table["flagged"] == 1, "id"]) if decision else set()
         write_table(table, folder / "scores.tsv")
         if skipped:
             reasons = {"id": list(skipped), "reason": list(skipped.values())}
@@ -190,6 +224,7 @@ def score_folder(*, images: Path, model: Path, out: Path, device: str) -> None:
             title = f"{figures.plain(short)}\nscore {score:#.3g}"
             if not np.isnan(share):
                 title += f", percentile {share:.1f} among the training images"
+            title += ", flagged" * (name in flagged)
             figure = draw_picture(*arrays, vmax=vmax, title=title)
             path = (folder / "pictures" / name).with_name(picture_name(Path(name).name))
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ from medae.base.files import write_table
 from medae.data.groups import image_groups
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import leak_free, read_audit
+from medae.duplicates.held_out import not_held_out
 from medae.evaluation.bootstrap import (
     INTERVAL_COLUMNS,
     TEST_COLUMNS,
@@ -63,11 +64,13 @@ def bootstrap_metrics(
     seed: int,
     intervals: Path,
     tests: Path,
+    training_rows: Path | None = None,
 ) -> None:
     """Write the intervals of `settings`, {method, latent_dim, seed} of each table of `scores`.
 
     `others` are tables of other scores and `maps` files of anomaly maps, each beside its setting's
-    table; without one a setting has no such scores, or no pixel metrics. `reference`, {method,
+    table; without one a setting has no such scores, or no pixel metrics. `training_rows` is the
+    table of the training set `all`, None where nothing is held out. `reference`, {method,
     latent_dim}, is what the others are tested against. `group_pattern` finds an image's patient in
     its id; without it images that are copies, as the audit has them, are a group. `share` is that
     of `image_metrics`, by default that of the published test set. Where that lacks a class, both
@@ -85,6 +88,7 @@ def bootstrap_metrics(
         groups = audited.loc[audited["split"] == "test", "copy_group"].to_numpy()
     else:
         groups = image_groups(truth.test_ids, pattern=group_pattern)
+    used = not_held_out(training_rows, truth)
     splits = {
         split: (chosen, draw_groups(truth, chosen, groups, replicates=replicates, seed=seed))
         for split, chosen in split_images(truth, leak_free(audited)).items()
@@ -96,7 +100,7 @@ def bootstrap_metrics(
         logger.info("%s", setting)
         beside = other_files.get(path.parent), map_files.get(path.parent)
         for score, measure, replicate, cases, what in rankings(
-            setting["method"], path, *beside, truth, share
+            setting["method"], path, *beside, truth, share, used
         ):
             for split, (chosen, drawn) in splits.items():
                 own = {name: values[chosen] for name, values in cases.items()}
@@ -191,6 +195,7 @@ def rankings(
     map_file: Path | None,
     truth: PackedDataset,
     share: float,
+    trained_on: np.ndarray,
 ) -> Iterator[tuple[str, Callable, Callable, dict[str, np.ndarray], str]]:
     """Yield what is ranked of a setting: score, metrics, their replicates, the arrays, a name."""
     table = read_scores(path, truth)
@@ -207,7 +212,8 @@ def rankings(
             if score == plain:
                 maps = read_maps_to_measure(map_file, truth)
             else:
-                about = {"table": table, "maps": map_file, "what": str(path)}
+                about = {"table": table, "trained_on": trained_on}
+                about |= {"maps": map_file, "what": str(path)}
                 maps = rescore(score, truth=truth, **about)[1]
             cases = {"masks": truth.test_masks, "maps": maps}
             what = f"test images' pixels in {map_file}"

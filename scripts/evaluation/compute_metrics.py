@@ -60,8 +60,7 @@ def compute_metrics(
         test = table["split"] == "test"
         rescored = table.loc[test, ["id", "label"]].copy()
         for name in score_names:
-            own = table[~test] if training_set == "all" else table[~test][rows]
-            about = {"table": own, "maps": map_file, "what": str(path)}
+            about = {"table": table, "trained_on": rows, "maps": map_file, "what": str(path)}
             rescored[name], anomalies = rescore(name, truth=truth, **about)
             changed = table.assign(score=table["score"].where(~test), reconstruction_error=np.nan)
             changed.loc[test, "score"] = rescored[name]

@@ -2,7 +2,8 @@
 
 Per seed: `scores.tsv` (split, id, label, score, reconstruction_error), `latents.h5` (train and
 test, N × d) and `maps.h5` (anomaly maps and reconstructions of the test images). When the device's
-memory doesn't suffice, batches get smaller, which changes no score beyond rounding.
+memory doesn't suffice, batches get smaller, which changes no score beyond rounding. Where training
+images are held out, `decision.tsv` beside the checkpoint has a threshold of each score.
 Fails when a checkpoint is damaged or does not fit the dataset.
 """
 
@@ -11,11 +12,17 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 
 from medae.base.files import atomic_path, write_table
 from medae.base.hdf5 import new_hdf5
-from medae.data.packed import read_packed
+from medae.data.packed import as_floats, read_packed
+from medae.duplicates.held_out import read_held_out
+from medae.duplicates.training_sets import read_training_rows
 from medae.models.checkpoints import load_checkpoint
+from medae.models.decision import decide
+from medae.models.information import PLAIN_SCORE, noise_floor
+from medae.models.information import score_images as rescored
 from medae.models.score_files import score_table
 from medae.models.scoring import score_batches
 from medae.models.torch_setup import allow_tf32, make_deterministic, select_device
@@ -33,8 +40,16 @@ def score_images(
     scores: Sequence[Path],
     latents: Sequence[Path],
     maps: Sequence[Path],
+    training_rows: Path | None = None,
+    score_names: Sequence[str] = (),
+    false_positive_rate: float = 0,
+    decisions: Sequence[Path] = (),
 ) -> None:
-    """Score the images with the model of each checkpoint; the files are in their order."""
+    """Score the images with the model of each checkpoint; the files are in their order.
+
+    `training_rows` is the table of the training set; `decisions`, if any, take the thresholds at
+    `false_positive_rate` of the model's own score and of those of `score_names`.
+    """
     chosen = select_device(device)
     make_deterministic(torch_threads)
     data = read_packed(packed)
@@ -70,7 +85,26 @@ def score_images(
                 latents_file[split] = np.concatenate(z)
                 latents_file.create_dataset(f"{split}_ids", data=ids, dtype=TEXT)
         values, errors = map(np.concatenate, zip(*found, strict=True))
-        write_table(score_table(data, scores=values, errors=errors), table)
+        scored = score_table(data, scores=values, errors=errors)
+        write_table(scored, table)
+        if decisions:
+            seed, training_set = description["seed"], description["training_set"]
+            used = read_training_rows(training_rows, data, training_set=training_set, seed=seed)
+            held, groups = read_held_out(training_rows)
+            own = scored[: len(used)]
+            floor = noise_floor(own[used], what=str(table))
+            rates = {PLAIN_SCORE: own.loc[held, "score"].to_numpy()}
+            images = data.train_images[held]
+            for batch in score_batches(model, images, batch_size=batch_size, device=chosen):
+                about = {"images": as_floats(images[batch.rows]), "floor": floor}
+                about["reconstructions"] = batch.reconstructions
+                for name in score_names:
+                    found = rates.get(name, np.empty(0)), rescored(name, **about)[0]
+                    rates[name] = np.concatenate(found)
+            options = {"rate": false_positive_rate, "floor": floor}
+            rows = [decide(name, one, groups, **options) for name, one in rates.items()]
+            path = decisions[checkpoints.index(checkpoint)]
+            write_table(pd.DataFrame(rows), path)
 
 
 if __name__ == "__main__":

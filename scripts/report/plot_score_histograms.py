@@ -1,6 +1,7 @@
 """Draw histograms of the anomaly scores of normal and abnormal test images of one dataset.
 
-Where normal test images have a copy in training, these and the others are drawn separately.
+Where normal test images have a copy in training, these and the others are drawn separately. Where
+images were held out, lines show the threshold of the decision, and bands its 95 % interval.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,9 @@ from matplotlib.ticker import MaxNLocator
 
 from medae.base.files import read_table
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.models.baselines import BASELINES
+from medae.models.decision import read_decision
+from medae.models.information import PLAIN_SCORE
 from medae.report import figures
 from medae.report.rows import check_test_images, read_metrics
 
@@ -24,8 +28,11 @@ OTHER = ("normal without one", figures.GREEN)  # often few: an outline above the
 TAIL = 1  # percent of the scores that share the last bin, so that outliers don't squeeze the rest
 
 
-def draw_panel(axes: Axes, table: pd.DataFrame) -> None:
-    """Draw the test scores of one setting (columns label, score, twin) on bins common to all."""
+def draw_panel(axes: Axes, table: pd.DataFrame, decision: Mapping | None = None) -> None:
+    """Draw the test scores of one setting (columns label, score, twin) on bins common to all.
+
+    `decision` is a row of decision.tsv.
+    """
     normal, twin = table["label"] == 0, table["twin"] == 1
     classes = {NORMAL: normal, ABNORMAL: ~normal}
     if (normal & twin).any():
@@ -48,6 +55,11 @@ def draw_panel(axes: Axes, table: pd.DataFrame) -> None:
             ax=axes,
             **look,
         )
+    if decision:
+        look = {"color": figures.BLACK, "linewidth": 0.9, "linestyle": "--"}
+        label = f"threshold, {100 * decision['false_positive_rate']:g} % of normal images above"
+        axes.axvline(decision["threshold"], label=label, **look)
+        axes.axvspan(decision["low"], decision["high"], color="0.85", zorder=0)
     axes.set(xlabel="", ylabel="")
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
@@ -62,12 +74,20 @@ def plot_score_histograms(
     name: str,
     settings: Sequence[Mapping],
     methods: Mapping[str, str],
+    decisions: Sequence[Path] = (),
 ) -> Figure:
     """Draw a histogram of each setting, which names its dataset and seed too.
 
-    `metrics` gives the AUC in the titles, `audit` (images.tsv) the copies. Axes' labels:
-    "{method} d{latent_dim}".
+    `metrics` gives the AUC in the titles, `audit` (images.tsv) the copies; `decisions`, if any,
+    are those of the networks among the settings. Axes' labels: "{method} d{latent_dim}".
     """
+    found = iter(decisions)
+    rows_of = [
+        read_decision(next(found))[PLAIN_SCORE]
+        if decisions and setting["method"] not in BASELINES
+        else None
+        for setting in settings
+    ]
     table = read_metrics(metrics, leak_free=True)
     table = table[(table["dataset"] == settings[0]["dataset"]) & (table["metric"] == "auc")]
     aucs = table.set_index(["method", "latent_dim", "seed", "split"])["value"].sort_index()
@@ -78,10 +98,11 @@ def plot_score_histograms(
     width = max(figures.PANEL_WIDTH, figures.PAGE_WIDTH * columns / 4)
     figure = Figure(figsize=(width, 1.4 * rows + 0.75), layout="constrained")
     several = len({setting["method"] for setting in settings}) > 1
-    for place, (table, setting) in enumerate(zip(tables, settings, strict=True), start=1):
+    shown = zip(tables, settings, rows_of, strict=True)
+    for place, (table, setting, decision) in enumerate(shown, start=1):
         method, size = setting["method"], setting["latent_dim"]
         axes = figure.add_subplot(rows, columns, place, label=f"{method} d{size}")
-        draw_panel(axes, table)
+        draw_panel(axes, table, decision)
         parts = [methods[method]] * several + [f"d = {size}"] * (size > 0)
         key = (method, size, setting["seed"])
         found = aucs.loc[key] if key in aucs.index else {}

@@ -21,6 +21,7 @@ from medae.base.errors import InputError
 from medae.base.files import write_text
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import read_audit
+from medae.duplicates.held_out import not_held_out
 from medae.models.baselines import BASELINES
 from medae.models.information import INFORMATION
 from medae.models.score_files import read_maps, read_scores, rescore
@@ -92,13 +93,15 @@ def collect(
     methods: Mapping[str, str],
     start: int,
     information: bool,
+    used: np.ndarray,
     count: int,
 ) -> dict:
     """Return what the page's script reads: the images, and a sprite and views of every setting.
 
     A view is scores and maps: first the setting's own, then, with `information`, that of networks.
     `twins` says which test images have a copy in training, `tables` are of `read_scores`, one per
-    setting; `start` is the place of the reference.
+    setting; `start` is the place of the reference; `used` says which training images were not held
+    out.
     """
     own = [table.loc[table["split"] == "test", "score"].to_numpy() for table in tables]
     chosen = choose_images(data.test_labels, own[start], count=count)
@@ -108,7 +111,7 @@ def collect(
         pictures = read_maps(path, data, name="reconstructions", rows=rows)
         views = [(values, read_maps(path, data, rows=rows))]
         if information and setting["method"] not in BASELINES:
-            about = {"table": table, "maps": path, "what": str(path.parent)}
+            about = {"table": table, "trained_on": used, "maps": path, "what": str(path.parent)}
             values, found = rescore(INFORMATION, truth=data, **about)
             views.append((values, found[rows]))
         for kind, (_, found) in zip(shown_maps, views, strict=False):
@@ -165,6 +168,7 @@ def write_gallery(
     methods: Mapping[str, str],
     information: bool,
     page: Path,
+    training_rows: Path | None = None,
 ) -> None:
     """Choose the images by the scores of `reference`, and write `page`.
 
@@ -187,6 +191,7 @@ def write_gallery(
         "methods": methods,
         "start": start,
         "information": information,
+        "used": not_held_out(training_rows, data),
     }
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True

@@ -23,6 +23,7 @@ from medae.base.files import write_table
 from medae.data.groups import image_groups
 from medae.data.packed import PackedDataset, read_packed
 from medae.duplicates.audit import read_audit
+from medae.duplicates.held_out import image_components
 from medae.evaluation.bootstrap import draw_weights, replicate_images
 from medae.evaluation.ranking import image_metrics
 from medae.models.information import PLAIN_SCORE
@@ -30,7 +31,7 @@ from medae.models.score_files import read_other_scores, read_scores
 from medae.theory import selectors
 from medae.theory.columns import CURVE_COLUMNS, SELECTION_COLUMNS
 from medae.theory.entropy import estimate_dimension, first_of_groups
-from medae.theory.held_out import image_components, split_id
+from medae.theory.held_out import split_id
 from medae.theory.plan import AUTOENCODER
 
 logger = logging.getLogger(__name__)

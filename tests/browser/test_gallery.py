@@ -164,7 +164,13 @@ def test_the_map_changes_to_information_where_there_is_one(page, files):
     data = read_packed(files["packed"])
     row, place = IDS.index(text(page, "id")), SETTINGS.index(REFERENCE)
     table = read_scores(files["scores"][place], data)
-    about = {"table": table, "maps": files["maps"][place], "truth": data, "what": ""}
+    about = {
+        "table": table,
+        "trained_on": np.ones(len(data.train_ids), bool),
+        "maps": files["maps"][place],
+        "truth": data,
+        "what": "",
+    }
     values, maps = rescore("information", **about)
     by_id(page, "common").click()
     by_id(page, "informed").click()

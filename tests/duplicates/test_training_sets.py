@@ -109,3 +109,49 @@ def test_a_training_set_of_one_image_is_refused(tmp_path):
     write_table(pd.DataFrame({"id": IDS, "seed0": [1, 0, 0, 0, 0, 0]}), tmp_path / "t.tsv")
     with pytest.raises(InputError, match="Of the 6 training images of 'toy' 1 are left"):
         read(tmp_path / "t.tsv")
+
+
+def held_out_tables(tmp_path, **options):
+    """60 training images, two of each of 30 patients, with copies across, of all training sets."""
+    train = [f"train/p{i // 2}_{i}.png" for i in range(60)]
+    test = [f"test/{i}.png" for i in range(6)]
+    path = tmp_path / "images.tsv"
+    write_audit(path, train, test)
+    audit = read_table(path)
+    audit["copy_group"] = [*range(60), *range(6)]  # six training images are in the test set
+    audit.loc[audit["id"].isin([train[20], train[41]]), "copy_group"] = 20
+    write_table(audit, path)
+    found = {}
+    for name in ("all", "without_twins", "without_random"):
+        draw_training_set(
+            images=path,
+            training_set=name,
+            seeds=[0, 1],
+            table=tmp_path / f"{name}.tsv",
+            **{"held_out": 0.4, "least": 19, "group_pattern": "(p[0-9]+)_"} | options,
+        )
+        found[name] = read_table(tmp_path / f"{name}.tsv")
+    return found
+
+
+def test_patients_and_copies_are_held_out_whole_from_every_training_set(tmp_path):
+    tables = held_out_tables(tmp_path)
+    first = tables["all"]
+    held = first["held_out"] == 1
+    assert held.sum() == pytest.approx(0.4 * 60, abs=2)
+    patients = first["id"].str.extract("(p[0-9]+)_")[0]
+    assert (held.groupby(patients).nunique() == 1).all()
+    assert held[20] == held[41]
+    assert first.loc[[20, 21, 40, 41], "group"].nunique() == 1  # both patients share a copy
+    assert (first["seed0"] == ~held).all()
+    for table in tables.values():
+        assert table["held_out"].equals(first["held_out"])
+        assert not (table.loc[held, ["seed0", "seed1"]] == 1).any(axis=None)
+    kept = [int(tables[name]["seed0"].sum()) for name in ("without_twins", "without_random")]
+    assert kept[0] == kept[1] < int(first["seed0"].sum())
+
+
+def test_too_few_held_out_images_are_refused_before_any_training(tmp_path):
+    with pytest.raises(InputError, match=r"2[0-9] of 60 .* needs 99\. Raise decision\.held_out"):
+        held_out_tables(tmp_path, least=99)
+    assert not (tmp_path / "all.tsv").exists()

@@ -105,11 +105,12 @@ def test_an_image_is_scored_by_itself(kind, window):
 @pytest.mark.parametrize(
     ("name", "parts", "shown"),
     [
-        ("squared_error", ("squared_error", None, 1), "squared error"),
-        ("squared_error_w9", ("squared_error", 9, 1), "squared error, 9 × 9"),
-        ("relative_x10", ("relative", None, 10), "relative error, 10 ε"),
-        ("information", ("information", 9, 1), "information"),
-        ("information_w17_x0.5", ("information", 17, 0.5), "information, 17 × 17, 0.5 ε"),
+        ("squared_error", ("squared_error", None, 1, False), "squared error"),
+        ("squared_error_w9", ("squared_error", 9, 1, False), "squared error, 9 × 9"),
+        ("relative_x10", ("relative", None, 10, False), "relative error, 10 ε"),
+        ("information", ("information", 9, 1, False), "information"),
+        ("information_w17_x0.5", ("information", 17, 0.5, False), "information, 17 × 17, 0.5 ε"),
+        ("information_held_out", ("information", 9, 1, True), "information, ε of held-out images"),
     ],
 )
 def test_names(name, parts, shown):

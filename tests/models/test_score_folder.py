@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from pack_dataset import pack_dataset
@@ -19,9 +20,12 @@ from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.data.images import Preparation, load_file, percentile_range
 from medae.data.layouts import Record
-from medae.data.packed import read_packed
+from medae.data.packed import as_floats, read_packed
 from medae.models import methods
 from medae.models.checkpoints import load_checkpoint, save_checkpoint
+from medae.models.decision import DECISION_COLUMNS
+from medae.models.information import score_images as information
+from medae.models.scoring import score_batches
 
 BATCH_SIZE = 4  # smaller than a folder
 SIZES = {"image_size": 16, "latent_dim": 2, "width": 4, "hidden_dim": 8}
@@ -95,7 +99,10 @@ class Run:
     def score(self, images=None, **changes):
         arguments = {"model": self.model, "out": self.out, "device": "cpu"}
         score_folder(images=images or self.train, **arguments | changes)
-        return read_table(self.out / "scores.tsv")
+        table = read_table(self.out / "scores.tsv")
+        column = "information" if "information" in table else "score"
+        assert table[column].is_monotonic_decreasing  # the worst first
+        return table.sort_values("id", ignore_index=True)
 
     def expected(self, part):
         table = read_table(self.scores)
@@ -139,6 +146,31 @@ def test_percentiles_count_training_images_by_hand(run):
     table.loc[table["split"] == "test", "score"] = -1.0
     write_table(table, run.scores)
     assert sorted(run.score()["percentile"]) == pytest.approx([0, 20, 40, 40, 40])
+
+
+def test_images_above_the_threshold_are_flagged(run):
+    """By information, with the threshold and the noise floor of decision.tsv."""
+    data = read_packed(run.packed)
+    names = ["squared_error", "information"]
+    rows = [dict.fromkeys(DECISION_COLUMNS, 0.05) | {"score": name} for name in names]
+    decision = pd.DataFrame(rows).assign(n_images=19, noise_floor=0.01)
+    decision["threshold"] = [-9.0, 9.0]
+    write_table(decision, run.model.with_name("decision.tsv"))
+    assert run.score()["flagged"].tolist() == [0] * 5
+    shutil.rmtree(run.out)
+    model, _ = load_checkpoint(run.model, torch.device("cpu"))
+    (found,) = score_batches(model, data.train_images, device=torch.device("cpu"))
+    about = {"images": as_floats(data.train_images), "reconstructions": found.reconstructions}
+    values = information("information", floor=0.01, **about)[0]
+    decision.loc[1, "threshold"] = np.sort(values)[2] + 1e-9
+    write_table(decision, run.model.with_name("decision.tsv"))
+    score_folder(images=run.train, model=run.model, out=run.out, device="cpu")
+    table = read_table(run.out / "scores.tsv")
+    assert table["flagged"].tolist() == [1, 1, 0, 0, 0]  # the worst first
+    np.testing.assert_allclose(table["information"], np.sort(values)[::-1], rtol=1e-5)
+    write_table(decision[:1], run.model.with_name("decision.tsv"))  # a run without information
+    shutil.rmtree(run.out)
+    assert run.score()["flagged"].tolist() == [1] * 5
 
 
 def test_every_image_gets_a_picture(run):
@@ -209,7 +241,7 @@ def test_bad_files_are_skipped_and_listed(run):
     assert list(skipped["id"]) == ["02.png", "x.dcm", "y.nii.gz"]
     assert skipped["reason"].str.contains("Replace the file by an intact copy").all()
     table = read_table(run.out / "scores.tsv")
-    assert list(table["id"]) == ["00.png", "01.png", "03.png", "04.png"]
+    assert sorted(table["id"]) == ["00.png", "01.png", "03.png", "04.png"]
     assert len(list((run.out / "pictures").iterdir())) == 4
 
 
@@ -322,7 +354,7 @@ def test_the_command_line(run, root, tmp_path):
     images = run.images / "test/normal"
     done = call(images, run.model)
     assert done.returncode == 0, done.stderr
-    table = read_table(tmp_path / "results/scored/normal/scores.tsv")
+    table = read_table(tmp_path / "results/scored/normal/scores.tsv").sort_values("id")
     np.testing.assert_allclose(table["score"], run.expected("test/normal")["score"], rtol=1e-6)
     again = call(images, run.model)
     assert again.returncode == 1

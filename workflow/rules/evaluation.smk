@@ -15,6 +15,8 @@ MAPPED_RUNS = [  # those whose anomaly maps are drawn and measured; the same on 
     and BASELINES[run["method"]].has_maps
 ]
 DRAWN_TRAINING_SETS = [s for s in config["baselines"]["training_sets"] if s != "all"]
+DRAWN_TRAINING_SETS += ["all"] if HELD_OUT else []
+ROWS_OF_ALL = TRAINING_SET.replace("{training_set}", "all") if HELD_OUT else []
 
 
 rule score_baselines:
@@ -122,6 +124,7 @@ rule bootstrap_metrics:
             otherwise=[],
         ),
         audit=f"{AUDIT}/images.tsv",
+        training_rows=ROWS_OF_ALL,
         modules=modules("evaluation/bootstrap_metrics"),
     output:
         intervals=INTERVALS,

@@ -49,11 +49,13 @@ rule score_images:
     input:
         packed=PACKED,
         checkpoints=of_seeds(f"{MODEL}/checkpoint.safetensors"),
+        training_rows=training_rows if HELD_OUT else [],
         modules=method_modules("models/score_images"),
     output:
         scores=of_seeds(f"{SCORES}/scores.tsv"),
         latents=of_seeds(f"{SCORES}/latents.h5"),
         maps=kept_or_temporary(of_seeds(f"{SCORES}/maps.h5")),
+        decisions=of_seeds(f"{MODEL}/decision.tsv") if HELD_OUT else [],
     log:
         f"{LOGS}/score_images/{SETTING}.log",
     benchmark:
@@ -63,6 +65,8 @@ rule score_images:
     threads: config["training"]["torch_threads"]
     params:
         batch_size=config["scoring"]["batch_size"],
+        score_names=[s for s in config["scoring"]["scores"] if s == INFORMATION],
+        false_positive_rate=config["decision"]["false_positive_rate"],
         device=config["training"]["device"],
         torch_threads=config["training"]["torch_threads"],
     message:

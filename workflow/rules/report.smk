@@ -87,6 +87,11 @@ DRAWN = {
             "scores": lookup(RANKED, within=RUNS, cols="scores"),
             "metrics": METRICS,
             "audit": f"{AUDIT}/images.tsv",
+            "decisions": (
+                lookup(f"{RANKED} & network", within=RUNS, cols="decision")
+                if HELD_OUT
+                else []
+            ),
         },
         "output": figure(
             "score_histograms_{dataset}",
@@ -266,6 +271,7 @@ rule write_gallery:
         scores=lookup(RECONSTRUCTING, within=RUNS, cols="scores"),
         maps=lookup(RECONSTRUCTING, within=RUNS, cols="maps"),
         audit=f"{AUDIT}/images.tsv",
+        training_rows=ROWS_OF_ALL,
         template=GALLERY_TEMPLATE,
         modules=modules("report/write_gallery"),
     output:

@@ -23,7 +23,8 @@ control is due to the model.
 
 A score has a name: `squared_error` and `relative` compare whole images, `information` and
 `variance` windows of 9 × 9 pixels; `_w17` after it means windows of 17 × 17, and `_x10` at the end
-sets ε to ten times the floor, which is the model's mean error on normal training images. Images and
+sets ε to ten times the floor, which is the model's mean error on normal training images, or with
+`_held_out` at the very end on those that were held out. Images and
 reconstructions are N × C × H × W on the [-1, 1] scale; errors and variances are averaged over
 channels, each about its channel's own mean.
 """
@@ -48,7 +49,7 @@ CONTROL = "variance"
 """The kind that does not use the reconstruction."""
 
 BLOCK = 128  # images that are scored at once
-_NAME = re.compile(r"([a-z_]+?)(?:_w([1-9]\d*))?(?:_x(\d+(?:\.\d+)?))?")
+_NAME = re.compile(r"([a-z_]+?)(?:_w([1-9]\d*))?(?:_x(\d+(?:\.\d+)?))?(_held_out)?")
 
 
 class Kind(NamedTuple):
@@ -80,12 +81,14 @@ class Score(NamedTuple):
     """Side in pixels, odd; None for the whole image."""
     multiple: float
     """Of the floor: ε = multiple · floor."""
+    held_out: bool = False
+    """Whether the floor is that of normal images that the model was not trained on."""
 
 
 def parse_score(name: str) -> Score:
     """Return the score that `name` stands for; InputError when it stands for none."""
     match = _NAME.fullmatch(name)
-    kind, window, multiple = match.groups() if match else ("", None, None)
+    kind, window, multiple, held_out = match.groups() if match else ("", None, None, None)
     side = WINDOWS.get(kind) if window is None else int(window)
     fault = None
     if kind not in KINDS:
@@ -101,7 +104,7 @@ def parse_score(name: str) -> Score:
             f"'{name}' is no score: {fault}. Names are like information, relative_w9 or "
             "information_w17_x10; change it in the configuration."
         )
-    return Score(kind, side, 1.0 if multiple is None else float(multiple))
+    return Score(kind, side, 1.0 if multiple is None else float(multiple), held_out is not None)
 
 
 def display_name(name: str) -> str:
@@ -115,6 +118,8 @@ def display_name(name: str) -> str:
         parts.append(f"{score.window} × {score.window}")
     if score.multiple != 1:
         parts.append(f"{score.multiple:g} ε")
+    if score.held_out:
+        parts.append("ε of held-out images")
     return ", ".join(parts)
 
 

@@ -11,7 +11,7 @@ from medae.base.errors import InputError
 from medae.base.files import atomic_path, read_table
 from medae.base.hdf5 import new_hdf5
 from medae.data.packed import PackedDataset, as_floats
-from medae.models.information import noise_floor, score_images
+from medae.models.information import noise_floor, parse_score, score_images
 
 SCORE_COLUMNS = ["split", "id", "label", "score", "reconstruction_error"]
 
@@ -100,19 +100,28 @@ def read_maps_to_measure(path: Path, truth: PackedDataset) -> np.ndarray:
 
 
 def rescore(
-    name: str, *, table: pd.DataFrame, maps: Path, truth: PackedDataset, what: str
+    name: str,
+    *,
+    table: pd.DataFrame,
+    trained_on: np.ndarray,
+    maps: Path,
+    truth: PackedDataset,
+    what: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return another score of the test images (N,) and its maps N × H × W, float32.
 
     `name` is one of medae.models.information; `table` is that of `read_scores`, whose training
-    images give the noise floor, and `maps` the file with the model's reconstructions. `what` names
-    the table in errors. Raises InputError like `read_maps` and `noise_floor`.
+    images `trained_on` (bool), or the others where the name says so, give the noise floor, and
+    `maps` the file with the model's reconstructions. `what` names the table in errors. Raises
+    InputError like `read_maps` and `noise_floor`.
     """
+    chosen = ~trained_on if parse_score(name).held_out else trained_on
+    floor = noise_floor(table[: len(chosen)][chosen], what=what)
     values, found = score_images(
         name,
         images=as_floats(truth.test_images),
         reconstructions=read_maps(maps, truth, name="reconstructions"),
-        floor=noise_floor(table, what=what),
+        floor=floor,
     )
     return values, found.astype(np.float32)
 

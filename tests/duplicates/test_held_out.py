@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medae.base.errors import InputError
-from medae.theory.held_out import hold_out, image_components
+from medae.duplicates.held_out import hold_out, image_components
 
 
 @st.composite
