@@ -35,6 +35,7 @@ DATASET_ROWS = {  # title: cell, of the numbers and texts of one dataset
     "Training images with a copy in training": "{train_copies}",
     "Test images with a copy in test": "{test_copies}",
     "Copy groups": "{copy_groups}",
+    "Abnormal test images with a normal copy": "{label_conflicts}",
     "Leak-free test images, normal + abnormal": "{leak_free_normal} + {leak_free_abnormal}",
 }
 PATIENTS = "{train_patients} + {test_patients}, {patients_in_both} in both"
@@ -48,7 +49,8 @@ DEFINITIONS = (
     "The similarity of two images is {similarity}. Two images are copies when it reaches the "
     "threshold or their pixels are identical. A twin of an image is a copy of it in the other "
     "split. A copy group is a set of two or more images that are linked by copies. The leak-free "
-    "test images are those without a twin, and of patients without an image in training. A "
+    "test images are those without a twin, and of patients without an image in training. An "
+    "abnormal image with a normal copy is a conflict of labels, or a neighbouring slice. A "
     "calibrated threshold is one that at most 1 in 1000 "
     "normal images reaches with an image of another patient; a configured one is set where no "
     "patients are known. Copies within one split can also be neighbouring slices of one patient."
@@ -180,6 +182,9 @@ def dataset_numbers(
         "threshold": used["threshold"],
         "threshold_is_calibrated": float(used["origin"] == "calibrated"),
         "test_identical": sum(images.loc[images["split"] == "test", "identical"] == 1),
+        "label_conflicts": sum(
+            abnormal["copy_group"].isin(images.loc[images["label"] == 0, "copy_group"])
+        ),
         "leak_free_normal": sum(leak_free(normal)),
         "leak_free_abnormal": sum(leak_free(abnormal)),
     }

@@ -77,6 +77,7 @@ def test_the_three_tables(tmp_path):
         "| Training images with a twin | 1 (33.3 %), 0 unmoved | 0 |",
         "| Training images in a copy group with a test image | 1 | 0 |",
         "| Copy groups | 1 | 0 |",
+        "| Abnormal test images with a normal copy | 0 | 0 |",
         "| Leak-free test images, normal + abnormal | 1 + 1 | 2 + 1 |",
         "| Scans & more | 0.9000 | 2 (1) | 1 (0) | 2 (1) | 3 | 2 | 1 |",
         "| Scans & more | 0.9877, used | 1 (0) | 0 | 1 (0) | 0 | 0 | 1 |",
@@ -92,7 +93,7 @@ def test_the_three_tables(tmp_path):
     text = tabulate(tmp_path)["html"]
     page = ElementTree.fromstring(text.partition("<meta")[0] + text[text.index("<title>") :])
     tables = page.findall(".//table")
-    assert [len(table.findall(".//tr")) for table in tables] == [14, 7, 11]
+    assert [len(table.findall(".//tr")) for table in tables] == [15, 7, 11]
 
 
 def test_patients_in_both_are_warned_of_and_not_leak_free(tmp_path):
@@ -103,6 +104,11 @@ def test_patients_in_both_are_warned_of_and_not_leak_free(tmp_path):
     numbers = measure_audit(images, THRESHOLDS, "([abc])")["dataset"]["all"]
     assert (numbers["leak_free_normal"], numbers["leak_free_abnormal"]) == (1, 1)
     assert leak_free(images).tolist() == [False, True, True]
+
+
+def test_an_abnormal_image_with_a_normal_copy_is_counted():
+    images = IMAGES.assign(copy_group=[0, 1, 2, 0, 3, 3])
+    assert measure_audit(images, THRESHOLDS, None)["dataset"]["all"]["label_conflicts"] == 1
 
 
 def test_words_follow_the_configuration(tmp_path):

@@ -23,6 +23,7 @@ from plot_score_histograms import plot_score_histograms
 from medae.base.errors import InputError
 from medae.base.files import write_table
 from medae.evaluation.metrics import METRIC_COLUMNS
+from medae.models.decision import DECISION_COLUMNS
 from medae.report import figures, rows
 from medae.report.figures import as_picture
 
@@ -386,7 +387,7 @@ def make_scores(*, n_normal=60, n_abnormal=40, seed=0, twins=()):
     return pd.DataFrame(columns)
 
 
-def draw_histograms(settings, tables=None, leak_free=False):
+def draw_histograms(settings, tables=None, leak_free=False, decision=None):
     settings = [
         {"dataset": "rsna", "method": method, "latent_dim": d, "seed": 0} for method, d in settings
     ]
@@ -402,6 +403,7 @@ def draw_histograms(settings, tables=None, leak_free=False):
     frames = {"metrics": metrics, "audit": tables[0][["split", "id", "twin"]]}
     frames["scores"] = [table.drop(columns="twin") for table in tables]
     options = {"name": "RSNA", "settings": settings, "methods": METHODS}
+    frames |= {} if decision is None else {"decisions": [decision]}
     return drawn(plot_score_histograms, frames, **options)
 
 
@@ -445,6 +447,18 @@ def test_histograms_separate_normal_images_with_a_copy_from_the_others():
     assert "AUC 70.0 %, leak-free 40.0 %" in [t.get_text() for t in visible_texts(figure)]
     axes = panel(figure, "ae d4")
     assert (len(axes.lines), len(axes.collections)) == (1, 2)  # an outline above two areas
+
+
+def test_histograms_show_the_threshold_of_networks_with_its_interval():
+    row = ("squared_error", 0.0175, 0.017, 0.0185, 0.05, 40, 40, 0.01)
+    decision = pd.DataFrame([row], columns=DECISION_COLUMNS)
+    figure = draw_histograms([("ae", 4), ("nearest", 0)], decision=decision)
+    network, baseline = figure.axes
+    assert list(network.lines[0].get_xdata()) == [0.0175, 0.0175]
+    band = network.patches[0]
+    assert (band.get_x(), band.get_width()) == pytest.approx((0.017, 0.0015))
+    assert "threshold, 5 % of normal images above" in legend_texts(figure)
+    assert not baseline.lines
 
 
 def test_histograms_are_legible():
