@@ -1,4 +1,4 @@
-"""Datasets that are meant to have no abnormal test images, through Snakemake."""
+"""Datasets that are meant to have no abnormal, or no test images at all, through Snakemake."""
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ pytestmark = pytest.mark.workflow
 
 CLASSES = {
     "one_class": {"test_abnormal": 0},
+    "train_only": {"test_normal": 0, "test_abnormal": 0},
 }
 
 
@@ -26,6 +27,7 @@ def write_images(folder, *parts):
 @pytest.fixture
 def project(fresh, tmp_path):
     write_images(tmp_path / "one_class", "train/normal", "test/normal")
+    write_images(tmp_path / "train_only", "train/normal")
     (tmp_path / "one_class/test/abnormal").mkdir()  # one that is there, but empty
     return fresh
 
@@ -55,16 +57,21 @@ def test_models_scores_audit_and_gallery_are_made_without_a_class(project, tmp_p
     )
     found = {key: set(rows["metric"]) for key, rows in metrics.groupby("dataset")}
     assert found["one_class"] == {"error_train_normal", "error_test_normal"}
+    assert found["train_only"] == {"error_train_normal"}
     assert {"auc", "ap", "error_test_abnormal"} <= found["phantom"]
+    scores = read_table(project.results / "scores/train_only/all/ae/d4/seed0/scores.tsv")
+    assert list(scores["split"]) == ["train"] * 8
+    assert np.isfinite(scores["score"]).all()
     for name in ("methods", "latent_dimension", "scores"):
         text = (project.results / f"tables/{name}.md").read_text()
         assert "one_class has no abnormal test images" in text
+        assert "train_only has no normal and no abnormal test images" in text
         shown = read_table(project.results / f"tables/{name}.tsv")
         assert set(shown["dataset"]) == {"phantom"}
     audit = (project.results / "tables/audit.md").read_text()
-    assert "| Test images, normal + abnormal | 6 + 6 | 8 + 0 |" in audit
+    assert "| Test images, normal + abnormal | 6 + 6 | 8 + 0 | 0 + 0 |" in audit
     pages = [(project.results / f"gallery/{key}.html").read_text() for key in CLASSES]
-    assert "8 normal and" in pages[0]
+    assert "8 normal and" in pages[0] and "no test images" in pages[1]
 
     # Where no dataset can be ranked, what shows ranks says so.
     configure(project, tmp_path, *CLASSES, run="unranked")

@@ -170,7 +170,7 @@ def read_packed(path: Path) -> PackedDataset:
 
 
 def _create_images(file: h5py.File, name: str, shape: tuple[int, ...]) -> None:
-    chunks = (min(IMAGES_PER_CHUNK, shape[0]), *shape[1:])
+    chunks = (min(IMAGES_PER_CHUNK, shape[0]), *shape[1:]) if shape[0] else None
     file.create_dataset(name, shape=shape, dtype=np.uint8, chunks=chunks)
 
 
