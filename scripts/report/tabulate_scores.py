@@ -34,8 +34,8 @@ ABOUT = (
     "images. AUC matched: among images of like variance, where an image's own contrast does not "
     "help. AP_pix and ⌈Dice⌉ (best over all thresholds, chosen on the test set) are of the anomaly "
     "maps. Information is ½ log2((D + ε) / (σ² + ε)) over windows, with ε the model's mean error "
-    "on normal training images where it is not named. Where what uses no reconstruction is as good "
-    "as a score, the model has no part in it."
+    "on normal training images where it is not named. If a baseline without a reconstruction does "
+    "as well as a score, the score owes nothing to the model."
 )
 CHOSEN = "† chosen without labels, by synthetic anomalies in held-out images."
 TESTED = (
