@@ -475,8 +475,10 @@ def own_dataset(project, *, counts=(10, 5, 5), image=noise, name="my images", su
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        pytest.param((10, 0, 5), "There is no image in", id="abnormal only"),
-        pytest.param((10, 5, 0), "There is no image in", marks=takes_minutes, id="normal only"),
+        pytest.param((10, 0, 5), "has no image of test_normal", id="abnormal only"),
+        pytest.param(
+            (10, 5, 0), "has no image of test_abnormal", marks=takes_minutes, id="normal only"
+        ),
         pytest.param((1, 5, 5), "has 1 training image(s)", marks=takes_minutes, id="one image"),
         pytest.param((0, 5, 5), "There is no image in", marks=takes_minutes, id="no image"),
     ],

@@ -89,7 +89,7 @@ PAPERS = {  # each dataset's key in the paper's tables
     key: config["registry"][key].get("paper", key) for key in config["datasets"]
 }
 REFERENCE = config["figures"]["reference"]
-HELD_OUT = config["decision"]["held_out"]
+HELD_OUT_SHARE = config["decision"]["held_out"]
 PAPER_VALUES, REFERENCE_VALUES = (
     os.path.relpath(Path(workflow.basedir, f"resources/{name}.tsv"))
     for name in ("paper_values", "reference_code")
@@ -139,7 +139,9 @@ def of_dataset(key, default=None):
 
 def training_rows(wildcards):
     """The table of the images that a setting is trained on; nothing for all of them."""
-    return [] if wildcards.training_set == "all" and not HELD_OUT else TRAINING_SET
+    return (
+        [] if wildcards.training_set == "all" and not HELD_OUT_SHARE else TRAINING_SET
+    )
 
 
 def of_seeds(pattern):

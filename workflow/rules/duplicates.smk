@@ -41,8 +41,12 @@ rule draw_training_set:
         "../../envs/environment.yaml"
     params:
         seeds=config["seeds"],
-        held_out=HELD_OUT,
-        least=least_images(config["decision"]["false_positive_rate"]) if HELD_OUT else 0,
+        held_out=HELD_OUT_SHARE,
+        least=(
+            least_images(config["decision"]["false_positive_rate"])
+            if HELD_OUT_SHARE
+            else 0
+        ),
         group_pattern=of_dataset("group_pattern"),
     message:
         "Drawing the training set {wildcards.training_set} of {wildcards.dataset}"

@@ -15,8 +15,8 @@ MAPPED_RUNS = [  # those whose anomaly maps are drawn and measured; the same on 
     and BASELINES[run["method"]].has_maps
 ]
 DRAWN_TRAINING_SETS = [s for s in config["baselines"]["training_sets"] if s != "all"]
-DRAWN_TRAINING_SETS += ["all"] if HELD_OUT else []
-ROWS_OF_ALL = TRAINING_SET.replace("{training_set}", "all") if HELD_OUT else []
+DRAWN_TRAINING_SETS += ["all"] if HELD_OUT_SHARE else []
+ROWS_OF_ALL = TRAINING_SET.replace("{training_set}", "all") if HELD_OUT_SHARE else []
 
 
 rule score_baselines:

@@ -49,13 +49,13 @@ rule score_images:
     input:
         packed=PACKED,
         checkpoints=of_seeds(f"{MODEL}/checkpoint.safetensors"),
-        training_rows=training_rows if HELD_OUT else [],
+        training_rows=training_rows if HELD_OUT_SHARE else [],
         modules=method_modules("models/score_images"),
     output:
         scores=of_seeds(f"{SCORES}/scores.tsv"),
         latents=of_seeds(f"{SCORES}/latents.h5"),
         maps=kept_or_temporary(of_seeds(f"{SCORES}/maps.h5")),
-        decisions=of_seeds(f"{MODEL}/decision.tsv") if HELD_OUT else [],
+        decisions=of_seeds(f"{MODEL}/decision.tsv") if HELD_OUT_SHARE else [],
     log:
         f"{LOGS}/score_images/{SETTING}.log",
     benchmark:

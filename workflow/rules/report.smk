@@ -89,7 +89,7 @@ DRAWN = {
             "audit": f"{AUDIT}/images.tsv",
             "decisions": (
                 lookup(f"{RANKED} & network", within=RUNS, cols="decision")
-                if HELD_OUT
+                if HELD_OUT_SHARE
                 else []
             ),
         },

@@ -82,11 +82,14 @@ def read_layout(
     empty = [name for name, count in counts.items() if not count]
     if set(empty) - {name for name, count in (expected or {}).items() if count == 0}:
         meant = ", ".join(f"{name}: 0" for name in empty)
+        advice = (
+            f" If there are none, set `expected: {{{meant}}}` in the registry entry: then models "
+            "and scores are made without metrics."
+        )
         raise InputError(
             f"The dataset in {root} has no image of {' and '.join(empty)} where the layout "
             f"{layout} looks for them (see config/README.md). Training needs normal images, and "
-            "metrics need both normal and abnormal test images. If there are none, set `expected: "
-            f"{{{meant}}}` in the registry entry: then models and scores are made without metrics."
+            "metrics need both normal and abnormal test images." + advice * ("train" not in empty)
         )
     logger.info("%s holds %s", root, counts)
     return sorted(records, key=lambda record: (record.split == "test", record.id))
