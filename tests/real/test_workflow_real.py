@@ -47,4 +47,4 @@ def test_real_datasets_end_in_tables_and_panels(root, real_data, tmp_path):
         assert list((tmp_path / "results/real/figures").glob(f"examples*_{dataset}.png"))
     compared = pd.read_csv(tmp_path / "results/real/tables/paper_comparison.tsv", sep="\t")
     assert set(compared["dataset"]) == {"brain_tumor"}
-    assert set(compared["verdict"]) == {"one seed"}
+    assert set(compared["paper_verdict"]) == {"one seed"}
