@@ -1,5 +1,5 @@
 #!/bin/sh
-# All that takes a GPU, on a machine with a torch of its own, in under ten minutes:
+# All that takes a GPU, on a machine with a torch of its own; its steps are limited to ten minutes together:
 #
 #     benchmarks/on_gpu.sh OUT [WHEELS]
 #

@@ -5,9 +5,9 @@
 Every repeat runs both, one after the other, in processes of their own and in alternating order;
 the ratio of a repeat is of these two, so that what else the machine does mostly cancels out.
 Outputs: bench.md, bench.tsv (a row per comparison and repeat), provenance.json. On a machine with a
-GPU only networks are timed, once by default and in under three minutes, the plain loop once per
-repeat, and outputs go to a folder with the card's name. --trials adds what was thought of to be
-faster and is not part of the project, and a profile of a step.
+GPU only networks are timed, once by default, the plain loop once per repeat, and outputs go to a
+folder with the card's name. --trials adds what may be faster and is not part of the project, and a
+profile of a step.
 """
 
 import argparse
@@ -198,9 +198,8 @@ def run(*, out: Path | None, repeats: int | None, images: int, trials: bool) -> 
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
     card = torch.cuda.get_device_name() if on_gpu else None
-    out = out or project.ROOT.joinpath(
-        "results/bench", *re.findall(r"\w+", (card or "").lower())[:2]
-    )
+    name = "_".join(re.findall(r"\w+", card.lower())) if card else ""
+    out = out or project.ROOT / "results/bench" / name
     repeats = repeats or (1 if on_gpu else 5)
     with tempfile.TemporaryDirectory() as folder:
         cases = comparisons(Path(folder), images, device, trials)
