@@ -64,10 +64,11 @@ def rebuild_rsna(*, radiography: Path, qu_ex: Path, out: Path, split: Path = SPL
         for path in sorted(folder.rglob("*.png")):
             if "mask" not in path.parent.name.lower():
                 present[key][path.name].append(path)
+    wanted = read_split(split)
     lists = {"train": {}, "test": {}}
     with atomic_folder(out.absolute()) as made:
         (made / "images").mkdir()
-        for name, numbers in read_split(split).items():
+        for name, numbers in wanted.items():
             collection, there, here = NAMES[name]
             for number in numbers:
                 original = there.format(number)
@@ -82,7 +83,7 @@ def rebuild_rsna(*, radiography: Path, qu_ex: Path, out: Path, split: Path = SPL
             part, label = CLASSES[name]
             lists[part][str(label)] = [here.format(number) for number in numbers]
         write_text(json.dumps(lists, indent=0) + "\n", made / "data.json")
-    logger.info("%s holds %s", out, {name: len(n) for name, n in read_split(split).items()})
+    logger.info("%s holds %s", out, {name: len(numbers) for name, numbers in wanted.items()})
 
 
 if __name__ == "__main__":

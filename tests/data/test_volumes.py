@@ -55,6 +55,7 @@ def brats(root, patients=10):
 
 def test_brats_as_it_is_distributed(tmp_path):
     root = brats(tmp_path / "brats")
+    (root / "BraTS2021_00000/._BraTS2021_00000_flair.nii").touch()  # as macOS leaves them
     options = VolumeOptions(first=2, last=7, test_share=0.3)
     records = read_layout(root, "volumes", volumes=options)
     patient = {r.id: re.search(r"BraTS2021_(\d+)/", r.id)[1] for r in records}

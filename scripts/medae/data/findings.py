@@ -105,9 +105,9 @@ class Findings:
         """
         if self.failures:
             kinds = []
-            for remedy, reasons in self.failures.items():
+            for do, reasons in self.failures.items():
                 first = min(reasons)
-                kinds.append(f"{name_some(reasons)} ({first!r}: {reasons[first]}). {remedy}.")
+                kinds.append(f"{name_some(reasons)} ({first!r}: {reasons[first]}). {do}.")
             count = sum(map(len, self.failures.values()))
             raise InputError(f"{count} files in {root} cannot be used: {' '.join(kinds)}")
         stated = self.preparation.intensity_range

@@ -1,8 +1,8 @@
 """Folder layouts of datasets: which files are training and test images, their labels and masks.
 
 A layout is a function from a dataset's root folder to its `Record`s, registered in `LAYOUTS`; a
-new one needs no other change here, since `read_layout` checks every layout's records alike. No
-image is opened here.
+new one needs no other change here, since `list_files` and `read_layout` check every layout's
+records alike. No image is decoded here.
 """
 
 import json
@@ -35,7 +35,7 @@ class Record:
     """One image of a dataset."""
 
     split: str  # "train" or "test"
-    id: str  # posix path relative to the dataset's root folder; of a slice, with its number
+    id: str  # posix path in the root folder, a slice with its number; `table`: patient<n>/ before
     label: int  # 0 normal, 1 abnormal; training images are normal
     image: Path
     mask: Path | None = None  # of test images, where the dataset has masks
@@ -78,6 +78,15 @@ def read_layout(
     records = list_files(root, layout, volumes)
     if expand and any(is_volume(record.image) for record in records):
         records = expand(records)
+    check_classes(root, layout, records, expected)
+    logger.info("%s holds %s", root, count_classes(records))
+    return sorted(records, key=lambda record: (record.split == "test", record.id))
+
+
+def check_classes(
+    root: Path, layout: str, records: Iterable[Record], expected: Mapping[str, int] | None
+) -> None:
+    """Raise InputError when a class has no image, unless `expected` (keys of CLASSES) says 0."""
     counts = count_classes(records)
     empty = [name for name, count in counts.items() if not count]
     if set(empty) - {name for name, count in (expected or {}).items() if count == 0}:
@@ -91,8 +100,6 @@ def read_layout(
             f"{layout} looks for them (see config/README.md). Training needs normal images, and "
             "metrics need both normal and abnormal test images." + advice * ("train" not in empty)
         )
-    logger.info("%s holds %s", root, counts)
-    return sorted(records, key=lambda record: (record.split == "test", record.id))
 
 
 def list_files(root: Path, layout: str, volumes: VolumeOptions | None = None) -> list[Record]:
@@ -227,7 +234,8 @@ def _volumes(root: Path, options: VolumeOptions) -> list[Record]:
     records, faults = [], []
     for split, folders in patients.items():
         for folder in folders:
-            files = [path for path in folder.iterdir() if is_volume(path)]
+            shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
+            files = [path for path in shown if is_volume(path)]
             images, masks = (
                 [path for path in files if stem(path).endswith(word)]
                 for word in (options.image, options.mask)

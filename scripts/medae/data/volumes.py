@@ -39,8 +39,8 @@ def read_slices(data: bytes, axis: str) -> np.ndarray:
                 data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise ImageError(f"more than {MAX_BYTES >> 30} GiB", SPLIT_VOLUME)
-        kind = nibabel.Nifti2Image if data[:4] in NIFTI_2 else None
-        volume = (kind or nibabel.Nifti1Image).from_bytes(data)
+        kind = nibabel.Nifti2Image if data[:4] in NIFTI_2 else nibabel.Nifti1Image
+        volume = kind.from_bytes(data)
         if volume.ndim < 3 or any(count > 1 for count in volume.shape[3:]):
             raise ImageError(f"a NIfTI file of the shape {times(volume.shape)}", SPLIT_VOLUME)
         values = np.asanyarray(volume.dataobj).reshape(volume.shape[:3])
@@ -91,16 +91,18 @@ def expand(
 
 def slices_of(record: Record, options: VolumeOptions) -> list[Record]:
     """Return the records of a volume's slices; raises ImageError when it cannot be used."""
-    values = read_slices(_bytes(record.image), options.axis)
+    data = _bytes(record.image)
+    values = read_slices(data, options.axis)
     if not np.isfinite(values).all():  # neither a percentile nor a slice of one value can be told
         raise ImageError("voxels that are not finite numbers", FILL)
     abnormal = np.zeros(len(values), dtype=bool)
     if record.mask is not None:
-        mask = binarise(read_slices(_bytes(record.mask), options.axis))[0]
+        mask_data = _bytes(record.mask)
+        mask = binarise(read_slices(mask_data, options.axis))[0]
         if mask.shape != values.shape:
             reason = f"its mask has {times(mask.shape)} voxels, not {times(values.shape)}"
             raise ImageError(reason, "Export each mask at the size of its volume")
-        _check_place(_bytes(record.image), _bytes(record.mask))
+        _check_place(data, mask_data)
         abnormal = mask.any(axis=(1, 2))
     elif record.label:
         raise ImageError("an abnormal volume without a mask, which says which slices are", ADD_MASK)
