@@ -212,8 +212,8 @@ def rankings(
             if score == plain:
                 maps = read_maps_to_measure(map_file, truth)
             else:
-                about = {"table": table, "trained_on": trained_on}
-                about |= {"maps": map_file, "what": str(path)}
+                about = {"trained_on": trained_on, "held_out": ~trained_on}
+                about |= {"table": table, "maps": map_file, "what": str(path)}
                 maps = rescore(score, truth=truth, **about)[1]
             cases = {"masks": truth.test_masks, "maps": maps}
             what = f"test images' pixels in {map_file}"

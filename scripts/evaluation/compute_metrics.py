@@ -19,6 +19,7 @@ import pandas as pd
 from medae.base.files import write_table
 from medae.data.packed import read_packed
 from medae.duplicates.audit import leak_free, read_audit
+from medae.duplicates.held_out import not_held_out
 from medae.duplicates.training_sets import read_training_rows
 from medae.evaluation.metrics import METRIC_COLUMNS, measure
 from medae.models.information import PLAIN_SCORE
@@ -51,6 +52,7 @@ def compute_metrics(
     """
     truth = read_packed(packed)
     unseen = leak_free(read_audit(audit, truth))
+    held_out = ~not_held_out(training_rows, truth)
     found = []
     masks = truth.test_masks is not None
     for seed, path, map_file, other in zip(seeds, scores, maps, others, strict=True):
@@ -60,7 +62,8 @@ def compute_metrics(
         test = table["split"] == "test"
         rescored = table.loc[test, ["id", "label"]].copy()
         for name in score_names:
-            about = {"table": table, "trained_on": rows, "maps": map_file, "what": str(path)}
+            about = {"table": table, "maps": map_file, "what": str(path)}
+            about |= {"trained_on": rows, "held_out": held_out}
             rescored[name], anomalies = rescore(name, truth=truth, **about)
             changed = table.assign(score=table["score"].where(~test), reconstruction_error=np.nan)
             changed.loc[test, "score"] = rescored[name]

@@ -58,7 +58,7 @@ def score_images(
         "test": (data.test_images, data.test_ids),
     }
     n_test, _, *size = data.test_images.shape
-    for files in zip(checkpoints, scores, latents, maps, strict=True):
+    for number, files in enumerate(zip(checkpoints, scores, latents, maps, strict=True)):
         checkpoint, table, latents_path, maps_path = files
         model, description = load_checkpoint(checkpoint, chosen, data)
         allow_tf32(description["training"]["precision"])
@@ -93,18 +93,16 @@ def score_images(
             held, groups = read_held_out(training_rows)
             own = scored[: len(used)]
             floor = noise_floor(own[used], what=str(table))
-            rates = {PLAIN_SCORE: own.loc[held, "score"].to_numpy()}
-            images = data.train_images[held]
-            for batch in score_batches(model, images, batch_size=batch_size, device=chosen):
-                about = {"images": as_floats(images[batch.rows]), "floor": floor}
-                about["reconstructions"] = batch.reconstructions
-                for name in score_names:
-                    found = rates.get(name, np.empty(0)), rescored(name, **about)[0]
-                    rates[name] = np.concatenate(found)
+            of_held_out = {PLAIN_SCORE: own.loc[held, "score"].to_numpy()}
+            if score_names:
+                images = data.train_images[held]
+                parts = score_batches(model, images, batch_size=batch_size, device=chosen)
+                about = {"images": as_floats(images), "floor": floor}
+                about["reconstructions"] = np.concatenate([part.reconstructions for part in parts])
+                of_held_out |= {name: rescored(name, **about)[0] for name in score_names}
             options = {"rate": false_positive_rate, "floor": floor}
-            rows = [decide(name, one, groups, **options) for name, one in rates.items()]
-            path = decisions[checkpoints.index(checkpoint)]
-            write_table(pd.DataFrame(rows), path)
+            rows = [decide(name, one, groups, **options) for name, one in of_held_out.items()]
+            write_table(pd.DataFrame(rows), decisions[number])
 
 
 if __name__ == "__main__":

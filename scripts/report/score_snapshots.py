@@ -9,15 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from medae.base.files import write_table
 from medae.data.packed import read_packed
 from medae.evaluation.ranking import image_metrics
+from medae.evaluation.splits import has_both
 from medae.models.checkpoints import load_tensors
 from medae.models.methods import build
 from medae.models.scoring import score_batches
 from medae.models.torch_setup import allow_tf32, make_deterministic, select_device
-from medae.report.tables import Section, write_sections
+from medae.report.rows import NothingToShowError
+from medae.report.tables import Section, or_sentence, write_sections
 
 TITLE = "Metrics over the last epochs"
 HEADER = ["Dataset", "Method", "d", "Seed", "Epochs", "AUC, last", "AUC, range"]
@@ -55,13 +58,16 @@ def score_snapshots(
         tensors, description = load_tensors(path)
         allow_tf32(description["training"]["precision"])
         data = datasets[run["dataset"]]
+        if not has_both(data.test_labels):  # as the user meant it
+            continue
         for epoch in sorted({int(name.partition(".")[0]) for name in tensors}):
             model = build(description["method"], **description["arguments"])
+            model = model.to(chosen, memory_format=torch.channels_last)
             start = f"{epoch}."
             model.load_state_dict(
                 {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
             )
-            found = list(score_batches(model.to(chosen).eval(), data.test_images, device=chosen))
+            found = list(score_batches(model.eval(), data.test_images, device=chosen))
             scores, errors = (
                 np.concatenate([getattr(batch, key) for batch in found])
                 for key in ("scores", "errors")
@@ -69,6 +75,8 @@ def score_snapshots(
             values = image_metrics(labels=data.test_labels, scores=scores, what=str(path))
             error = errors[data.test_labels == 0].mean()
             rows.append({**run, "epoch": epoch, "auc": values["auc"], "normal_error": error})
+    if not rows:
+        raise NothingToShowError("Nothing to rank: no dataset has both classes of test images.")
     frame = pd.DataFrame(rows)
     write_table(frame, table)
     lines = [
@@ -92,4 +100,4 @@ def score_snapshots(
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    run_script(score_snapshots, snakemake)
+    run_script(or_sentence(score_snapshots), snakemake)

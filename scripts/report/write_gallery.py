@@ -27,14 +27,16 @@ from medae.models.information import INFORMATION
 from medae.models.score_files import read_maps, read_scores, rescore
 from medae.report.choosing import (
     CLASSES,
-    GALLERY_BYTES,
-    GALLERY_IMAGES,
     HEAT,
     PERCENTILE,
     choose_images,
 )
 from medae.report.tables import Section, html_page
 
+GALLERY_IMAGES = [12, 6, 3]
+"""Of each class; the first number with which the page has fewer than GALLERY_BYTES."""
+GALLERY_BYTES = 10_000_000
+"""So that a page can be mailed and opens at once."""
 UNLIKE = 100  # ratio of maps' units that makes some black on one colour scale
 
 logger = logging.getLogger(__name__)
@@ -111,7 +113,8 @@ def collect(
         pictures = read_maps(path, data, name="reconstructions", rows=rows)
         views = [(values, read_maps(path, data, rows=rows))]
         if information and setting["method"] not in BASELINES:
-            about = {"table": table, "trained_on": used, "maps": path, "what": str(path.parent)}
+            about = {"table": table, "maps": path, "what": str(path.parent)}
+            about |= {"trained_on": used, "held_out": ~used}
             values, found = rescore(INFORMATION, truth=data, **about)
             views.append((values, found[rows]))
         for kind, (_, found) in zip(shown_maps, views, strict=False):

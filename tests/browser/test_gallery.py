@@ -167,6 +167,7 @@ def test_the_map_changes_to_information_where_there_is_one(page, files):
     about = {
         "table": table,
         "trained_on": np.ones(len(data.train_ids), bool),
+        "held_out": np.zeros(len(data.train_ids), bool),
         "maps": files["maps"][place],
         "truth": data,
         "what": "",

@@ -127,6 +127,7 @@ def test_names(name, parts, shown):
         ("relative_w8", "odd number"),
         ("relative_w1", "at least 3"),
         ("squared_error_x10", "no noise floor"),
+        ("squared_error_w9_held_out", "no noise floor"),
         ("relative_x0", "positive"),
         ("relative_x1", "1 is left out"),
     ],

@@ -11,6 +11,7 @@ from medae.base.files import read_table
 from medae.models.checkpoints import save_tensors
 from medae.models.methods import build
 from medae.models.networks import normalise
+from medae.report.rows import NothingToShowError
 
 SIZES = {"image_size": 16, "channels": 1, "latent_dim": 2, "width": 4, "hidden_dim": 8}
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 1, 16, 16), np.uint8)
@@ -53,3 +54,24 @@ def test_each_epoch_is_scored_with_its_own_weights(tmp_path):
     low, high = sorted(aucs)
     text = (tmp_path / "t.md").read_text()
     assert f"| 9 to 10, 2 | {100 * aucs[1]:.1f} | {100 * low:.1f} to {100 * high:.1f} |" in text
+
+
+def test_a_dataset_without_abnormal_test_images_has_no_table(tmp_path):
+    packed = write_packed(tmp_path / "noise.h5", IMAGES, IMAGES, [0] * 12)
+    snapshots = tmp_path / "snapshots.safetensors"
+    weights = {f"1.{name}": value for name, value in build("ae", **SIZES).state_dict().items()}
+    description = {"method": "ae", "arguments": SIZES, "training": {"precision": "float32"}}
+    save_tensors(snapshots, weights, description)
+    with pytest.raises(NothingToShowError, match="Nothing to rank"):
+        score_snapshots(
+            packed=[packed],
+            snapshots=[snapshots],
+            names={"noise": "Noise"},
+            methods={"ae": "AE"},
+            runs=[{"dataset": "noise", "method": "ae", "latent_dim": 2, "seed": 0}],
+            device="cpu",
+            torch_threads=1,
+            markdown=tmp_path / "t.md",
+            html=tmp_path / "t.html",
+            table=tmp_path / "t.tsv",
+        )

@@ -72,5 +72,7 @@ def read_held_out(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def not_held_out(path: Path | None, data: PackedDataset) -> np.ndarray:
-    """Return which training images are not held out, bool; all without a table."""
-    return np.ones(len(data.train_ids), dtype=bool) if path is None else ~read_held_out(path)[0]
+    """Return which training images the table `path` doesn't hold out, bool; all without a table."""
+    if path is None or "held_out" not in read_table(path):
+        return np.ones(len(data.train_ids), dtype=bool)
+    return ~read_held_out(path)[0]

@@ -95,7 +95,7 @@ def parse_score(name: str) -> Score:
         fault = f"it does not begin with one of {', '.join(KINDS)}, or does not go on as these do"
     elif side is not None and (side % 2 == 0 or side < 3):
         fault = "the side of a window is an odd number of pixels, at least 3"
-    elif multiple is not None and kind == PLAIN_SCORE:
+    elif (multiple or held_out) and kind == PLAIN_SCORE:
         fault = "the squared error has no noise floor"
     elif multiple is not None and float(multiple) in (0, 1):
         fault = "the multiple of the noise floor is positive, and 1 is left out"

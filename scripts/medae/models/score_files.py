@@ -104,6 +104,7 @@ def rescore(
     *,
     table: pd.DataFrame,
     trained_on: np.ndarray,
+    held_out: np.ndarray,
     maps: Path,
     truth: PackedDataset,
     what: str,
@@ -111,11 +112,11 @@ def rescore(
     """Return another score of the test images (N,) and its maps N × H × W, float32.
 
     `name` is one of medae.models.information; `table` is that of `read_scores`, whose training
-    images `trained_on` (bool), or the others where the name says so, give the noise floor, and
-    `maps` the file with the model's reconstructions. `what` names the table in errors. Raises
-    InputError like `read_maps` and `noise_floor`.
+    images `trained_on` (bool), or those `held_out` (bool) where the name says so, give the noise
+    floor, and `maps` the file with the model's reconstructions. `what` names the table in errors.
+    Raises InputError like `read_maps` and `noise_floor`.
     """
-    chosen = ~trained_on if parse_score(name).held_out else trained_on
+    chosen = held_out if parse_score(name).held_out else trained_on
     floor = noise_floor(table[: len(chosen)][chosen], what=what)
     values, found = score_images(
         name,

@@ -44,13 +44,11 @@ def score_batches(
     *,
     device: torch.device,
     batch_size: int | None = None,
-    anomaly_map: AnomalyMap | None = None,
 ) -> Iterator[Scores]:
     """Yield the scores of uint8 images N × C × H × W, batch by batch in their order.
 
     Without a `batch_size` it is what suits the device. The map is that of the method, the squared
-    error where it has none of its own, or `anomaly_map`: what another score makes of images and
-    reconstructions.
+    error where it has none of its own.
 
     The model must be in evaluation mode, so that an image's score does not depend on its batch;
     raises ValueError otherwise. When memory runs out the batches go on half as large; InputError
@@ -58,7 +56,7 @@ def score_batches(
     """
     if model.training:
         raise ValueError("score_batches needs a model in evaluation mode")
-    chosen = anomaly_map or getattr(model, "anomaly_map", squared_error)
+    chosen = getattr(model, "anomaly_map", squared_error)
     size = batch_size or batch_size_on(device)
     start = 0
     fetch = None  # of the batch before, whose results travel while the device goes on

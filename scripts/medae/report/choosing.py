@@ -11,10 +11,6 @@ HEAT = "inferno"
 """The colours of anomaly maps."""
 PERCENTILE = 99.5
 """Of the maps' pixels, where their colours end; the few above would leave the rest in the dark."""
-GALLERY_IMAGES = [12, 6, 3]
-"""Of each class; the first number with which the page has fewer than GALLERY_BYTES."""
-GALLERY_BYTES = 10_000_000
-"""So that a page can be mailed and opens at once."""
 
 
 def choose_images(labels: np.ndarray, scores: np.ndarray, *, count: int) -> dict[str, list[int]]:
