@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 from scipy.stats import percentileofscore
 
@@ -37,7 +36,6 @@ from medae.data.volumes import slices_of
 from medae.models.checkpoints import load_checkpoint
 from medae.models.decision import DECISION, read_decision
 from medae.models.information import PLAIN_SCORE, display_name, score_images
-from medae.models.networks import normalise
 from medae.models.score_files import SCORE_COLUMNS
 from medae.models.scoring import score_batches
 from medae.models.torch_setup import allow_tf32, make_deterministic, select_device
@@ -152,14 +150,14 @@ def draw_picture(
 
 
 def add_decision(
-    table: pd.DataFrame, decision: dict[str, dict], pixels: np.ndarray, reconstructions: np.ndarray
+    table: pd.DataFrame, decision: dict[str, dict], images: np.ndarray, reconstructions: np.ndarray
 ) -> pd.DataFrame:
     """Return the table with `decision`'s other scores and the column flagged, the worst first.
 
     `decision` is that of `read_decision`; where it is empty, the model's own score orders.
     """
     for name in set(decision) - {PLAIN_SCORE}:
-        about = {"images": as_floats(pixels), "reconstructions": reconstructions}
+        about = {"images": images, "reconstructions": reconstructions}
         table[name], _ = score_images(name, floor=decision[name]["noise_floor"], **about)
     if not decision:
         logger.info("no threshold: the model's run held no images out (decision.held_out)")
@@ -210,13 +208,13 @@ def score_folder(*, images: Path, model: Path, out: Path, device: str) -> None:
             shares = percentileofscore(training, scores, kind="weak")
         table = pd.DataFrame({"id": names, "score": scores, "percentile": shares})
         decision = read_decision(model.with_name(DECISION))
-        table = add_decision(table, decision, pixels, reconstructions)
+        inputs = as_floats(pixels)
+        table = add_decision(table, decision, inputs, reconstructions)
         flagged = set(table.loc[table["flagged"] == 1, "id"]) if decision else set()
         write_table(table, folder / "scores.tsv")
         if skipped:
             reasons = {"id": list(skipped), "reason": list(skipped.values())}
             write_table(pd.DataFrame(reasons), folder / "skipped.tsv")
-        inputs = normalise(torch.from_numpy(pixels)).numpy()
         vmax = float(np.percentile(maps, PERCENTILE)) or 1.0  # any, where all maps are 0
         rows = zip(names, scores, shares, inputs, reconstructions, maps, strict=True)
         for name, score, share, *arrays in rows:

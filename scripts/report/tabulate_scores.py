@@ -89,7 +89,7 @@ def tabulate_scores(
         own = tested[(tested["dataset"] == dataset) & (tested["score"] == INFORMATION)]
         if len(own):
             own = sort_rows(own, by=["metric", "split", "method", "latent_dim"], names=names)
-            lines = test_lines(own, methods)
+            lines = lines_of_tests(own, methods)
             shape = {"header": TEST_HEADER, "rows": lines, "align": "lllrrcrrcrl"}
             sections.append(Section("Tests", TESTED, level=3, **shape))
     write_sections(TITLE, sections, markdown=markdown, html=html)
@@ -126,7 +126,7 @@ def score_section(
     return Section(name, header=header, rows=lines, align="lrl" + "c" * len(columns))
 
 
-def test_lines(tests: pd.DataFrame, methods: Mapping[str, str]) -> list[list[str]]:
+def lines_of_tests(tests: pd.DataFrame, methods: Mapping[str, str]) -> list[list[str]]:
     """Return the lines of the tests of one dataset and score, in the order of TEST_HEADER."""
     lines = []
     tests = tests[tests["metric"].isin(SHOWN)]

@@ -21,9 +21,8 @@ from medae.data.groups import image_groups
 from medae.data.packed import packed_writer, read_packed
 from medae.duplicates.audit import read_audit
 from medae.duplicates.held_out import hold_out, image_components
-from medae.theory.held_out import synthetic_id
 from medae.theory.plan import SUFFIX
-from medae.theory.synthetic import Anomaly, make_anomaly
+from medae.theory.synthetic import Anomaly, make_anomaly, synthetic_id
 
 logger = logging.getLogger(__name__)
 

@@ -31,8 +31,8 @@ from medae.models.score_files import read_other_scores, read_scores
 from medae.theory import selectors
 from medae.theory.columns import CURVE_COLUMNS, SELECTION_COLUMNS
 from medae.theory.entropy import estimate_dimension, first_of_groups
-from medae.theory.held_out import split_id
 from medae.theory.plan import AUTOENCODER
+from medae.theory.synthetic import split_id
 
 logger = logging.getLogger(__name__)
 

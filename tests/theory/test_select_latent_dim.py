@@ -12,7 +12,7 @@ from medae.data.packed import read_packed
 from medae.models.score_files import score_table
 from medae.theory.columns import CURVE_COLUMNS, SELECTION_COLUMNS
 from medae.theory.entropy import estimate_dimension
-from medae.theory.held_out import synthetic_id
+from medae.theory.synthetic import synthetic_id
 
 NORMAL = [f"images/p{row // 2}_{row:02}.png" for row in range(24)]
 KINDS = ["dark", "haze"]

@@ -33,7 +33,7 @@ INFORMATION_NOTE = (
     "Information: the same models, scored by ½ log2((D + ε) / (σ² + ε)) over 9 × 9 windows in "
     "place of the squared error."
 )
-TEST_COLUMNS = ["difference", "difference_low", "difference_high", "p_value"]
+TESTED = ["difference", "difference_low", "difference_high", "p_value"]
 
 
 class NothingToShowError(Exception):
@@ -191,7 +191,7 @@ def add_statistics(summary: pd.DataFrame, drawn: pd.DataFrame, **options: object
     joined = cells.merge(drawn.drop(columns="value"), on=CELL, how="left", validate="1:1")
     reference = drawn[(drawn["method"] == AUTOENCODER) & drawn["difference"].isna()]
     tested = joined["dataset"].isin(reference["dataset"]) & (joined["method"] != ORACLE)
-    joined.loc[~tested, TEST_COLUMNS] = float("nan")
+    joined.loc[~tested, TESTED] = float("nan")
     joined["p_holm"] = float("nan")
     for _, family in joined[joined["p_value"].notna()].groupby(["dataset", "split", "metric"]):
         joined.loc[family.index, "p_holm"] = holm(family["p_value"])

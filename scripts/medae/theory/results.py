@@ -9,7 +9,6 @@ from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
-from medae.report.figures import SPLIT_LINES
 from medae.report.tables import Section, write_sections
 from medae.theory.plan import AUTOENCODER
 
@@ -51,18 +50,6 @@ def known(keys: Collection[str], names: Mapping[str, str], *, what: str) -> list
             "configuration no longer has, and run the workflow again."
         )
     return [key for key in names if key in set(keys)]
-
-
-def distinct_lines(rows: pd.DataFrame) -> dict[str, str]:
-    """Return the SPLIT_LINES of one dataset; the published one where both are the same images.
-
-    `rows` have the columns split, n_normal and n_abnormal. The leak-free test set is a part of the
-    published one: of the same size, it is the same.
-    """
-    counts = rows.groupby("split")[["n_normal", "n_abnormal"]].first()
-    if counts.nunique().max() == 1:
-        return {PUBLISHED_SPLIT: SPLIT_LINES[PUBLISHED_SPLIT]}
-    return {split: line for split, line in SPLIT_LINES.items() if split in counts.index}
 
 
 def write_comparison(

@@ -30,6 +30,7 @@ from scipy import ndimage
 
 from medae.base.errors import InputError
 
+PREFIX = "synthetic"  # of the ids of synthetic anomalies
 AREA = (0.01, 0.08)
 HAZE_AREA = (0.10, 0.30)
 ASPECT = (1 / 3, 3.0)  # of a rectangle
@@ -239,3 +240,14 @@ def _take(
 def _rising(weight: np.ndarray) -> np.ndarray:
     """Return the weight of a blob raised to EDGE at its edge, 0 outside."""
     return np.where(weight > 0, EDGE + (1 - EDGE) * weight, 0.0)
+
+
+def synthetic_id(kind: str, name: str) -> str:
+    """Return the id of the synthetic anomaly of one kind in the image `name`."""
+    return f"{PREFIX}/{kind}/{name}"
+
+
+def split_id(name: str) -> tuple[str, str]:
+    """Return the kind and the original's id of a synthetic anomaly by its own id."""
+    _, kind, original = name.split("/", 2)
+    return kind, original

@@ -193,11 +193,11 @@ def _inconsistencies(config: dict) -> list[str]:
     ]
     for name in config["scoring"]["scores"]:
         try:
-            parse_score(name)
+            held_out = parse_score(name).held_out
         except InputError as error:
             faults.append(f"scoring.scores: {str(error).rstrip('.')}")
         else:
-            if parse_score(name).held_out and not config["decision"]["held_out"]:
+            if held_out and not config["decision"]["held_out"]:
                 faults.append(f"scoring.scores has {name}, but decision.held_out is 0")
     if PLAIN_SCORE in config["scoring"]["scores"]:
         faults.append(f"scoring.scores has {PLAIN_SCORE}, which every model has; take it out")

@@ -159,7 +159,7 @@ def method_notes(config: dict, names: dict[str, str]) -> list[str]:
 def dataset_notes(config: dict) -> dict[str, str]:
     """Return what stands below tables and figures about datasets, by key.
 
-    The `note` of a registry entry, or that a class of test images is meant to be missing.
+    The `note` of a registry entry, and that a class of test images is meant to be missing.
     """
     notes = {}
     for key in config["datasets"]:
