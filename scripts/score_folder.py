@@ -231,8 +231,8 @@ def score_folder(*, images: Path, model: Path, out: Path, device: str) -> None:
     if skipped:
         first = min(skipped)
         raise InputError(
-            f"{len(skipped)} files were skipped, such as {first!r} ({skipped[first]}). All others "
-            f"are scored; {out / 'skipped.tsv'} has the reasons."
+            f"Skipped {len(skipped)} of the files, such as {first!r} ({skipped[first]}). The "
+            f"others are scored; {out / 'skipped.tsv'} has the reasons."
         )
 
 

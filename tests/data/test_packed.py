@@ -257,7 +257,7 @@ def test_all_bad_files_are_reported_by_kind_and_nothing_remains(tmp_path):
     with pytest.raises(InputError) as caught:
         pack(root, tmp_path / "out" / "x.h5")
     message = str(caught.value)
-    assert message.startswith(f"11 files in {root} cannot be used: 'test/abnormal/3.png', ")
+    assert message.startswith(f"Cannot use 11 of the files in {root}: 'test/abnormal/3.png', ")
     assert "'train/normal/2.png' and 4 more ('test/abnormal/3.png': not readable" in message
     assert "'test/mask/5.png' ('test/mask/5.png': 20 × 30 pixels, its image 30 × 20)" in message
     assert (
@@ -332,7 +332,7 @@ def test_files_of_8_and_of_more_bits_are_not_mixed_in_silence(tmp_path):
     save(root / "test/normal/z.png", values)
     with pytest.raises(InputError, match=r"9 of 8 bits, such as .*; 1 of more than 8 bits, such "):
         pack(root, tmp_path / "x.h5", masks=False)
-    with pytest.raises(InputError, match=r"9 files .*8-bit values, for which .*\[0.0, 4095.0\]"):
+    with pytest.raises(InputError, match=r"use 9 of .*8-bit values, for which .*\[0.0, 4095.0\]"):
         pack(root, tmp_path / "x.h5", masks=False, intensity_range=[0, 4095])
     packed = pack(root, tmp_path / "x.h5", masks=False, intensity_range="percentiles")
     assert packed.attributes["intensity_range"] == '"percentiles"'

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
-from medae.data.groups import image_groups
+from medae.data.groups import group_names, image_groups
 from medae.data.known import UNKNOWN
 from medae.evaluation import bootstrap
 from medae.evaluation.bootstrap import (
@@ -36,6 +36,10 @@ from medae.evaluation.ranking import pixel_metrics
 def test_groups_by_pattern(pattern, groups):
     ids = ["a/p1_3.png", "b/p2_1.png", "b/p1_9.png", "b/other.png", "b/another.png", "p2"]
     assert image_groups(ids, pattern=pattern).tolist() == groups
+
+
+def test_an_empty_name_is_no_patient():
+    assert group_names(["a/p1_2.png", "a/_1.png"], pattern=r"/(p?\d*)_") == ["p1", None]
 
 
 def weights_of(labels, groups=None, replicates=50, seed=0, **options):

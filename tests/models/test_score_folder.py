@@ -234,7 +234,7 @@ def test_bad_files_are_skipped_and_listed(run):
     (run.train / "x.dcm").write_bytes(bytes(128) + b"DICM" + b"?" * 99)
     (run.train / "y.nii.gz").write_bytes(b"\x1f\x8b")
     with pytest.raises(
-        InputError, match=r"3 files were skipped, such as '02.png' \(not readable.*"
+        InputError, match=r"Skipped 3 of the files, such as '02.png' \(not readable.*"
     ):
         run.score()
     skipped = read_table(run.out / "skipped.tsv")
@@ -313,7 +313,7 @@ REFUSED = {
     "several scales": (deeper_image, "different scales: .*save the images as those were that it"),
     "damaged images": (
         damaged_images,
-        r"5 files .*'00\.png', '01\.png', .* \('00\.png': not readable",
+        r"Cannot use 5 of the files .*'00\.png', '01\.png', .* \('00\.png': not readable",
     ),
     "damaged scores": (lambda run: run.scores.write_text("id\na\n"), "has the columns"),
     "results in the way": (results_in_the_way, "not an empty folder"),

@@ -199,6 +199,18 @@ def test_editing_the_training_module_retrains_and_what_follows(finished_copy):
     assert not planned & {"generate_phantom", "pack_dataset"}
 
 
+def test_code_that_packs_the_same_bytes_trains_nothing(fresh):
+    """As docs/faults.md says; the packed file is larger than Snakemake's default limit of 1 MB."""
+    fresh.configure(image_size=256)
+    trained = fresh.snakemake("--until", "train_autoencoder")
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    assert (fresh.results / "packed/phantom_256px.h5").stat().st_size > 10**6
+    assert "train_autoencoder" in touched(fresh, "data/layouts.py")
+    packed = fresh.snakemake("--until", "pack_dataset")
+    assert packed.returncode == 0, packed.stdout + packed.stderr
+    assert "train_autoencoder" not in fresh.planned()
+
+
 def test_editing_another_method_or_the_registry_reruns_nothing(finished_copy):
     assert touched(finished_copy, "models/methods/vae.py") == set()
     assert touched(finished_copy, "models/methods/__init__.py") == set()

@@ -109,7 +109,7 @@ class Findings:
                 first = min(reasons)
                 kinds.append(f"{name_some(reasons)} ({first!r}: {reasons[first]}). {do}.")
             count = sum(map(len, self.failures.values()))
-            raise InputError(f"{count} files in {root} cannot be used: {' '.join(kinds)}")
+            raise InputError(f"Cannot use {count} of the files in {root}: {' '.join(kinds)}")
         stated = self.preparation.intensity_range
         # With a range in the files' units all but 8-bit files can be meant.
         narrow = not self.depths.keys().isdisjoint({"8 bits", "DICOM of 8 bits"})

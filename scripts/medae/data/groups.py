@@ -24,7 +24,7 @@ def image_groups(ids: Sequence[str], *, pattern: str | None) -> np.ndarray:
 
 
 def group_names(ids: Sequence[str], *, pattern: str | None) -> list[str | None]:
-    """Return what `pattern` finds in each id, as `image_groups` does; None for nothing."""
+    """Return what `pattern` finds in each id, as `image_groups` does; None for nothing or ''."""
     if pattern is None:
         return [None] * len(ids)
     try:
@@ -38,4 +38,4 @@ def group_names(ids: Sequence[str], *, pattern: str | None) -> list[str | None]:
             f"expression with one group in parentheses: {fault}. Correct it in the dataset's entry."
         )
     found = map(expression.search, ids)
-    return [None if match is None else match[1] for match in found]
+    return [(match[1] or None) if match else None for match in found]

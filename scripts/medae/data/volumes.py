@@ -83,7 +83,7 @@ def expand(
     if faults:
         first = min(faults)
         raise InputError(
-            f"{len(faults)} volumes in {root} cannot be used: {name_some(faults)} ({first!r}: "
+            f"Cannot use {len(faults)} of the volumes in {root}: {name_some(faults)} ({first!r}: "
             f"{faults[first].reason}). {faults[first].remedy}."
         )
     return [record for part in found for record in part]
