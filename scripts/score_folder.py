@@ -31,7 +31,7 @@ from medae.data.formats import is_image, is_volume
 from medae.data.images import LoadedRecord, Preparation, load_file
 from medae.data.layouts import Record, VolumeOptions, check_names, images_in
 from medae.data.packed import as_floats
-from medae.data.pictures import ImageError
+from medae.data.pictures import REPLACE, ImageError
 from medae.data.volumes import slices_of
 from medae.models.checkpoints import load_checkpoint
 from medae.models.decision import DECISION, read_decision
@@ -110,6 +110,9 @@ def load_all(
         try:
             records = slices_of(record, VolumeOptions(axis=preparation.axis))
         except ImageError as error:
+            return [LoadedRecord(record, {}, failed=record.id, error=error)]
+        if not records:
+            error = ImageError("no slice has more than one value", REPLACE)
             return [LoadedRecord(record, {}, failed=record.id, error=error)]
     else:
         records = [record]

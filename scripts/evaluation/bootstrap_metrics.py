@@ -6,7 +6,8 @@ then the difference to the reference, its interval, and the p-value of a paired 
 corrected for the number of tests. These four are empty for the reference itself, and for all when
 the reference is not among the settings. `tests` has the tests of other scores. All are fractions.
 `medae.evaluation.bootstrap` says how images are drawn.
-Fails when a file is not about the packed test images, a class is missing, or a score is not finite.
+Without both classes the tables are empty.
+Fails when a file is not about the packed test images, or a score is not finite.
 """
 
 import logging

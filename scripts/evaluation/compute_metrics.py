@@ -5,8 +5,9 @@ are written to `others`: id and label of the test images, and a column per score
 the columns METRIC_COLUMNS of medae.evaluation.metrics, on the published and on the leak-free test
 images. AUC, AP and Dice are fractions, errors squared [-1, 1] intensity units, and those of
 training images are of the ones that were used.
-Fails when scores, maps and packed dataset are not about the same images, when a class is missing,
-when a score is not finite, or when a model reconstructs its training images without an error.
+Without both classes image metrics are left out.
+Fails when scores, maps and packed dataset are not about the same images, when a score is not
+finite, or when a model reconstructs its training images without an error.
 """
 
 import logging
@@ -65,7 +66,7 @@ def compute_metrics(
             about = {"table": table, "maps": map_file, "what": str(path)}
             about |= {"trained_on": rows, "held_out": held_out}
             rescored[name], anomalies = rescore(name, truth=truth, **about)
-            changed = table.assign(score=table["score"].where(~test), reconstruction_error=np.nan)
+            changed = table.assign(reconstruction_error=np.nan)
             changed.loc[test, "score"] = rescored[name]
             tables[name] = changed, anomalies if masks else None
         for name, (scored, anomalies) in tables.items():

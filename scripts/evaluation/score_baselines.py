@@ -99,7 +99,8 @@ def score_baselines(
         score = PLAIN_SCORE if baseline.reconstructs else NO_RECONSTRUCTION
         measured.append(found.assign(dataset=dataset, score=score, **run))
         logger.info("%s: %s", run, dict(zip(found["metric"], found["value"], strict=True)))
-    write_table(pd.concat(measured)[METRIC_COLUMNS], metrics)
+    found = pd.concat(measured) if measured else pd.DataFrame(columns=METRIC_COLUMNS)
+    write_table(found[METRIC_COLUMNS], metrics)
 
 
 if __name__ == "__main__":

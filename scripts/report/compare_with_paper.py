@@ -16,7 +16,7 @@ import pandas as pd
 from medae.base.files import read_table, write_table
 from medae.evaluation.ranking import AT_SHARE
 from medae.evaluation.splits import PUBLISHED_SPLIT
-from medae.evaluation.summary import TABLE_METRICS, display_name, sort_rows, summarise
+from medae.evaluation.summary import TABLE_METRICS, sort_rows, summarise
 from medae.report.rows import at_one_share, by_score, read_paper
 from medae.report.tables import MISSING, Section, format_percent, format_points, write_sections
 
@@ -47,7 +47,6 @@ def compare_with_paper(
 
     `reference_code` has runs of the paper's code, a row per seed, and `papers` the key of each
     dataset in the paper's tables. Without a common cell the table is empty, and its text says so.
-    Raises InputError when a dataset has no display name.
     """
     ours = by_score(read_table(metrics))
     compared = compare(
@@ -62,7 +61,7 @@ def compare_with_paper(
     rows = [
         [
             cell["table"].removeprefix("table"),
-            display_name(cell["dataset"], names),
+            names[cell["dataset"]],
             methods[cell["method"]],
             str(cell["latent_dim"]),
             TABLE_METRICS[AT_SHARE if cell["at_share"] else cell["metric"]].label,
@@ -134,7 +133,7 @@ def describe(
         f"{counts.get('within', 0)} within tolerance, {counts.get('outside', 0)} outside, and "
         f"{counts.get('one seed', 0)} without a verdict because they come from one seed.",
         *(
-            sum_up(part, display_name(key, names), methods, who)
+            sum_up(part, names[key], methods, who)
             for key, part in compared.groupby("dataset", sort=False)
             for who in THEIRS
             if part[f"{who}_mean"].notna().any()

@@ -21,7 +21,6 @@ from medae.report.figures import SPLIT_LINES
 from medae.report.rows import SPLIT_NAMES, check_ranked, read_metrics, read_paper, swept_methods
 
 LEVEL = "nearest"
-BESIDE = 1.12  # times the latent dimension, where the paper's numbers stand
 HEIGHT = 1.85  # inches of a row
 
 
@@ -39,10 +38,7 @@ def draw_panel(
             figures.draw_sweep(axes, seeds, scale=100, color=colors[0], label=shown, **look)
         theirs = paper[paper["method"] == method]
         if not theirs.empty:
-            at = BESIDE * theirs["latent_dim"], theirs["mean"], theirs["std"]
-            look = {"color": colors[1], "markersize": 3, "zorder": 4, "clip_on": False}
-            label = f"{methods[method]}, paper (mean ± std)"
-            axes.errorbar(*at, label=label, **figures.PAPER_LOOK, **look)
+            figures.draw_paper(axes, theirs, color=colors[1], name=methods[method])
     for level in ours[ours["method"] == LEVEL].itertuples():
         label = methods[LEVEL] if level.split == PUBLISHED_SPLIT else None
         look = {"color": figures.GREEN, "linestyle": SPLIT_LINES[level.split], "linewidth": 0.8}

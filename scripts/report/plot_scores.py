@@ -26,7 +26,6 @@ from medae.report.rows import (
 SCORES = {AUTOENCODER: figures.BLUE, AUTOENCODER + INFORMED: figures.VERMILLION}
 LEVELS = {"total_variation": figures.GREEN, "local_variance": figures.PURPLE}
 LOOKS = {"total_variation": "-", "local_variance": "-."}
-BESIDE = 1.12  # times the latent dimension, where the paper's numbers stand
 COLUMNS = 3
 
 
@@ -45,10 +44,7 @@ def draw_panel(
             look = {"color": color, "linestyle": LOOKS[method], "linewidth": 1, "zorder": 1}
             axes.axhline(100 * level, label=f"{methods[method]}, no network", **look)
     if len(paper):
-        at = BESIDE * paper["latent_dim"], paper["mean"], paper["std"]
-        look = {"color": figures.BLACK, "markersize": 3, "zorder": 4, "clip_on": False}
-        label = f"{methods[AUTOENCODER]}, paper (mean ± std)"
-        axes.errorbar(*at, label=label, **figures.PAPER_LOOK, **look)
+        figures.draw_paper(axes, paper, color=figures.BLACK, name=methods[AUTOENCODER])
     figures.draw_chance(axes, ours, "auc")
     axes.grid(axis="y")
 
@@ -71,7 +67,8 @@ def plot_scores(
     table = table[(table["metric"] == "auc") & table["method"].isin([*SCORES, *LEVELS])]
     theirs = read_paper(paper, papers)
     theirs = theirs[(theirs["metric"] == "auc") & (theirs["method"] == AUTOENCODER)]
-    found = set(zip(table["dataset"], table["split"], strict=True))
+    drawn = table[table["method"].isin(list(SCORES))]
+    found = set(zip(drawn["dataset"], drawn["split"], strict=True))
     order = dataset_order(table, names)
     panels = [(key, split) for key in order for split in SPLIT_NAMES if (key, split) in found]
     rows, columns = figures.grid_shape(len(panels), columns=COLUMNS)

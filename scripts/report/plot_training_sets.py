@@ -17,6 +17,7 @@ from medae.evaluation.splits import PUBLISHED_SPLIT
 from medae.report import figures
 from medae.report.rows import (
     TRAINING_SET_NAMES,
+    NothingToShowError,
     dataset_order,
     retrained_rows,
     swept_methods,
@@ -25,7 +26,6 @@ from medae.report.rows import (
 
 COLORS = [figures.BLUE, figures.VERMILLION, figures.GREEN]  # of the training sets
 NEAREST = "nearest"
-NOTHING = "No model was trained on training sets that differ."
 
 
 def draw_panel(axes: Axes, rows: pd.DataFrame, nearest: pd.DataFrame) -> None:
@@ -53,9 +53,7 @@ def plot_training_sets(
         for method in swept_methods(rows[rows["dataset"] == dataset])
     ]
     if not panels:
-        figure = Figure(figsize=(figures.PANEL_WIDTH, 0.6))
-        figure.text(0.5, 0.5, NOTHING, ha="center", va="center")
-        return figure
+        raise NothingToShowError("No method was retrained with several latent dimensions.")
     high, wide = figures.grid_shape(len(panels), columns=2)
     figure = Figure(figsize=(figures.PAGE_WIDTH, 2.1 * high + 0.4), layout="constrained")
     sizes = {size for size in rows["latent_dim"] if size}

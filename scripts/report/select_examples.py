@@ -5,9 +5,9 @@ of one reference setting are taken, so that nobody picks the nice ones. The medi
 position (n - 1) // 2 by ascending score; equal scores are ordered by id. An image of a class of
 fewer than three has several of these roles, and appears once for each.
 
-`examples` is an HDF5 file with /ids, /labels, /roles, /scores (of the reference), /images
+`examples` is an HDF5 file with /labels, /roles, /scores (of the reference), /images
 (N×C×H×W in [-1, 1]), /masks (N×H×W, if there are any) and a group {method}/d{latent_dim} for each
-setting, with /reconstructions, /maps and attribute `scores`. Attribute `reference`: its group.
+setting, with /reconstructions and /maps. Attribute `reference`: its group.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,27 +41,24 @@ def select_examples(
     """
     data = read_packed(packed)
     names = [f"{setting['method']}/d{setting['latent_dim']}" for setting in settings]
-    tables = {}
-    for name, path in zip(names, scores, strict=True):
-        tables[name] = read_scores(path, data).query("split == 'test'")["score"].to_numpy()
     judge = f"{reference['method']}/d{reference['latent_dim']}"
-    chosen = choose_images(data.test_labels, tables[judge], count=len(ROLES))
+    table = read_scores(scores[names.index(judge)], data).query("split == 'test'")
+    judged = table["score"].to_numpy()
+    chosen = choose_images(data.test_labels, judged, count=len(ROLES))
     rows = [row for positions in chosen.values() for row in positions]
     roles = [f"{name} {role}" for name in chosen for role in ROLES]
     with atomic_path(examples) as temporary, new_hdf5(temporary) as file:
         file.attrs["reference"] = judge
-        file.create_dataset("ids", data=[data.test_ids[row] for row in rows], dtype=TEXT)
         file.create_dataset("roles", data=roles, dtype=TEXT)
         if not rows:
             return
         file["labels"] = data.test_labels[rows]
-        file["scores"] = tables[judge][rows]
+        file["scores"] = judged[rows]
         file["images"] = as_floats(data.test_images[rows])
         if data.test_masks is not None:
             file["masks"] = (data.test_masks[rows] == 1).astype(np.uint8)
         for name, path in zip(names, maps, strict=True):
             group = file.create_group(name)
-            group.attrs["scores"] = tables[name][rows]
             for key in ("reconstructions", "maps"):
                 group[key] = read_maps(path, data, name=key, rows=rows)
 

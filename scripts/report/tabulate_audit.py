@@ -9,7 +9,7 @@ import pandas as pd
 from medae.base.files import read_table, write_table
 from medae.data.groups import group_names, image_groups
 from medae.duplicates.audit import leak_free
-from medae.evaluation.metrics import image_metrics
+from medae.evaluation.ranking import image_metrics
 from medae.report.tables import MISSING, Section, format_percent, write_sections
 
 TITLE = "Audit of the datasets"

@@ -12,11 +12,10 @@ import pandas as pd
 from medae.base.files import read_table, write_table
 from medae.evaluation.bootstrap import TEST_COLUMNS
 from medae.evaluation.metrics import METRIC_COLUMNS
-from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import TABLE_METRICS, distinct_splits, sort_rows, summarise
 from medae.models.baselines import BASELINES
 from medae.models.information import INFORMATION, PLAIN_SCORE, display_name
-from medae.report.grids import describe_test_sets
+from medae.report.grids import ENDINGS, describe_test_sets
 from medae.report.rows import SPLIT_NAMES, check_ranked
 from medae.report.tables import (
     MISSING,
@@ -47,7 +46,6 @@ SHOWN = ["auc", "auc_matched", "ap_pix", "dice_max"]
 LABELS = {key: metric.label for key, metric in TABLE_METRICS.items()} | {
     "auc_matched": "AUC matched"
 }
-ENDINGS = {PUBLISHED_SPLIT: "", LEAK_FREE_SPLIT: ", leak-free"}
 TEST_HEADER = ["Metric", "Test set", "Method", "d", "To squared error", "95 % interval", "p"]
 TEST_HEADER += ["To the best control", "95 % interval", "p", "Control"]
 

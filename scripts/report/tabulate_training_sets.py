@@ -17,7 +17,14 @@ from medae.evaluation.summary import (
 )
 from medae.report.grids import describe_test_sets
 from medae.report.rows import SPLIT_NAMES, TRAINING_SET_NAMES, retrained_rows, training_sizes
-from medae.report.tables import MISSING, Section, format_percent, format_points, write_sections
+from medae.report.tables import (
+    MISSING,
+    Section,
+    format_percent,
+    format_points,
+    or_sentence,
+    write_sections,
+)
 
 TITLE = "Retraining without copies of test images"
 KEY = ["dataset", "method", "latent_dim", "split", "metric"]
@@ -37,10 +44,6 @@ HEADER = [
 ]
 HEADER += ["Loss without leaked", "Loss without random", "Difference of the losses"]
 ALIGN = "lllr" + "c" * 3 + "r" * 3
-NOTHING = (
-    "No model was trained on several training sets that differ: no dataset has a test image with a "
-    "copy in training, or the configuration has one training set only."
-)
 EXPLANATION = (
     "Percent, mean ± standard deviation over seeds where there are several. Without leaked images: "
     "without the training images in a copy group with a test image. Without random images, the "
@@ -59,16 +62,11 @@ def tabulate_training_sets(
     html: Path,
     table: Path,
 ) -> None:
-    """Write the tables; the TSV has a row per dataset, method, d, split and metric.
-
-    Raises InputError when a dataset has no display name.
-    """
+    """Write the tables; the TSV has a row per dataset, method, d, split and metric."""
     rows = retrained_rows(read_table(metrics))
     losses = measure_losses(rows)
-    sections = [Section(text=NOTHING)]
-    if not losses.empty:
-        text = [EXPLANATION, describe_sizes(rows, names), *describe_test_sets(rows, names)]
-        sections = [Section(text=" ".join(text))]
+    text = [EXPLANATION, describe_sizes(rows, names), *describe_test_sets(rows, names)]
+    sections = [Section(text=" ".join(text))]
     ordered = losses.astype({"method": pd.CategoricalDtype(list(methods))})
     ordered = sort_rows(ordered, by=["dataset", "metric", "method", "latent_dim"], names=names)
     for split, title in SPLIT_NAMES.items():
@@ -129,4 +127,4 @@ def printed_rows(
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    run_script(tabulate_training_sets, snakemake)
+    run_script(or_sentence(tabulate_training_sets), snakemake)

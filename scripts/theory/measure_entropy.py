@@ -163,8 +163,9 @@ def measure_entropy(
         found = entropy_of(network, images, metric_images=metric_images, rise=rise)
         if hasattr(model, "rate"):
             found["rate_bits"] = network.mean_rate(images)
-            found["rate_test_bits"] = network.mean_rate(data.test_images)
-        if hasattr(model, "bits"):
+            if data.test_ids:
+                found["rate_test_bits"] = network.mean_rate(data.test_images)
+        if hasattr(model, "bits") and data.test_ids:
             found["stream_bits"] = stream_bits(network, data, what=checkpoint)
         logger.info("seed %d: %s", seed, found)
         rows += [(dataset, method, latent_dim, seed, *item) for item in found.items()]

@@ -9,7 +9,7 @@ from medae.report.tables import Section, html_page
 
 @pytest.fixture
 def heads(browser, tmp_path):
-    rows = [["b", "9.5 ± 0.1"], ["a", "–"], ["c", "-1.0"], ["d", "10.2"]]
+    rows = [["b", "9.5 ± 0.1"], ["a", "–"], ["c", "-1.0"], ["d", "10.2"], ["e", "<0.001"]]
     page = tmp_path / "table.html"
     section = Section(header=["Name", "AUC"], rows=rows, align="lr")
     page.write_text(html_page("T", [section]), encoding="utf-8")
@@ -25,17 +25,17 @@ def names(browser):
 
 def test_a_click_sorts_numbers_by_size_and_a_second_one_turns_them_round(browser, heads):
     heads[1].click()
-    assert names(browser) == "cbda"
+    assert names(browser) == "cebda"
     assert heads[1].get_attribute("aria-sort") == "ascending"
     heads[1].click()
-    assert names(browser) == "dbca"
+    assert names(browser) == "dbeca"
     assert heads[1].get_attribute("aria-sort") == "descending"
 
 
 def test_keys_sort_names(browser, heads):
     heads[0].send_keys(Keys.ENTER)
-    assert names(browser) == "abcd"
+    assert names(browser) == "abcde"
     heads[0].send_keys(Keys.SPACE)
-    assert names(browser) == "dcba"
+    assert names(browser) == "edcba"
     heads[1].send_keys(Keys.ENTER)
     assert heads[0].get_attribute("aria-sort") is None

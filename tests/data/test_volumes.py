@@ -150,7 +150,7 @@ def test_damaged_volumes_are_named_and_refused(tmp_path, caplog):
     data = path.read_bytes()
     for length in (0, 50, len(data) // 2, len(data) - 9):
         path.write_bytes(data[:length])
-        with pytest.raises(InputError, match=r"1 volumes .*00002_flair.nii.gz' .*not readable as"):
+        with pytest.raises(InputError, match=r"use 1 of .*00002_flair.nii.gz' .*not readable as"):
             read_layout(root, "volumes")
     save(path, np.zeros((4, 4, 4, 2), np.int16))
     with pytest.raises(ImageError, match="of the shape 4 × 4 × 4 × 2"):

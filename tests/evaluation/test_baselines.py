@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 
 from medae.base.files import read_table, write_table
 from medae.data.packed import read_packed
+from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.models import baselines
 from medae.models.baselines import BASELINES
 from medae.models.information import local_variance, score_images
@@ -127,6 +128,27 @@ def test_all_baselines_of_a_dataset(tmp_path):
         assert found["all", "intensity", split] == pixels
         assert found["all", "nearest", split] > pixels | {"auc", "ap", "error_test_normal"}
     assert set(metrics.loc[metrics["training_set"] == "without_twins", "n_train"]) == {3}
+
+
+def test_plain_intensity_without_masks_has_scores_and_no_metrics(tmp_path):
+    images = np.zeros((2, 1, 16, 16), "u1")
+    truth = read_packed(write_packed(tmp_path / "p.h5", images, images, [0, 1]))
+    write_audit(tmp_path / "images.tsv", truth.train_ids, truth.test_ids)
+    run = {"training_set": "all", "method": "intensity", "latent_dim": 0, "seed": 0}
+    score_baselines(
+        packed=tmp_path / "p.h5",
+        audit=tmp_path / "images.tsv",
+        training_sets={},
+        dataset="toy",
+        runs=[run],
+        mapped=[],
+        share=None,
+        scores=[tmp_path / "0.tsv"],
+        maps=[],
+        metrics=tmp_path / "metrics.tsv",
+    )
+    assert len(read_table(tmp_path / "0.tsv")) == 4
+    assert read_table(tmp_path / "metrics.tsv", METRIC_COLUMNS).empty
 
 
 def test_low_local_variance_is_the_information_score_without_a_reconstruction():

@@ -11,8 +11,12 @@ from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.data.packed import read_packed
 from medae.evaluation.metrics import METRIC_COLUMNS
-from medae.evaluation.ranking import image_metrics, pixel_metrics
-from medae.evaluation.stratified import stratified_auc, variance_strata
+from medae.evaluation.ranking import (
+    image_metrics,
+    pixel_metrics,
+    stratified_auc,
+    variance_strata,
+)
 from medae.models.information import noise_floor, score_images
 from medae.models.score_files import score_table
 
@@ -96,7 +100,7 @@ def test_values_are_those_of_the_modules(setting):
                 part = {"labels": LABELS[chosen], "scores": own[chosen]}
                 expected = image_metrics(**part, what="", share=SHARE)
                 strata = variance_strata(variances[chosen])
-                (expected["auc_matched"],) = stratified_auc(**part, strata=strata)
+                expected["auc_matched"] = stratified_auc(**part, strata=strata)
                 maps = maps.astype(np.float32)
                 expected |= pixel_metrics(masks=setting.masks[chosen], maps=maps[chosen], what="")
                 measured = values.loc[seed, name, split].to_dict()

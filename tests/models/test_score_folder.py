@@ -233,12 +233,15 @@ def test_bad_files_are_skipped_and_listed(run):
     damage(run.train / "02.png")
     (run.train / "x.dcm").write_bytes(bytes(128) + b"DICM" + b"?" * 99)
     (run.train / "y.nii.gz").write_bytes(b"\x1f\x8b")
+    constant = nibabel.Nifti1Image(np.ones((8, 8, 2), np.float32), np.eye(4))
+    nibabel.save(constant, run.train / "z.nii")
     with pytest.raises(
-        InputError, match=r"Skipped 3 of the files, such as '02.png' \(not readable.*"
+        InputError, match=r"Skipped 4 of the files, such as '02.png' \(not readable.*"
     ):
         run.score()
     skipped = read_table(run.out / "skipped.tsv")
-    assert list(skipped["id"]) == ["02.png", "x.dcm", "y.nii.gz"]
+    assert list(skipped["id"]) == ["02.png", "x.dcm", "y.nii.gz", "z.nii"]
+    assert skipped["reason"].iloc[-1].startswith("no slice has more than one value")
     assert skipped["reason"].str.contains("Replace the file by an intact copy").all()
     table = read_table(run.out / "scores.tsv")
     assert sorted(table["id"]) == ["00.png", "01.png", "03.png", "04.png"]

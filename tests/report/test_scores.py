@@ -44,7 +44,9 @@ def metrics():
         for method, value in (("total_variation", 0.66), ("local_variance", 0.64)):
             rows = {"dim": 0, "dataset": "scans", "score": "image", "split": split}
             groups.append(metric_rows([value], method=method, **rows))
-    return metric_table(*groups, metric_rows([0.9], method="vae", dim=8))
+    others = [metric_rows([0.9], method="vae", dim=8)]
+    others.append(metric_rows([0.8], method="total_variation", dim=0, score="image"))
+    return metric_table(*groups, *others)
 
 
 @pytest.fixture

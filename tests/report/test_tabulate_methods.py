@@ -4,13 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from metric_frames import metric_rows, metric_table
-from tabulate_methods import format_probability, in_percent, tabulate_methods
+from tabulate_methods import tabulate_methods
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.evaluation.bootstrap import INTERVAL_COLUMNS
 from medae.evaluation.summary import summarise
 from medae.report.rows import add_statistics, oracle_dimensions
+from medae.report.tables import format_probability, in_percent
 
 NAMES = {"scans": "Scans", "xray": "X-ray", "unused": "Unused"}
 METHODS = {"ae": "AE", "vae": "VAE", "memae": "MemAE", "ceae": "CeAE"}
@@ -200,8 +201,9 @@ GOLDEN = """\
 Percent; mean ± standard deviation over 1 to 2 seeds (without ± where there is one). Best of a \
 column in bold, second underlined. ⌈Dice⌉: best Dice over all thresholds, chosen on the test set. \
 Test images (normal + abnormal): Scans 30 + 40, leak-free 10 + 40; X-ray 5 + 6. Leak-free: the \
-test images without a copy in training. No leak-free numbers of X-ray: all normal or all abnormal \
-test images have a copy in training. All methods with a latent dimension have d = 16, except \
+test images without a copy, or another image of their patient, in training. No leak-free numbers \
+of X-ray: all normal or all abnormal test images have leaked. All methods with a latent dimension \
+have d = 16, except \
 AE[d_optimal], an oracle: the d with the best mean AUC on the published test set, so chosen with \
 the test labels (X-ray d = 4). The last rows are baselines without a network. A note on z = μ. \
 Scans are large.

@@ -13,7 +13,7 @@ import yaml
 
 from medae.base.errors import InputError
 from medae.workflow.content import images_digest
-from medae.workflow.startup import SCRIPTS, imported_modules, sort_keys
+from medae.workflow.startup import SCRIPTS, imported_modules
 
 
 @pytest.fixture
@@ -98,12 +98,6 @@ def test_names_labels_and_numbers_of_images_count(digest):
     assert digest() != first
     with pytest.raises(InputError, match="2 instead of 3 of train"):
         digest(expected={"train": 3})
-
-
-def test_sorted_keys_hide_the_order_of_merging():
-    assert repr(sort_keys({"b": [{"d": 1, "c": 2}], "a": 1})) == repr(
-        {"a": 1, "b": [{"c": 2, "d": 1}]}
-    )
 
 
 SCRIPT_FILES = sorted(

@@ -1,5 +1,6 @@
 # What the rules of several stages use: the checked configuration, the table of runs, and the files
 # that a script depends on.
+import json
 import os
 import shlex
 import sys
@@ -40,7 +41,6 @@ from medae.workflow.startup import (
     imported_modules,
     keep_metadata,
     share_package,
-    sort_keys,
     take_over_lock,
 )
 
@@ -67,7 +67,9 @@ def read_yaml(path):
 SCHEMA = or_workflow_error(complete_schema, read_yaml("schemas/config.schema.yaml"))
 or_workflow_error(check_configuration, config, SCHEMA)
 OWNER = or_workflow_error(check_owner, config["run"], workflow.overwrite_configfiles)
-config = with_defaults(sort_keys(config))
+# Merging files leaves an order that depends on which of them states a key; Snakemake would take
+# another order for a changed parameter.
+config = with_defaults(json.loads(json.dumps(config, sort_keys=True)))
 config["data_dir"] = os.path.expanduser(config["data_dir"])
 
 METHODS = grid_methods(config)

@@ -11,7 +11,7 @@ from io import BytesIO
 import numpy as np
 import pydicom
 from PIL import Image
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.pixels import apply_modality_lut, apply_voi_lut, apply_windowing
 
 from medae.data.pictures import REPLACE, SAVE_PLAIN, ImageError, Picture, check_size
 
@@ -88,21 +88,15 @@ def _picture(tags: pydicom.Dataset, own_scale: bool) -> Picture:
     black_white = _range_of_bits(tags)
     # Where each file has a scale of its own, brightness would tell files of several kinds apart.
     depth = f"DICOM of {tags.BitsStored} bits" if own_scale or tags.BitsStored <= 8 else "DICOM"
-    window = own_scale and _window(tags)
+    window = own_scale and _has_window(tags)
     if own_scale and (window or tags.get("VOILUTSequence")):
         depth = "DICOM with a window"
     if own_scale and tags.get("VOILUTSequence"):
         values = np.asarray(apply_voi_lut(values.astype(np.int64), tags), dtype=np.float64)
         black_white = (0, 2 ** tags.VOILUTSequence[0].LUTDescriptor[2] - 1)
     elif window:
-        centre, width = window
-        function = tags.get("VOILUTFunction") or "LINEAR"
-        if function == "SIGMOID":
-            values, black_white = 1 / (1 + np.exp(-4 * (values - centre) / width)), (0, 1)
-        else:  # part 3 of the standard, C.11.2.1.2
-            shift, less = (0, 0) if function == "LINEAR_EXACT" else (0.5, 1)
-            half = max(width - less, 1e-6) / 2
-            black_white = (centre - shift - half, centre - shift + half)
+        tags.VOILUTFunction = tags.get("VOILUTFunction") or "LINEAR"  # the tag may be empty
+        values = apply_windowing(values, tags)
     return Picture(
         Image.fromarray(np.ascontiguousarray(_upright(values, tags), dtype=np.float32)),
         depth,
@@ -111,14 +105,13 @@ def _picture(tags: pydicom.Dataset, own_scale: bool) -> Picture:
     )
 
 
-def _window(tags: pydicom.Dataset) -> tuple[float, float] | None:
-    """Return the centre and width of the first window, if it has a width."""
-    found = [tags.get(name) for name in ("WindowCenter", "WindowWidth")]
-    if None in found:
-        return None
-    several = pydicom.multival.MultiValue
-    centre, width = (float(one[0] if isinstance(one, several) else one) for one in found)
-    return (centre, width) if width > 0 else None
+def _has_window(tags: pydicom.Dataset) -> bool:
+    """Whether the file has a window, the first if several, of a width that can be applied."""
+    width = tags.get("WindowWidth")
+    if width is None or tags.get("WindowCenter") is None:
+        return False
+    width = float(width[0] if isinstance(width, pydicom.multival.MultiValue) else width)
+    return width >= 1 or (width > 0 and (tags.get("VOILUTFunction") or "LINEAR") != "LINEAR")
 
 
 def _range_of_bits(tags: pydicom.Dataset) -> tuple[float, float]:

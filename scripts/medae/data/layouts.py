@@ -23,6 +23,7 @@ from medae.data.formats import SUFFIXES, is_image, is_volume, stem
 logger = logging.getLogger(__name__)
 
 ISIC_NORMAL_CLASS = "NV"  # melanocytic nevus, by far the most frequent class of ISIC 2018
+QUOTED = 5  # names in a message
 CLASSES = {  # key in the registry's `expected`: (split, label)
     "train": ("train", 0),
     "test_normal": ("test", 0),
@@ -55,11 +56,11 @@ class VolumeOptions:
     test_share: float = 0.2  # of the patients, where no folder says who is for the test
 
 
-def name_some(names: Iterable[str], limit: int = 5) -> str:
-    """Quote the first `limit` of the sorted names and count the others, for a message."""
+def name_some(names: Iterable[str]) -> str:
+    """Quote the first QUOTED of the sorted names and count the others, for a message."""
     quoted = [repr(str(name)) for name in sorted(names)]
-    hidden = len(quoted) - limit
-    return ", ".join(quoted[:limit]) + (f" and {hidden} more" if hidden > 0 else "")
+    hidden = len(quoted) - QUOTED
+    return ", ".join(quoted[:QUOTED]) + (f" and {hidden} more" if hidden > 0 else "")
 
 
 def read_layout(

@@ -69,7 +69,7 @@ def expand(
     """
 
     def slices(record: Record) -> list[Record] | ImageError:
-        if record.slice is not None or not is_volume(record.image):
+        if not is_volume(record.image):
             return [record]
         try:
             return slices_of(record, options)

@@ -4,11 +4,14 @@ import numpy as np
 import pandas as pd
 
 from medae.base.errors import InputError
-from medae.data.known import have_masks
 from medae.data.packed import PackedDataset, as_floats
-from medae.evaluation.ranking import image_metrics, pixel_metrics
+from medae.evaluation.ranking import (
+    image_metrics,
+    pixel_metrics,
+    stratified_auc,
+    variance_strata,
+)
 from medae.evaluation.splits import LEAK_FREE_SPLIT, has_both, split_images
-from medae.evaluation.stratified import stratified_auc, variance_strata
 
 METRIC_COLUMNS = [
     "dataset",
@@ -26,7 +29,7 @@ METRIC_COLUMNS = [
 ]
 """Columns of the tables of metrics: latent_dim is 0 for a method without one, score a name of
 medae.models.information, n_train counts the training images that were used, n_normal and n_abnormal
-test images, of pixel metrics those with masks."""
+test images, with or without a mask."""
 
 
 def measure(
@@ -46,10 +49,9 @@ def measure(
     training and `trained_on` which training images were used (bool); `maps` are anomaly maps
     N × H × W, of which pixel metrics are made. Image metrics are left out without `scores_images`
     and where the test set lacks a class, and the means of reconstruction errors where `table` has
-    none. `split_images` says when the
-    leak-free split is left out. AP is also given at the `share` of abnormal images, by default that
-    of the published test set, and AUC also among images of like variance (auc_matched), where there
-    are any of both classes. `what` names the scores in errors.
+    none. `split_images` says when the leak-free split is left out. AP is also given at the `share`
+    of abnormal images, by default that of the published test set, and AUC also among images of like
+    variance (auc_matched), where there are any of both classes. `what` names the scores in errors.
     """
     rows: list[dict] = []
     share = share or float(np.mean(truth.test_labels == 1)) if len(truth.test_labels) else None
@@ -64,17 +66,16 @@ def measure(
             where = f"{split} test images in {what}"
             values |= image_metrics(labels=labels, scores=scores, what=where, share=share)
             strata = variance_strata(variances[chosen])
-            (matched,) = stratified_auc(labels=labels, scores=scores, strata=strata)
-            values |= {} if np.isnan(matched) else {"auc_matched": float(matched)}
+            matched = stratified_auc(labels=labels, scores=scores, strata=strata)
+            values |= {} if np.isnan(matched) else {"auc_matched": matched}
         if table["reconstruction_error"].notna().any():
             values |= mean_reconstruction_errors(kept)
         if maps is not None:
-            pixels = pixel_metrics(
+            values |= pixel_metrics(
                 masks=truth.test_masks[chosen],
                 maps=maps[chosen],
                 what=f"pixels of the {split} test images in {what}",
             )
-            values |= pixels
         counts = {
             "n_train": int(trained_on.sum()),
             "n_normal": int((labels == 0).sum()),
@@ -84,10 +85,6 @@ def measure(
             {"split": split, "metric": name, "value": value} | counts
             for name, value in values.items()
         ]
-        if maps is not None:
-            bare = int((~have_masks(truth.test_masks[chosen])).sum())
-            for row in rows[-len(pixels) :]:
-                row["n_abnormal"] -= bare
     if leak_free.all():  # the same images
         rows += [row | {"split": LEAK_FREE_SPLIT} for row in rows]
     return pd.DataFrame(rows, columns=[*METRIC_COLUMNS[6:]])

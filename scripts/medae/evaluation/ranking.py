@@ -5,6 +5,7 @@ the score, the more abnormal. Cases with equal scores cross a threshold together
 weights: how often a replicate of the bootstrap draws each, or what share a class is given.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,6 +14,8 @@ import numpy as np
 
 from medae.base.errors import InputError
 from medae.data.known import have_masks
+
+STRATA = 10  # of images of like variance
 
 
 @dataclass(frozen=True)
@@ -203,3 +206,29 @@ def pixel_metrics(*, masks: np.ndarray, maps: np.ndarray, what: str) -> dict[str
     values = {key: float(metric.value(curve)) for key, metric in PIXEL_METRICS.items()}
     threshold = float(dice_max(curve)[1])
     return {"auc_pix": float(auc(curve)), **values, "dice_max_threshold": threshold}
+
+
+# AUC among images of like variance: what a score tells beyond the contrast of the image. Where
+# abnormal images have more contrast than normal ones, or less, every score that grows with the
+# image's variance separates them. Within a stratum of like variance it cannot.
+
+
+def variance_strata(variances: np.ndarray) -> np.ndarray:
+    """Return the stratum of each image, 0 to STRATA - 1, by quantiles of `variances` (n_images,).
+
+    Strata have like numbers of images, but equal variances are never parted.
+    """
+    edges = np.quantile(variances, np.arange(1, STRATA) / STRATA, method="inverted_cdf")
+    return np.searchsorted(edges, variances, side="left")
+
+
+def stratified_auc(*, labels: np.ndarray, scores: np.ndarray, strata: np.ndarray) -> float:
+    """Return the share of pairs within strata that the score orders rightly; ties count one half.
+
+    A pair is a normal and an abnormal image (`labels` 0 and 1) of one stratum; all pairs count
+    alike. All have shape (n_images,). Returns nan without a pair.
+    """
+    parts = [strata == stratum for stratum in np.unique(strata)]
+    found = [count_pairs(rank(labels=labels[own], scores=scores[own])) for own in parts]
+    right, pairs = np.sum(found, axis=0)
+    return float(right / pairs) if pairs else math.nan

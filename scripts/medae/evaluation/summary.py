@@ -95,16 +95,6 @@ def same_images(sets: Mapping[str, tuple[int, int]]) -> bool:
     return sets.get(PUBLISHED_SPLIT) == sets.get(LEAK_FREE_SPLIT)
 
 
-def display_name(dataset: str, names: Mapping[str, str]) -> str:
-    """Return the display name of a dataset's key; InputError when `names` lacks it."""
-    if dataset not in names:
-        raise InputError(
-            f"The dataset {dataset} has metrics but no display name. Give it a `name` in the "
-            "registry of datasets."
-        )
-    return names[dataset]
-
-
 def sort_rows(frame: pd.DataFrame, *, by: Sequence[str], names: Mapping[str, str]) -> pd.DataFrame:
     """Return the rows sorted by the columns `by`, in the order in which tables show them.
 

@@ -30,11 +30,6 @@ held-out images and the groups that they are drawn in, and ε (squared intensity
 REPLICATES = 2000
 
 
-def rank_of(rate: float, n_images: int) -> int:
-    """Return which of the ascending scores of `n_images` is the threshold, from 1."""
-    return math.ceil(round((1 - rate) * (n_images + 1), 9))
-
-
 def least_images(rate: float) -> int:
     """Return how many held-out images a threshold at this false-positive rate needs."""
     return math.ceil(round((1 - rate) / rate, 9))
@@ -42,7 +37,8 @@ def least_images(rate: float) -> int:
 
 def threshold_at(scores: np.ndarray, rate: float) -> float:
     """Return the threshold of scores (n,), the highest score where they are too few."""
-    return float(np.sort(scores)[min(rank_of(rate, len(scores)), len(scores)) - 1])
+    rank = math.ceil(round((1 - rate) * (len(scores) + 1), 9))  # from 1
+    return float(np.sort(scores)[min(rank, len(scores)) - 1])
 
 
 def threshold_interval(scores: np.ndarray, groups: np.ndarray, rate: float) -> tuple[float, float]:

@@ -36,6 +36,7 @@ BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, ORANGE, BLACK = "#56B4E9", "#E69F00", "#000000"
 PAIRS = [(BLUE, BLACK), (VERMILLION, GREEN), (PURPLE, ORANGE), (SKY, "0.5")]  # ours, paper's
 NORMAL_TRAIN, NORMAL, ABNORMAL = SKY, BLUE, VERMILLION
+BESIDE = 1.12  # times the latent dimension, where the paper's numbers stand
 PAPER_LOOK = {"fmt": "D", "markerfacecolor": "white", "elinewidth": 0.8, "capsize": 1.5}
 SPLIT_LINES = {PUBLISHED_SPLIT: "-", LEAK_FREE_SPLIT: "--"}
 
@@ -151,6 +152,13 @@ def draw_sweep(
     axes.plot(summary["mean"], color=color, label=label, **style)
 
 
+def draw_paper(axes: Axes, rows: pd.DataFrame, *, color: str, name: str) -> None:
+    """Draw the paper's values of the method `name` (mean and std, percent) right beside their d."""
+    at = BESIDE * rows["latent_dim"], rows["mean"], rows["std"]
+    look = {"color": color, "markersize": 3, "zorder": 4, "clip_on": False}
+    axes.errorbar(*at, label=f"{name}, paper (mean ± std)", **PAPER_LOOK, **look)
+
+
 def add_legend(figure: Figure, **options: object) -> None:
     """Add one legend for all panels of `figure`; `options` are those of `Figure.legend`."""
     entries = {}
@@ -225,8 +233,10 @@ def latent_axis(axes: Axes, sizes: Iterable[int], *, inches: float) -> None:
     """Make the x-axis logarithmic (base 2) with a tick at each size, and labels where they fit.
 
     `inches` is the axis' length. Of labels that would overlap, the larger size keeps its own.
+    Without a size nothing changes.
     """
-    sizes = sorted({int(size) for size in sizes})
+    if not (sizes := sorted({int(size) for size in sizes})):
+        return
     low, high = math.log2(sizes[0]) - 0.3, math.log2(sizes[-1]) + 0.35
     labels, limit = [], math.inf
     for size in reversed(sizes):

@@ -13,7 +13,6 @@ from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import (
     TABLE_METRICS,
     count_test_images,
-    display_name,
     distinct_splits,
     same_images,
     sort_rows,
@@ -52,7 +51,7 @@ def make_grid(
     one for each, none for a single group. `title` heads the labels, and `names` maps each dataset
     to its display name. A dataset has columns for each of TABLE_METRICS that any of its rows has.
     `notes` are sentences that the table's text ends with. Raises InputError when there is nothing
-    to show, a dataset has no name, or rows of one dataset rest on different test images.
+    to show, or rows of one dataset rest on different test images.
     """
     cells = cells[cells["metric"].isin(list(TABLE_METRICS)) & cells["row"].isin(list(rows))]
     if cells.empty:
@@ -65,7 +64,7 @@ def make_grid(
     index = ["dataset", "metric", "split"]
     keys = sort_rows(shown[index].drop_duplicates(), by=index, names=names).to_numpy().tolist()
     keys = [tuple(key) for key in keys]
-    columns = [(display_name(dataset, names), metric, split) for dataset, metric, split in keys]
+    columns = [(names[dataset], metric, split) for dataset, metric, split in keys]
     wide = 100 * shown.pivot(index="row", columns=index, values=["mean", "std"]).reindex(list(rows))
     mean, std = (wide[part][keys].to_numpy(dtype=float) for part in ("mean", "std"))
     groups = groups or [""] * len(rows)
@@ -125,23 +124,23 @@ def describe_test_sets(
 ) -> list[str]:
     """Return the sentences about the numbers of test images, and about AP if a column has it.
 
-    `rows` as for `count_test_images`. Raises InputError when a dataset has no name.
+    `rows` as for `count_test_images`.
     """
     found = count_test_images(sort_rows(rows, by=["dataset"], names=names))
-    images = {display_name(key, names): sets for key, sets in found.items()}
+    images = {names[key]: sets for key, sets in found.items()}
     counts = _join_splits(images, lambda normal, abnormal: f"{normal} + {abnormal}")
     sentences = [f"Test images (normal + abnormal): {counts}."]
     if any(LEAK_FREE_SPLIT in sets and not same_images(sets) for sets in images.values()):
-        sentences.append("Leak-free: the test images without a copy in training.")
-    if same := [name for name, sets in images.items() if same_images(sets)]:
         sentences.append(
-            f"No test image of {' or '.join(same)} has a copy in training: the published and the "
-            "leak-free test set are the same."
+            "Leak-free: the test images without a copy, or another image of their patient, in "
+            "training."
         )
+    if same := [name for name, sets in images.items() if same_images(sets)]:
+        sentences.append(f"{' and '.join(same)}: all test images are leak-free.")
     if without := [name for name, sets in images.items() if LEAK_FREE_SPLIT not in sets]:
         sentences.append(
-            f"No leak-free numbers of {' or '.join(without)}: all normal or all abnormal test "
-            "images have a copy in training."
+            f"No leak-free numbers of {' and '.join(without)}: all normal or all abnormal test "
+            "images have leaked."
         )
     if any(column[1:] == ("ap", LEAK_FREE_SPLIT) for column in columns):
         by_chance = _join_splits(images, lambda n, m: f"{100 * m / (n + m):.1f}")

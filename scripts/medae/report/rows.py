@@ -105,9 +105,10 @@ def read_intervals(paths: Sequence[Path]) -> pd.DataFrame:
 
 def read_paper(path: Path, papers: Mapping[str, str]) -> pd.DataFrame:
     """Read the paper's values for the datasets of a run; `papers` has the paper's key of each."""
-    parts = dict(list(read_table(path).groupby("dataset")))
+    table = read_table(path)
+    parts = dict(list(table.groupby("dataset")))
     found = [parts[key].assign(dataset=own) for own, key in papers.items() if key in parts]
-    return pd.concat([read_table(path).iloc[:0], *found], ignore_index=True)
+    return pd.concat([table.iloc[:0], *found], ignore_index=True)
 
 
 def dataset_order(metrics: pd.DataFrame, names: Mapping[str, str]) -> list[str]:
@@ -205,13 +206,18 @@ def retrained_rows(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `metrics` that compare training sets.
 
     Those of TABLE_METRICS, of models with at least two training sets, on datasets in which a
-    training set leaves out images.
+    training set leaves out images. Raises NothingToShowError where there are none.
     """
     rows = one_precision(by_score(metrics))
     rows = rows[rows["metric"].isin(list(TABLE_METRICS))]
     models = rows.groupby(["dataset", "method", "latent_dim"])
     several = models["training_set"].transform("nunique") > 1
     differ = rows.groupby("dataset")["n_train"].transform("nunique") > 1
+    if not (several & differ).any():
+        raise NothingToShowError(
+            "No model was trained on training sets that differ: no dataset has a test image with a "
+            "copy in training, or the configuration has one training set only."
+        )
     return rows[several & differ]
 
 

@@ -221,7 +221,7 @@ for (const head of document.querySelectorAll("thead th")) {
     head.ariaSort = up ? "ascending" : "descending";
     const body = head.closest("table").tBodies[0], column = head.cellIndex;
     const text = (row) => row.cells[column].textContent.trim().replace("\u2212", "-");
-    const number = (row) => parseFloat(text(row));
+    const number = (row) => parseFloat(text(row).replace(/^\\u003c/, ""));
     const rows = [...body.rows], numeric = rows.some((row) => !isNaN(number(row)));
     const order = (a, b) => numeric ? number(a) - number(b) : text(a).localeCompare(text(b));
     const last = (row) => numeric ? isNaN(number(row)) : !text(row);

@@ -16,6 +16,8 @@ def check_theory(config: Mapping) -> list[str]:
     theory, known = config["theory"], config["datasets"]
     selection, factors = theory["selection"], theory["factors"]
     faults = []
+    if config["decision"]["held_out"]:
+        faults.append("theory needs decision.held_out: 0, since it measures the training images")
     for where, keys in (
         ("selection.datasets", selection["datasets"]),
         ("selection.no_anomalies", selection["no_anomalies"]),

@@ -141,16 +141,16 @@ def _explain(error: ValidationError, part: str = "") -> str:
     if error.validator == "anyOf" and "required" in error.validator_value[0]:
         keys = " or ".join(choice["required"][0] for choice in error.validator_value)
         return f"{where} needs {keys}"
-    if error.validator == "type" and isinstance(error.instance, float):
-        kind = "a whole number, without a point" if "integer" in error.validator_value else ""
+    kinds = error.validator_value if error.validator == "type" else []
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if isinstance(error.instance, float) and {"integer", "number"} & set(kinds):
+        kind = "a whole number, without a point" if "integer" in kinds else ""
         return f"{where} is {error.instance}; it must be {kind or 'a finite number'}"
     if error.validator == "type" and isinstance(error.instance, str):
-        kinds = error.validator_value
-        kind = kinds if isinstance(kinds, str) else " or ".join(kinds)
         return (
-            f"{where} is the text {error.instance!r}; it must be of type {kind}. All values within "
-            "braces after --config are text to Snakemake: write them into a file and name it after "
-            "--configfile"
+            f"{where} is the text {error.instance!r}; it must be of type {' or '.join(kinds)}. All "
+            "values within braces after --config are text to Snakemake: write them into a file and "
+            "name it after --configfile"
         )
     meaning = error.schema.get("description", "")
     return f"{where}: {error.message}" + (f" ({meaning.rstrip('.')})" if meaning else "")

@@ -54,17 +54,6 @@ def dataset_folder(config: dict, dataset: str) -> Path:
     return Path(entry.get("path") or Path(config["data_dir"], entry["folder"])).expanduser()
 
 
-def sort_keys(value):
-    """Return a configuration whose mappings are sorted by key, at every level.
-
-    Merging files leaves an order that depends on which of them states a key; Snakemake would take
-    another order for a changed parameter and run jobs again.
-    """
-    if isinstance(value, dict):
-        return {key: sort_keys(value[key]) for key in sorted(value)}
-    return [sort_keys(item) for item in value] if isinstance(value, list) else value
-
-
 def _owner_record(run: str) -> Path:
     return Path("results", run, ".configuration")
 
