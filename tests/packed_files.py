@@ -12,7 +12,7 @@ from medae.duplicates.audit import IMAGE_COLUMNS
 
 
 def write_packed(
-    path: Path, train, test, labels, *, masks=None, train_ids=None, test_ids=None
+    path: Path, train, test, labels, *, masks=None, train_ids=None, test_ids=None, **attributes
 ) -> Path:
     """Write uint8 images N × C × H × W as a packed dataset; ids are train/0.png and so on."""
     with packed_writer(
@@ -27,18 +27,22 @@ def write_packed(
         writer.append("train", train)
         writer.append("test", test, masks)
         writer.attributes = {name: kind() for name, kind in ATTRIBUTES.items()}
-        writer.attributes |= {"dataset": "toy", "intensity_range": "[0, 4095]"}
+        writer.attributes |= {"dataset": "toy", "intensity_range": "[0, 4095]"} | attributes
     return path
 
 
 def write_audit(path: Path, train_ids, test_ids, *, twin=None, copy_group=None) -> None:
-    """Write images.tsv: which test images have a twin, and their copy groups; else none has."""
+    """Write images.tsv: no test image has a twin, and each image is a copy group of its own.
+
+    `twin` has a number per test image, `copy_group` one per test image or per image.
+    """
     n_train, n_test = len(train_ids), len(test_ids)
     table = pd.DataFrame(0, index=range(n_train + n_test), columns=IMAGE_COLUMNS)
     table["split"] = ["train"] * n_train + ["test"] * n_test
     table["id"] = [*train_ids, *test_ids]
     table["twin"] = [0] * n_train + list(twin or [0] * n_test)
-    table["copy_group"] = [0] * n_train + list(copy_group or range(1, n_test + 1))
+    groups = list(copy_group or ())
+    table["copy_group"] = [*range(-len(table), -len(groups)), *groups]
     write_table(table, path)
 
 

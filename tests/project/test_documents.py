@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from medae.base.files import read_table
 from medae.report.tables import markdown_table
@@ -180,14 +179,11 @@ def test_the_configuration_in_the_readme_plans_a_run(fresh, tmp_path):
     assert "train_autoencoder" in done.stdout
 
 
-def test_every_configuration_and_every_licence_has_a_line():
+def test_every_configuration_has_a_line():
     text = read(ROOT / "config/README.md")
     for path in (ROOT / "config").glob("*.yaml"):
         if read(path).startswith("#"):  # else it is the user's own, as the README has it
             assert f"`{path.name}`" in text
-    for key, entry in yaml.safe_load(read(ROOT / "config/datasets.yaml"))["registry"].items():
-        assert f"\n| `{key}` |" in text
-        assert entry["license"] and entry["citation"]
 
 
 def test_reference_results_name_their_command():

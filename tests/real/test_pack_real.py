@@ -1,6 +1,5 @@
 """Packing of the three public datasets in the folder MEDAE_DATA; skipped without it."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +9,17 @@ from pack_dataset import pack_dataset
 
 from medae.data.packed import read_packed
 
-DATA = os.environ.get("MEDAE_DATA")
 REGISTRY = yaml.safe_load(
     Path(__file__).parents[2].joinpath("config", "datasets.yaml").read_text(encoding="utf-8")
 )["registry"]
 
-pytestmark = [
-    pytest.mark.real_data,
-    pytest.mark.skipif(not DATA, reason="MEDAE_DATA names no folder with the datasets"),
-]
+pytestmark = pytest.mark.real_data
 
 
 @pytest.fixture(scope="module", params=["brain_tumor", "lgg", "pediatric_cxr"])
-def packed(request, tmp_path_factory):
+def packed(request, real_data, tmp_path_factory):
     entry = REGISTRY[request.param]
-    root = Path(DATA, entry["folder"])
+    root = real_data / entry["folder"]
     if not root.is_dir():
         pytest.skip(f"{root} is not there")
     output = tmp_path_factory.mktemp("packed") / "x.h5"

@@ -18,14 +18,11 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (12, 1, 16, 16), np.uint8)
 LABELS = [0, 1] * 6
 
 
-def test_each_epoch_is_scored_with_its_own_weights(tmp_path):
-    packed = write_packed(tmp_path / "noise.h5", IMAGES, IMAGES, LABELS)
-    models = {}
-    for epoch in (10, 9):  # numbers, not texts, are in order
-        torch.manual_seed(epoch)
-        models[epoch] = build("ae", **SIZES).eval()
+def score(folder, models, labels):
+    """Score the snapshots of a training, models by epoch, into t.md, t.html and t.tsv."""
+    packed = write_packed(folder / "noise.h5", IMAGES, IMAGES, labels)
     weights = {f"{e}.{k}": v for e, model in models.items() for k, v in model.state_dict().items()}
-    snapshots = tmp_path / "snapshots.safetensors"
+    snapshots = folder / "snapshots.safetensors"
     description = {"method": "ae", "arguments": SIZES, "training": {"precision": "float32"}}
     save_tensors(snapshots, weights, description)
     run = {"dataset": "noise", "training_set": "all", "method": "ae", "latent_dim": 2, "seed": 0}
@@ -37,10 +34,18 @@ def test_each_epoch_is_scored_with_its_own_weights(tmp_path):
         runs=[run],
         device="cpu",
         torch_threads=1,
-        markdown=tmp_path / "t.md",
-        html=tmp_path / "t.html",
-        table=tmp_path / "t.tsv",
+        markdown=folder / "t.md",
+        html=folder / "t.html",
+        table=folder / "t.tsv",
     )
+
+
+def test_each_epoch_is_scored_with_its_own_weights(tmp_path):
+    models = {}
+    for epoch in (10, 9):  # numbers, not texts, are in order
+        torch.manual_seed(epoch)
+        models[epoch] = build("ae", **SIZES).eval()
+    score(tmp_path, models, LABELS)
     table = read_table(tmp_path / "t.tsv")
     assert list(table["epoch"]) == [9, 10]
     images = normalise(torch.from_numpy(IMAGES))
@@ -57,21 +62,5 @@ def test_each_epoch_is_scored_with_its_own_weights(tmp_path):
 
 
 def test_a_dataset_without_abnormal_test_images_has_no_table(tmp_path):
-    packed = write_packed(tmp_path / "noise.h5", IMAGES, IMAGES, [0] * 12)
-    snapshots = tmp_path / "snapshots.safetensors"
-    weights = {f"1.{name}": value for name, value in build("ae", **SIZES).state_dict().items()}
-    description = {"method": "ae", "arguments": SIZES, "training": {"precision": "float32"}}
-    save_tensors(snapshots, weights, description)
     with pytest.raises(NothingToShowError, match="Nothing to rank"):
-        score_snapshots(
-            packed=[packed],
-            snapshots=[snapshots],
-            names={"noise": "Noise"},
-            methods={"ae": "AE"},
-            runs=[{"dataset": "noise", "method": "ae", "latent_dim": 2, "seed": 0}],
-            device="cpu",
-            torch_threads=1,
-            markdown=tmp_path / "t.md",
-            html=tmp_path / "t.html",
-            table=tmp_path / "t.tsv",
-        )
+        score(tmp_path, {1: build("ae", **SIZES)}, [0] * 12)

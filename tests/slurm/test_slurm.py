@@ -5,7 +5,6 @@ Run by `make test-slurm`: as root, it installs and starts Slurm and ends it agai
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -14,25 +13,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from small_project import copy_project
 
 CLUSTER = Path(__file__).with_name("cluster.sh")
 GPUS = 2  # as cluster.sh has it
 # faults/sitecustomize.py makes some trainings fail, by latent dimension.
 FAULTS = {3: "exit", 4: "cancel", 5: "time", 6: "memory"}
-CONFIGURATION = {
-    "run": "small",
-    "datasets": ["phantom"],
+CHANGES = {
     "grid": [{"methods": ["ae"], "latent_dims": [2, *FAULTS]}],
-    "seeds": [0, 1],
     "bootstrap": {"replicates": 100},
-    "training": {"epochs": 2, "batch_size": 8, "device": "cpu"},
     "figures": {"reference": {"method": "ae", "latent_dim": 2}},
-    "registry": {
-        "phantom": {
-            "generator": {"train_normal": 16, "test_normal": 6, "test_abnormal": 6},
-            "expected": {"train": 16, "test_normal": 6, "test_abnormal": 6},
-        }
-    },
 }
 # One minute is the least that Slurm counts, so only the training that shall be over it gets it.
 TRAINING = {
@@ -46,11 +36,10 @@ TARGETS = ["metrics.tsv", "intervals/phantom.tsv"] + [
 ]
 
 
-def copy_project(root: Path, folder: Path) -> Path:
-    for name in ("workflow", "scripts", "config", "envs"):
-        shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "config/small.yaml").write_text(yaml.safe_dump(CONFIGURATION))
-    return folder
+def configured_copy(root: Path, folder: Path) -> Path:
+    project = copy_project(root, folder)
+    project.configure(**CHANGES)
+    return project.folder
 
 
 def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen:
@@ -83,13 +72,13 @@ def profile(root) -> dict:
 @pytest.fixture(scope="module")
 def local(root, tmp_path_factory) -> Path:
     """A folder in which the same configuration runs without Slurm; `finished` waits for its end."""
-    return copy_project(root, tmp_path_factory.mktemp("local"))
+    return configured_copy(root, tmp_path_factory.mktemp("local"))
 
 
 @pytest.fixture(scope="module")
 def finished(root, cluster, profile, local, tmp_path_factory) -> Path:
     """A project folder whose run through Slurm has ended well."""
-    folder = copy_project(root, tmp_path_factory.mktemp("slurm"))
+    folder = configured_copy(root, tmp_path_factory.mktemp("slurm"))
     profile["set-resources"]["train_autoencoder"] |= TRAINING
     (folder / "workflow/profiles/slurm/config.yaml").write_text(yaml.safe_dump(profile))
     (folder / "faults").mkdir()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from make_validation_set import make_validation_set
-from toy_files import write_audit, write_packed
+from packed_files import write_audit, write_packed
 
 from medae.data.packed import read_packed
 from medae.theory.synthetic import KINDS, find_foreground
@@ -21,20 +21,21 @@ def write_source(folder, *, test_seed=0, train_seed=0, masks=True):
     )
     garbage = np.random.default_rng(test_seed)
     test_masks = garbage.integers(0, 2, (N_TEST, SIZE, SIZE), dtype=np.uint8)
-    data = write_packed(
+    test_ids = sorted(f"test/{number}.png" for number in garbage.integers(0, 10**6, N_TEST))
+    write_packed(
         folder / "packed.h5",
-        train=train,
-        test=garbage.integers(0, 255, (N_TEST, 1, SIZE, SIZE), dtype=np.uint8),
-        labels=garbage.permutation([0] * 5 + [1] * 5),
+        train,
+        garbage.integers(0, 255, (N_TEST, 1, SIZE, SIZE), dtype=np.uint8),
+        garbage.permutation([0] * 5 + [1] * 5),
         train_ids=TRAIN_IDS,
-        test_ids=sorted(f"test/{number}.png" for number in garbage.integers(0, 10**6, N_TEST)),
+        test_ids=test_ids,
         masks=test_masks if masks else None,
         source_sha256=f"of everything {test_seed}",
         identical_train_test=int(garbage.integers(5)),
     )
     groups = [*COPIES, *garbage.integers(0, 60, N_TEST)]
-    twins = np.flatnonzero(garbage.integers(0, 2, N_TEST))
-    write_audit(folder / "images.tsv", data, copy_groups=groups, twins=twins)
+    twin = garbage.integers(0, 2, N_TEST).tolist()
+    write_audit(folder / "images.tsv", TRAIN_IDS, test_ids, twin=twin, copy_group=groups)
     return train
 
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 from drawn_losses import drawn_losses
 from measure_entropy import Network, entropy_of
+from packed_files import write_audit, write_packed
 from torch import nn
-from toy_files import write_audit, write_packed
 
 from medae.base.errors import InputError
 from medae.base.files import read_table
+from medae.data.packed import read_packed
 from medae.models import methods
 from medae.models.checkpoints import save_checkpoint
 from medae.models.torch_setup import make_deterministic
@@ -150,8 +151,10 @@ def measure(tmp_path):
     make_deterministic(1)  # as the script does, so that models are the same before and after it
     test = noise_images(300, seed=1)
     labels = np.repeat([0, 1], 150)
-    data = write_packed(tmp_path / "toy.h5", train=noise_images(60), test=test, labels=labels)
-    write_audit(tmp_path / "images.tsv", data, copy_groups=[*GROUPS, *range(100, 400)])
+    packed = write_packed(tmp_path / "toy.h5", noise_images(60), test, labels, source_sha256="toy")
+    data = read_packed(packed)
+    groups = [*GROUPS, *range(100, 400)]
+    write_audit(tmp_path / "images.tsv", data.train_ids, data.test_ids, copy_group=groups)
 
     def run(method="ae", source="toy", spread=None):
         model = trained_looking(method)
@@ -162,7 +165,7 @@ def measure(tmp_path):
         description = {"method": method, "arguments": SIZES, "dataset_sha256": source}
         save_checkpoint(tmp_path / "model.safetensors", model, description)
         measure_entropy.measure_entropy(
-            packed=tmp_path / "toy.h5",
+            packed=packed,
             audit=tmp_path / "images.tsv",
             checkpoints=[tmp_path / "model.safetensors"] * 2,
             dataset="toy",

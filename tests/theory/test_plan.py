@@ -13,11 +13,14 @@ from medae.theory.synthetic import KINDS
 
 @pytest.fixture(scope="module")
 def config(root):
-    config = yaml.safe_load((root / "config/theory.yaml").read_text())
-    registry = yaml.safe_load((root / "config/datasets.yaml").read_text())["registry"]
+    default, config, datasets = (
+        yaml.safe_load((root / f"config/{name}.yaml").read_text())
+        for name in ("config", "theory", "datasets")
+    )
+    registry = datasets["registry"]
     for key, entry in config["registry"].items():
         registry[key] = registry.get(key, {}) | entry
-    return config | {"registry": registry}
+    return default | config | {"registry": registry}
 
 
 def test_the_configuration_is_valid_and_names_what_the_code_has(config, root):
@@ -48,6 +51,10 @@ def test_faults(config, part, change, fault):
 
 
 def test_faults_of_grid_and_registry(config):
+    changed = copy.deepcopy(config)
+    changed["decision"]["held_out"] = 0.2
+    (found,) = check_theory(changed)
+    assert "decision.held_out" in found
     changed = copy.deepcopy(config)
     changed["grid"][0]["datasets"] = ["brain_tumor", "pediatric_cxr", *config["theory"]["factors"]]
     assert check_theory(changed) == [

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from packed_files import write_audit, write_packed
 from select_latent_dim import HeldOutSet, select_latent_dim
-from toy_files import write_audit, write_packed
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
@@ -34,17 +34,17 @@ def blank(count, side=8):
 
 @pytest.fixture
 def files(tmp_path):
-    test = {"test": blank(len(TEST)), "test_ids": TEST, "labels": LABELS}
-    data = write_packed(tmp_path / "packed.h5", train=blank(2), **test)
-    write_audit(tmp_path / "audit.tsv", data)
+    write_packed(tmp_path / "packed.h5", blank(2), blank(len(TEST)), LABELS, test_ids=TEST)
+    data = read_packed(tmp_path / "packed.h5")
+    write_audit(tmp_path / "audit.tsv", data.train_ids, TEST)
     # Images of three factors, and ten of them a second time.
     random = np.random.default_rng(0)
     waves = random.random((80, 3)) @ random.standard_normal((3, 64)) + 7 * random.random(64)
     train = np.round(127.5 + 127 * np.sin(waves)).astype(np.uint8).reshape(80, 1, 8, 8)
     train = np.concatenate([train, train[:10]])
-    source = write_packed(tmp_path / "source.h5", train=train, test=blank(2), labels=[0, 1])
+    source = read_packed(write_packed(tmp_path / "source.h5", train, blank(2), [0, 1]))
     groups = [*range(80), *range(10), 90, 91]
-    write_audit(tmp_path / "source.tsv", source, copy_groups=groups)
+    write_audit(tmp_path / "source.tsv", source.train_ids, source.test_ids, copy_group=groups)
     random = np.random.default_rng(0)
     level = random.uniform(0, 1, len(TEST))
     own = random.normal(0, 1e-3, len(TEST))

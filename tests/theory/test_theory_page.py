@@ -9,9 +9,6 @@ from medae.models.baselines import BASELINES
 from medae.models.information import display_name
 
 DATASETS = ["brain_tumor", "lgg", "pediatric_cxr", "phantom"]
-LEAK_FREE = {"split": "leak_free", "metric": "auc"}
-SETTINGS = {f"λ = {rate}": (f"entropy_ae_{rate}", 128) for rate in ("1e-5", "3e-5", "1e-4", "3e-4")}
-SETTINGS |= {"AE, d = 16": ("ae", 16), "AE, d = 8": ("ae", 8)}
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +18,8 @@ def page(root):
 
 @pytest.fixture(scope="module")
 def results(root):
-    folder = root / "results/reference/theory"
-    return lambda name: pd.read_csv(folder / name, sep="\t")
+    folder = root / "results/reference/theory/tables"
+    return lambda name: pd.read_csv(folder / f"{name}.tsv", sep="\t")
 
 
 def table(page, start):
@@ -33,110 +30,62 @@ def table(page, start):
     ]
 
 
-def selected(frame, **values):
-    """Return the one row with these values."""
-    own = frame[(frame[list(values)] == pd.Series(values)).all(axis=1)]
-    assert len(own) == 1, values
-    return own.iloc[0]
+def shown(*values):
+    return " / ".join(f"{value:.1f}" for value in values)
 
 
 def test_entropies(page, results):
-    entropy = results("tables/entropy.tsv")
+    values = results("entropy").query("method == 'ae'").set_index(["dataset", "latent_dim"])
+    values = values[["gaussian_bits", "knn_bits"]]
     for (_, *cells), key in zip(table(page, "H(Z), Gaussian"), DATASETS, strict=True):
-        for size, cell in zip((1, 2, 4, 8, 16, 32, 64, 128), cells, strict=True):
-            row = selected(entropy, dataset=key, method="ae", latent_dim=size)
-            assert cell == f"{row['gaussian_bits']:.1f} / {row['knn_bits']:.1f}"
+        assert cells == [shown(*values.loc[key, 2**power]) for power in range(8)]
 
 
-def test_aucs_of_the_scores(page, results):
-    scores = results("tables/scores.tsv").query("split == 'leak_free'")
-    own = scores.query("method == 'ae' and latent_dim == 16")
-    keys = {display_name(key): key for key in own["score"].unique()}
-    pixels = ("ap_pix", "dice_max")
-    *rows, best, chosen = table(page, "score | Brain Tumor")
-    for name, *cells in rows:
-
-        def percent(dataset, metric, key=keys[name]):
-            row = selected(own, score=key, dataset=dataset, metric=metric)
-            return f"{row['value_percent']:.1f}"
-
-        assert cells[:4] == [percent(dataset, "auc") for dataset in DATASETS]
-        assert cells[4] == " / ".join(percent("lgg", metric) for metric in pixels)
-    matched = own.query("dataset == 'lgg' and metric == 'auc_matched'").set_index("score")
-    control, information, mse = (
-        f"{matched.loc[key, 'value_percent']:.1f}"
-        for key in ("variance_w9", "information_w9", "squared_error")
-    )
-    assert f"control has {control}, information {information} and squared error {mse}." in page
-    marked = own[(own["chosen"] == 1) & (own["metric"] == "auc")].set_index("dataset")
-    assert chosen[1:5] == [f"{marked['value_percent'][dataset]:.1f}" for dataset in DATASETS]
-    baselines = scores[scores["method"].isin(BASELINES) & scores["latent_dim"].isin([0, 16])]
-    highest = baselines.groupby(["dataset", "metric"])["value_percent"].max()
-    assert best[1:5] == [f"{highest[dataset, 'auc']:.1f}" for dataset in DATASETS]
-    assert best[5] == " / ".join(f"{highest['lgg', metric]:.1f}" for metric in pixels)
-
-
-def test_no_score_reaches_the_control_on_brain_tumor(page, results):
-    rows = results("tables/scores.tsv").query("dataset == 'brain_tumor' and metric == 'auc'")
-    rows = rows[(rows["split"] == "leak_free") & ~rows["method"].isin(BASELINES)]
-    rows = rows[(rows["latent_dim"] == 16) | rows["method"].str.startswith("entropy_ae")]
-    models = rows[~rows["score"].str.startswith("variance")]
-    control = rows.query("score == 'variance_w9' and method == 'ae'")["value_percent"].item()
-    assert f"({(models['value_percent'] > control).sum()} of {len(models)})" in page
+def test_scores(page, results):
+    values = results("scores").query("split == 'leak_free' and latent_dim in (0, 16)")
+    values = values.set_index(["dataset", "metric"])
+    own = values.query("method == 'ae'")
+    rows = {display_name(score): part["value_percent"] for score, part in own.groupby("score")}
+    baselines = values[values["method"].isin(BASELINES)]["value_percent"]
+    rows["best baseline without a network"] = baselines.groupby(level=[0, 1]).max()
+    rows["chosen without labels"] = own.query("chosen == 1")["value_percent"]
+    for name, *cells in table(page, "score | Brain Tumor"):
+        aucs = [shown(rows[name][dataset, "auc"]) for dataset in DATASETS]
+        pixels = (rows[name]["lgg", metric] for metric in ("ap_pix", "dice_max"))
+        assert cells == [*aucs, shown(*pixels)]
 
 
 def test_the_grid_of_rates(page, results):
-    entropy, values = results("tables/entropy.tsv"), results("metrics.tsv")
-    values = values[values["training_set"] == "all"]
+    values = results("entropy").set_index(["dataset", "method", "latent_dim"])
+    splits = {"brain_tumor": ["auc_leak_free", "auc_published"], "phantom": ["auc_published"]}
     for name, *cells in table(page, "model | Brain Tumor"):
-        method, size = SETTINGS[name]
+        kind, number = name.split(" = ")
+        plain = kind == "AE, d"
+        model = ("ae", int(number)) if plain else (f"entropy_ae_{number}", 128)
         expected = []
-        for dataset, splits in (("brain_tumor", ["leak_free", "published"]), ("phantom", [])):
-            setting = {"dataset": dataset, "method": method, "latent_dim": size}
-            row = selected(entropy, **setting)
-            rate, stream = row["rate_test_bits"], row["stream_bits"]
-            expected.append("–" if method == "ae" else f"{rate:.1f} / {stream:.1f}")
-            assert method == "ae" or rate < stream < 1.04 * rate
-            expected.append(f"{row['gaussian_bits']:.1f}")
-            expected.append(f"{row['error_test_normal']:.4f}")
-            aucs = [
-                100 * selected(values, **setting, split=split, metric="auc")["value"]
-                for split in splits or ["published"]
-            ]
-            expected.append(" / ".join(f"{auc:.1f}" for auc in aucs))
+        for dataset, aucs in splits.items():
+            row = values.loc[dataset, *model]
+            expected.append("–" if plain else shown(row["rate_test_bits"], row["stream_bits"]))
+            expected += [shown(row["gaussian_bits"]), f"{row['error_test_normal']:.4f}"]
+            expected.append(shown(*100 * row[aucs]))
         assert cells == expected
 
 
 def test_what_the_selectors_cost(page, results):
-    selection = results("tables/selection.tsv")
+    rows = results("selection").set_index("selector")
     for name, *cells in table(page, "selector | Brain Tumor"):
-        key = "by_lot" if name.startswith("at random") else re.findall("`(.*?)`", name)[0]
-        own = selection[selection["selector"] == key]
-        plain = own[own["score"] == "squared_error"].set_index("dataset").loc[DATASETS]
-        for cell, (_, row) in zip(cells, plain.iterrows(), strict=False):
-            size, _, regret = cell.rpartition(", ")
-            assert regret == f"{row['regret_leak_free']:.1f}"
-            assert (size or "0") == str(row["latent_dim"])
-        assert cells[4] == f"{plain['regret_leak_free'].mean():.1f}"
-        other = own[own["score"] != "squared_error"]
-        assert len(other) == len(DATASETS)
-        assert cells[5] == f"{other['regret_leak_free'].mean():.1f}"
-
-
-def test_what_selectors_see(page, results):
-    curves = results("selection/pediatric_cxr_curves.tsv").query("quantity == 'validation_error'")
-    errors = curves.set_index("latent_dim")["value"]
-    text = ", ".join(f"{errors[size]:.3f}" for size in (4, 8, 16, 32))
-    assert f"({text} at d = 4, 8, 16, 32)" in page.replace("\n  ", " ")
-    for dataset in ("brain_tumor", "lgg"):
-        curves = results(f"selection/{dataset}_curves.tsv")
-        scores = results(f"selection/{dataset}.tsv")["score"].unique()
-        aucs = curves[curves["quantity"].isin([f"synthetic_auc:{score}" for score in scores])]
-        assert aucs["value"].between(0.505, 0.545).all()
+        own = rows.loc["by_lot" if name.startswith("at random") else re.findall("`(.*?)`", name)[0]]
+        plain, other = (own[own["score"].eq("squared_error") == same] for same in (True, False))
+        expected = [
+            f"{row.latent_dim}, {row.regret_leak_free:.1f}".removeprefix("0, ")
+            for row in plain.set_index("dataset").loc[DATASETS].itertuples()
+        ]
+        means = [shown(part["regret_leak_free"].mean()) for part in (plain, other)]
+        assert cells == [*expected, *means]
 
 
 def test_factors(page, results):
-    rows = results("tables/factors.tsv")
-    assert f"it is {', '.join(map(str, rows['best_d']))}," in page.replace("\n  ", " ")
+    rows, text = results("factors"), " ".join(page.split())
+    assert f"it is {', '.join(map(str, rows['best_d']))}, and" in text
     for key in ("gaussian_bits", "knn_bits"):
-        assert ", ".join(f"{bits:.1f}" for bits in rows[key]) in page.replace("\n  ", " ")
+        assert ", ".join(map(shown, rows[key])) in text

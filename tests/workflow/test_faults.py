@@ -392,45 +392,19 @@ def test_results_that_are_read_only_are_noticed_before_any_job(
 # --- damaged files between the stages ------------------------------------------------------------
 
 
-def rewrite_schema_version(path):
-    import h5py
-
-    from medae.data.packed import _stamp
-
-    with h5py.File(path, "r+") as file:
-        file.attrs["schema_version"] = 99
-    with path.open("r+b") as stream:
-        stamp = _stamp(stream)
-        stream.seek(0)
-        stream.write(stamp)
-
-
-def flip_a_bit(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
 def cut(path):
     path.write_bytes(path.read_bytes()[:-1000])
 
 
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        pytest.param(flip_a_bit, "do not match its checksum", marks=takes_minutes),
-        pytest.param(cut, "do not match its checksum", marks=takes_minutes),
-        pytest.param(rewrite_schema_version, "its schema_version is 99"),
-    ],
-)
-def test_a_damaged_packed_dataset_stops_the_training(damage, reason, packed, tmp_path):
+def test_a_damaged_packed_dataset_stops_the_training(packed, tmp_path):
     path = Path(shutil.copy(packed, tmp_path / "packed.h5"))
-    damage(path)
+    cut(path)
     job = training_job(path, tmp_path / "model")
     code, text = run(command("train_autoencoder", job, tmp_path / "job.json"))
     assert code == 1
     for place in (text, (tmp_path / "model/log.txt").read_text()):
-        assert f"{path} is not a whole packed dataset" in place and reason in place
+        assert f"{path} is not a whole packed dataset" in place
+        assert "do not match its checksum" in place
         assert "run the workflow again" in place and "Traceback" not in place
 
 

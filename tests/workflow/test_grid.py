@@ -1,8 +1,6 @@
 """The table of runs that rules take their files from."""
 
 import pandas as pd
-import pytest
-import yaml
 
 from medae.models.methods import METHODS
 from medae.workflow.configuration import with_defaults
@@ -130,23 +128,3 @@ def test_provenance_has_the_datasets_methods_and_variants_that_are_used():
     assert set(used["methods"]) == {"ae", "vae"}
     assert set(used["variants"]) == {"wide"}
     assert set(used["registry"]) == {"a", "b"}
-
-
-@pytest.fixture(scope="module")
-def paper(root):
-    parts = [
-        yaml.safe_load((root / f"config/{n}.yaml").read_text()) for n in ("datasets", "config")
-    ]
-    return parts[0] | parts[1]
-
-
-def test_the_papers_grid_lists_exactly_its_jobs(paper):
-    settings = [("ae", 2**k) for k in range(11)]
-    settings += [(method, 16) for method in ("vae", "memae", "ceae")]
-    expected = {
-        (dataset, "all", method, latent_dim, seed)
-        for dataset in ("rsna", "vindr", "brain_tumor", "brats")
-        for method, latent_dim in settings
-        for seed in (0, 1, 2)
-    }
-    assert {tuple(row) for row in network_runs(paper).to_numpy()} == expected

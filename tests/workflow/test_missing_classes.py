@@ -82,15 +82,3 @@ def test_models_scores_audit_and_gallery_are_made_without_a_class(project, tmp_p
     assert done.returncode == 0, done.stdout + done.stderr
     for name in tables:
         assert "no dataset of this run has both" in (project.folder / name).read_text()
-
-
-def test_a_class_that_is_missing_by_mistake_is_refused(project, tmp_path):
-    configure(project, tmp_path, *CLASSES)
-    path = project.folder / "config/small.yaml"
-    path.write_text(path.read_text().replace("test_abnormal: 0", "train: 8"))
-    done = project.snakemake("results/small/packed/one_class_32px.h5", cores=1)
-    assert done.returncode != 0
-    said = " ".join((done.stdout + done.stderr).split())
-    assert "has no image of test_abnormal where the layout folder looks for them" in said
-    assert "set `expected: {test_abnormal: 0}`" in said
-    assert not list((project.results / "packed").glob("*"))

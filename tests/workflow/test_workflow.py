@@ -358,33 +358,14 @@ def test_the_papers_dry_run_plans_exactly_its_grid(fresh):
     assert "generate_phantom" not in planned
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"seed": [1]}, ["'seed'", "did you mean 'seeds'", "image_size"]),
-        ({"grid": [{"methods": ["aee"], "latent_dims": [2]}]}, ["'aee'", "memae"]),
-        ({"grid": [{"methods": ["ae"], "latent_dims": [0]}]}, ["grid.0.latent_dims.0", "0"]),
-        ({"seeds": [1, 1]}, ["seeds", "non-unique"]),
-        ({"training": {"epochs": "many"}}, ["training.epochs", "'many'"]),
-        ({"training": {"device": "gpu"}}, ["training.device", "'gpu'", "cuda"]),
-        ({"datasets": ["phantomm"]}, ["'phantomm'", "registry", "phantom"]),
-        ({"run": "../up"}, ["run", "'../up'"]),
-        ({"figures": {"reference": {"method": "vae", "latent_dim": 2}}}, ["figures.reference"]),
-        (
-            {"grid": [{"methods": ["ae"], "latent_dims": [4], "training_sets": ["without_twins"]}]},
-            ["figures.reference", "on all images"],
-        ),
-        ({"audit": {"threshold": 1}}, ["audit.threshold", "correlation"]),
-        ({"baselines": {"methods": ["pcaa"]}}, ["baselines.methods.0", "'pcaa'", "nearest"]),
-    ],
-)
-def test_a_wrong_key_is_named_with_what_is_allowed(fresh, changes, words):
-    fresh.configure(**changes)
+def test_wrong_keys_are_named_with_what_is_allowed(fresh):
+    fresh.configure(seed=[1], training={"epochs": "many"})
     done = fresh.snakemake("--dry-run")
     text = done.stdout + done.stderr
     assert done.returncode != 0
     assert "The configuration is not valid" in text
-    assert all(word in text for word in words), text
+    assert "unknown key 'seed' (did you mean 'seeds'?)" in text and "image_size" in text
+    assert "training.epochs is the text 'many'" in text
     assert "Traceback" not in text
 
 
