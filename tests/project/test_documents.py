@@ -45,6 +45,9 @@ LEAKAGE_HEADER = [
 ]
 
 
+SCORE_HEADER = ["RSNA", "AUC", "among images of like variance"]
+
+
 def paper_rows(run: Path) -> list[list[str]]:
     """Our numbers beside the paper's, a row per model with d > 1."""
     names = {"ae": "AE", "ceae": "CeAE", "memae": "MemAE", "vae": "VAE"}
@@ -73,6 +76,22 @@ def leakage_rows(run: Path, control: Path) -> list[list[str]]:
     return [
         [name, *(percent(tables[folder], ("auc", *model, *key)) for folder, *key in columns)]
         for name, model in models.items()
+    ]
+
+
+def score_rows(run: Path) -> list[list[str]]:
+    """AUC by score, beside scores without a model."""
+    names = {
+        ("ae", "squared_error"): "AE, d = 16, squared error (paper: 67.5 ± 0.9)",
+        ("ae", "information"): "AE, d = 16, information",
+        ("local_variance", "image"): "low local variance, no model",
+        ("total_variation", "image"): "low total variation, no model",
+    }
+    table = read_table(run / "metrics.tsv").query("training_set == 'all' & split == 'published'")
+    groups = table.groupby(["metric", "method", "score"])
+    return [
+        [name, *(percent(groups, (metric, *key)) for metric in ("auc", "auc_matched"))]
+        for key, name in names.items()
     ]
 
 
@@ -105,6 +124,7 @@ def test_the_readme_has_the_results():
     run, control = RESULTS / "brain_tumor", RESULTS / "brain_tumor_control"
     assert markdown_table(PAPER_HEADER, paper_rows(run), "lcccc") in text
     assert markdown_table(LEAKAGE_HEADER, leakage_rows(run, control), "lcccc") in text
+    assert markdown_table(SCORE_HEADER, score_rows(RESULTS / "rsna"), "lcc") in text
 
 
 def test_the_cost_of_runs_is_what_they_took():
