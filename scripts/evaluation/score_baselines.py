@@ -18,7 +18,7 @@ from medae.duplicates.audit import leak_free, read_audit
 from medae.duplicates.training_sets import read_training_rows
 from medae.evaluation.metrics import METRIC_COLUMNS, measure
 from medae.models.baselines import BASELINES, NearestImage, PrincipalComponents
-from medae.models.information import NO_RECONSTRUCTION, PLAIN_SCORE
+from medae.models.information import INFORMATION, NO_RECONSTRUCTION, PLAIN_SCORE, score_images
 from medae.models.score_files import score_table, write_maps
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ def score_baselines(
     runs: Sequence[Mapping],
     mapped: Sequence[Mapping],
     share: float | None,
+    score_names: Sequence[str],
     scores: Sequence[Path],
     maps: Sequence[Path],
     metrics: Path,
@@ -41,7 +42,8 @@ def score_baselines(
 
     A run is {training_set, method, latent_dim, seed}; `mapped` are those of the files `maps`, which
     have reconstructions too where there are any. `training_sets` are the tables of all but `all`,
-    and `share` is that of `measure`.
+    and `share` is that of `measure`. With information among `score_names`, PCA of all images is
+    measured by it too; the nearest image isn't, as it has no error on training images.
     """
     truth = read_packed(packed)
     images = np.concatenate([truth.train_images, truth.test_images])
@@ -86,18 +88,27 @@ def score_baselines(
         with_masks = truth.test_masks is not None and baseline.has_maps
         if not baseline.scores_images and not with_masks:
             continue
-        found = measure(
-            table,
-            truth=truth,
-            leak_free=unseen,
-            trained_on=rows(*source),
-            scores_images=baseline.scores_images,
-            maps=test_maps if with_masks else None,
-            share=share,
-            what=str(path),
-        )
-        score = PLAIN_SCORE if baseline.reconstructs else NO_RECONSTRUCTION
-        measured.append(found.assign(dataset=dataset, score=score, **run))
+        used = rows(*source)
+        scored = {PLAIN_SCORE if baseline.reconstructs else NO_RECONSTRUCTION: (table, test_maps)}
+        floor = errors[:n_train][used].mean() if baseline.reconstructs else 0
+        if INFORMATION in score_names and floor and run["training_set"] == "all":
+            about = {"images": test, "reconstructions": reconstructions, "floor": floor}
+            values, test_maps = score_images(INFORMATION, **about)
+            other = table.assign(reconstruction_error=np.nan)
+            other.loc[other["split"] == "test", "score"] = values
+            scored[INFORMATION] = other, test_maps.astype(np.float32)
+        for score, (one, one_maps) in scored.items():
+            found = measure(
+                one,
+                truth=truth,
+                leak_free=unseen,
+                trained_on=used,
+                scores_images=baseline.scores_images,
+                maps=one_maps if with_masks else None,
+                share=share,
+                what=str(path),
+            )
+            measured.append(found.assign(dataset=dataset, score=score, **run))
         logger.info("%s: %s", run, dict(zip(found["metric"], found["value"], strict=True)))
     found = pd.concat(measured) if measured else pd.DataFrame(columns=METRIC_COLUMNS)
     write_table(found[METRIC_COLUMNS], metrics)

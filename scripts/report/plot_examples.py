@@ -1,8 +1,9 @@
 """Draw example images of one dataset with their reconstructions and anomaly maps.
 
 One column per example of the published test set: on top the input with the outline of its mask,
-below for each setting the reconstruction and the anomaly map side by side. Maps of squared errors
-have one colour scale; others, whose units differ, have one per setting.
+below for each setting the reconstruction and the anomaly map side by side, of the reference also
+the map by information. Maps of squared errors have one colour scale; others, whose units differ,
+have one per setting.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,13 @@ def draw(
     file: h5py.File, *, name: str, settings: Sequence[Mapping], methods: Mapping[str, str]
 ) -> Figure:
     """Draw the figure; labels of axes: "input {i}", "ae d4 reconstruction {i}", "ae d4 map {i}"."""
-    shown = [(setting["method"], setting["latent_dim"]) for setting in settings]
+    keys = [(setting["method"], setting["latent_dim"]) for setting in settings]
+    shown = [
+        (*key, kind)
+        for key in keys
+        for kind in ("maps", "information")
+        if kind in file["{}/d{}".format(*key)]
+    ]
     count = len(file["images"])
     pair = (figures.PAGE_WIDTH - LABELS - count * GAP) / count
     cell = (pair - SEAM) / 2
@@ -40,7 +47,7 @@ def draw(
     method, size = file.attrs["reference"].split("/d")
     title = f"{name}: examples of the published test set by the score of {methods[method]}"
     sheet = sheets.Sheet(height=bottom + FOOT, title=f"{title}, d = {size}")
-    alike = [setting for setting in shown if maps_squared_errors(file, setting)] or shown
+    alike = [key for key in keys if maps_squared_errors(file, key)] or keys
     end = np.percentile([file[f"{m}/d{d}/maps"][()] for m, d in alike], PERCENTILE)
     scale = None  # the last picture of the colour bar's scale
     for i in range(count):
@@ -52,24 +59,27 @@ def draw(
         if "masks" in file and file["masks"][i].any():
             look = {"colors": [figures.ORANGE], "linewidths": 1}
             image.axes.contour(file["masks"][i], levels=[0.5], **look)
-        for row, (method, d) in enumerate(shown):
+        for row, (method, d, kind) in enumerate(shown):
             group, top = file[f"{method}/d{d}"], HEAD + pair + GAP + row * (cell + SEAM)
-            label = f"{method} d{d}"
+            label = f"{method} d{d}" + f" {kind}" * (kind != "maps")
             again = group["reconstructions"][i]
             image = sheet.add_picture(left, top, cell, again, f"{label} reconstruction {i}")
             if i == 0:
                 text = figures.plain(fill(methods[method], 8)) + f"\nd = {d}" * (d > 0)
+                text += "\ninformation" * (kind != "maps")
                 look = {"rotation": 0, "ha": "right", "va": "center"}
                 image.axes.set_ylabel(text, fontsize=figures.FONT_SIZE, **look)
-            place, maps = (left + cell + SEAM, top, cell), group["maps"]
-            own = (method, d) not in alike
+            place, maps = (left + cell + SEAM, top, cell), group[kind]
+            own = (method, d) not in alike or kind != "maps"
             look = {"vmin": 0, "vmax": np.percentile(maps, PERCENTILE) if own else end}
+            if kind != "maps":
+                look["vmin"] = np.percentile(maps, 100 - PERCENTILE)
             image = sheet.add_picture(*place, maps[i], f"{label} map {i}", **look)
             scale = scale if own else image
     note = "pairs: reconstruction and anomaly map"
     note += "\norange outline: mask" if "masks" in file else ""
     bar = "anomaly map (by default the squared error)"
-    bar = bar if alike == shown else "squared error; maps of other kinds have own scales"
+    bar = bar if len(alike) == len(shown) else "squared error; other maps have scales of their own"
     sheet.add_foot(LABELS, bottom + 0.08, note, scale, bar)
     return sheet.figure
 

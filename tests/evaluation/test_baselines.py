@@ -8,9 +8,10 @@ import pytest
 from packed_files import write_audit, write_packed
 from score_baselines import score_baselines
 from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
 
 from medae.base.files import read_table, write_table
-from medae.data.packed import read_packed
+from medae.data.packed import as_floats, read_packed
 from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.models import baselines
 from medae.models.baselines import BASELINES
@@ -110,6 +111,7 @@ def test_all_baselines_of_a_dataset(tmp_path):
         runs=runs,
         mapped=runs[:1],
         share=None,
+        score_names=["information"],
         scores=scores,
         maps=[tmp_path / "maps.h5"],
         metrics=tmp_path / "metrics.tsv",
@@ -120,6 +122,17 @@ def test_all_baselines_of_a_dataset(tmp_path):
     assert first[4] == pytest.approx(test[0].mean() / 127.5 - 1, abs=1e-6)
     assert not read_maps(tmp_path / "maps.h5", truth)[0].any()
     metrics = read_table(tmp_path / "metrics.tsv")
+    informed = metrics["score"] == "information"
+    assert set(metrics.loc[informed, "method"]) == {"pca"}
+    model = BASELINES["pca"].fit(as_floats(train), 2)
+    again, own = (model.reconstruct(as_floats(one), latent_dim=2) for one in (train, test))
+    floor = np.square(as_floats(train) - again).mean()
+    values, _ = score_images(
+        "information", images=as_floats(test), reconstructions=own, floor=floor
+    )
+    auc = metrics[informed & (metrics["metric"] == "auc")].set_index("split")["value"]
+    assert auc["published"] == pytest.approx(roc_auc_score([0, 0, 1, 1], values))
+    metrics = metrics[~informed]
     found = metrics.groupby(["training_set", "method", "split"])["metric"].agg(set)
     assert len(found) == 2 * len(runs)
     pixels = {"auc_pix", "ap_pix", "dice_max", "dice_max_threshold"}
@@ -143,6 +156,7 @@ def test_plain_intensity_without_masks_has_scores_and_no_metrics(tmp_path):
         runs=[run],
         mapped=[],
         share=None,
+        score_names=[],
         scores=[tmp_path / "0.tsv"],
         maps=[],
         metrics=tmp_path / "metrics.tsv",

@@ -20,7 +20,7 @@ TRAIN_IDS = ["train/a.png", "train/NA", "train/c.png"]
 TEST_IDS = ["test/1.png", "test/2.png", "test/ü 3.png", "test/4.png"]
 LABELS = [0, 1, 0, 1]
 SCORES = [0.1, 0.4, 0.2, 0.15]
-IMAGE_METRICS = ["auc", "ap", "ap_share", "auc_matched"]
+IMAGE_METRICS = ["auc", "ap", "ap_share", "auc_matched", "auc_matched_local"]
 IMAGE_METRICS += ["error_train_normal", "error_test_normal", "error_test_abnormal"]
 PIXEL_METRICS = ["auc_pix", "ap_pix", "dice_max", "dice_max_threshold"]
 
@@ -77,7 +77,7 @@ def setting(tmp_path):
 def test_hand_computed_values(setting):
     table = setting.measure()
     assert list(table.columns) == METRIC_COLUMNS
-    assert len(table) == 2 * 2 * 11
+    assert len(table) == 2 * 2 * 12
     same = table.drop(columns=["seed", "split", "metric", "value"]).drop_duplicates()
     assert same.to_numpy().tolist() == [["toy", "all", "ae", 16, "squared_error", 3, 2, 2]]
     published, leak_free = (
@@ -85,7 +85,7 @@ def test_hand_computed_values(setting):
         for split in ("published", "leak_free")
     )
     assert published.equals(leak_free)  # no image has a twin
-    expected = [3 / 4, 5 / 6, 5 / 6, 3 / 4, 0.06, 0.3, 0.55]  # all images are alike
+    expected = [3 / 4, 5 / 6, 5 / 6, 3 / 4, 3 / 4, 0.06, 0.3, 0.55]  # all images are alike
     assert published[3][IMAGE_METRICS].tolist() == pytest.approx(expected)
     assert published[7][["auc", "ap"]].tolist() == [1.0, 1.0]
     # 2 of 3 abnormal pixels at 0.5, then 61 normal ones at 0.2, then the last abnormal at 0.1

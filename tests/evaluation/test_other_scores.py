@@ -17,7 +17,7 @@ from medae.evaluation.ranking import (
     stratified_auc,
     variance_strata,
 )
-from medae.models.information import noise_floor, score_images
+from medae.models.information import local_variance, noise_floor, score_images
 from medae.models.score_files import score_table
 
 N_TRAIN, N_TEST, SIDE, FLOOR, SHARE = 5, 40, 8, 0.02, 0.3
@@ -85,7 +85,11 @@ def test_values_are_those_of_the_modules(setting):
     errors = table[table["metric"].str.startswith("error")]
     assert set(errors["score"]) == {"squared_error"}  # once, not for every score
     values = table.drop(errors.index).set_index(["seed", "score", "split", "metric"])["value"]
-    variances = setting.floats.var(axis=(1, 2, 3), dtype=float)
+    local = local_variance(setting.floats, 9)
+    alike = {
+        "auc_matched": setting.floats.var(axis=(1, 2, 3), dtype=float),
+        "auc_matched_local": np.log2(local + local.mean() / 10).mean(axis=(1, 2)),
+    }
     for place, seed in enumerate([3, 7]):
         scores = read_table(setting.folder / f"others{place}.tsv")
         assert scores.columns.tolist() == ["id", "label", *NAMES]
@@ -99,8 +103,9 @@ def test_values_are_those_of_the_modules(setting):
             for split, chosen in (("published", TWIN | True), ("leak_free", ~TWIN)):
                 part = {"labels": LABELS[chosen], "scores": own[chosen]}
                 expected = image_metrics(**part, what="", share=SHARE)
-                strata = variance_strata(variances[chosen])
-                expected["auc_matched"] = stratified_auc(**part, strata=strata)
+                for metric, variances in alike.items():
+                    strata = variance_strata(variances[chosen])
+                    expected[metric] = stratified_auc(**part, strata=strata)
                 maps = maps.astype(np.float32)
                 expected |= pixel_metrics(masks=setting.masks[chosen], maps=maps[chosen], what="")
                 measured = values.loc[seed, name, split].to_dict()

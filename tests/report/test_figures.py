@@ -553,7 +553,21 @@ def test_maps_of_another_kind_have_a_scale_of_their_own(tmp_path):
         assert limits == pytest.approx((0, np.percentile(found, 99.5)))
     bar = panel(figure, "colour bar")
     assert bar.get_xlim()[1] == pytest.approx(np.percentile(maps["ae"], 99.5))
-    assert bar.get_xlabel() == "squared error; maps of other kinds have own scales"
+    assert bar.get_xlabel() == "squared error; other maps have scales of their own"
+
+
+def test_the_map_by_information_stands_below_that_of_the_squared_error(tmp_path):
+    path = make_examples(tmp_path / "e.h5")
+    with h5py.File(path, "r+") as file:
+        found = file["ae/d16/maps"][()] - 3
+        file["ae/d16/information"] = found
+    figure = draw_examples(path, [("ae", 16), ("ae", 4)])
+    shown = drawn_image(figure, "ae d16 information map 2")
+    assert np.array_equal(shown.get_array(), found[2])
+    assert shown.get_clim() == pytest.approx(tuple(np.percentile(found, [0.5, 99.5])))
+    labels = ["ae d16", "ae d16 information", "ae d4"]
+    tops = [panel(figure, f"{label} map 0").get_position().y0 for label in labels]
+    assert tops == sorted(tops, reverse=True)
 
 
 @pytest.mark.parametrize("masks", [True, False])

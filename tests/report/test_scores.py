@@ -96,7 +96,8 @@ def test_the_table_has_every_score_and_the_tests_of_information(metrics, tests, 
     scans, xray = text.partition("## Scans")[2].split("## X-ray")
     lines = [line for line in scans.splitlines() if line.startswith("|")]
     assert lines[0] == (
-        "| Method | d | Score | AUC | AUC, leak-free | AUC matched | AUC matched, leak-free |"
+        "| Method | d | Score | AUC | AUC, leak-free | AUC, like contrast "
+        "| AUC, like contrast, leak-free |"
     )
     assert lines[2:7] == [
         "| AE | 4 | squared error | 50.0 ± 1.4 | 40.0 ± 1.4 | 50.0 ± 0.0 | 40.0 ± 0.0 |",

@@ -8,7 +8,8 @@ from select_examples import select_examples
 
 from medae.base.errors import InputError
 from medae.data.packed import read_packed
-from medae.models.score_files import read_maps, read_scores
+from medae.models.information import INFORMATION
+from medae.models.score_files import read_maps, read_scores, rescore
 from medae.report.choosing import choose_images
 
 
@@ -16,7 +17,9 @@ def select(folder, *, reference=SETTINGS[3], **options):
     """Write inputs and the file of examples; return it with the inputs."""
     files = write_gallery_files(folder, **options)
     inputs = {key: files[key] for key in ("packed", "scores", "maps", "settings")}
-    select_examples(**inputs, reference=reference, examples=folder / "examples.h5")
+    select_examples(
+        **inputs, reference=reference, information=True, examples=folder / "examples.h5"
+    )
     return folder / "examples.h5", files
 
 
@@ -72,6 +75,17 @@ def test_file_holds_the_images_that_the_reference_chooses(tmp_path, channels, ma
             for key in ("maps", "reconstructions"):
                 assert group[key].dtype == np.float32
                 assert np.array_equal(group[key], read_maps(maps, data, name=key)[rows])
+        found = rescore(
+            INFORMATION,
+            table=read_scores(files["scores"][3], data),
+            maps=files["maps"][3],
+            truth=data,
+            trained_on=np.ones(len(data.train_ids), bool),
+            held_out=np.zeros(len(data.train_ids), bool),
+            what="",
+        )
+        assert np.array_equal(file["vae/d16/information"], found[1][rows])
+        assert "information" not in file["ae/d1"]
     again, _ = select(tmp_path / "two", channels=channels, masks=masks)
     assert again.read_bytes() == path.read_bytes()
 

@@ -52,6 +52,7 @@ rule score_baselines:
         runs=BASELINE_RUNS,
         mapped=MAPPED_RUNS,
         share=published_share,
+        score_names=[s for s in config["scoring"]["scores"] if s == INFORMATION],
         training_sets=DRAWN_TRAINING_SETS,
     message:
         "Scoring {wildcards.dataset} with the baselines"

@@ -244,6 +244,7 @@ rule select_examples:
         packed=PACKED,
         scores=lookup(RECONSTRUCTING, within=RUNS, cols="scores"),
         maps=lookup(RECONSTRUCTING, within=RUNS, cols="maps"),
+        training_rows=ROWS_OF_ALL,
         modules=modules("report/select_examples"),
     output:
         examples=EXAMPLES,
@@ -256,6 +257,7 @@ rule select_examples:
     params:
         settings=runs(RECONSTRUCTING),
         reference=REFERENCE,
+        information=INFORMATION in config["scoring"]["scores"],
     message:
         "Selecting example images of {wildcards.dataset}"
     script:

@@ -12,6 +12,7 @@ from medae.evaluation.ranking import (
     variance_strata,
 )
 from medae.evaluation.splits import LEAK_FREE_SPLIT, has_both, split_images
+from medae.models.baselines import low_variance
 
 METRIC_COLUMNS = [
     "dataset",
@@ -50,13 +51,14 @@ def measure(
     N × H × W, of which pixel metrics are made. Image metrics are left out without `scores_images`
     and where the test set lacks a class, and the means of reconstruction errors where `table` has
     none. `split_images` says when the leak-free split is left out. AP is also given at the `share`
-    of abnormal images, by default that of the published test set, and AUC also among images of like
-    variance (auc_matched), where there are any of both classes. `what` names the scores in errors.
+    of abnormal images, by default that of the published test set, and AUC also among images that
+    are alike (`matched_by`), where there are any of both classes. `what` names the scores in
+    errors.
     """
     rows: list[dict] = []
     share = share or float(np.mean(truth.test_labels == 1)) if len(truth.test_labels) else None
     scores_images = scores_images and has_both(truth.test_labels)
-    variances = as_floats(truth.test_images).var(axis=(2, 3), dtype=np.float64).mean(axis=1)
+    matched = matched_by(truth.test_images)
     for split, chosen in split_images(truth, leak_free).items():
         labels = truth.test_labels[chosen]
         values: dict[str, float] = {}
@@ -65,9 +67,10 @@ def measure(
             scores = kept.loc[kept["split"] == "test", "score"].to_numpy()
             where = f"{split} test images in {what}"
             values |= image_metrics(labels=labels, scores=scores, what=where, share=share)
-            strata = variance_strata(variances[chosen])
-            matched = stratified_auc(labels=labels, scores=scores, strata=strata)
-            values |= {} if np.isnan(matched) else {"auc_matched": matched}
+            for name, variances in matched.items():
+                strata = variance_strata(variances[chosen])
+                value = stratified_auc(labels=labels, scores=scores, strata=strata)
+                values |= {} if np.isnan(value) else {name: value}
         if table["reconstruction_error"].notna().any():
             values |= mean_reconstruction_errors(kept)
         if maps is not None:
@@ -88,6 +91,21 @@ def measure(
     if leak_free.all():  # the same images
         rows += [row | {"split": LEAK_FREE_SPLIT} for row in rows]
     return pd.DataFrame(rows, columns=[*METRIC_COLUMNS[6:]])
+
+
+def matched_by(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Return by metric the numbers (N,) of uint8 images in whose strata AUC is taken.
+
+    auc_matched: the variance of the image; auc_matched_local: that of its windows, by the formula
+    of the baseline local_variance, low for a smooth image.
+    """
+    if not len(images):
+        return {}
+    floats = as_floats(images)
+    return {
+        "auc_matched": floats.var(axis=(2, 3), dtype=np.float64).mean(axis=1),
+        "auc_matched_local": -low_variance(floats, floats, share=0.1).mean(axis=(1, 2)),
+    }
 
 
 def mean_reconstruction_errors(table: pd.DataFrame) -> dict[str, float]:

@@ -210,7 +210,7 @@ def pixel_metrics(*, masks: np.ndarray, maps: np.ndarray, what: str) -> dict[str
 
 # AUC among images of like variance: what a score tells beyond the contrast of the image. Where
 # abnormal images have more contrast than normal ones, or less, every score that grows with the
-# image's variance separates them. Within a stratum of like variance it cannot.
+# image's variance separates them. Within a stratum of like variance it hardly can.
 
 
 def variance_strata(variances: np.ndarray) -> np.ndarray:

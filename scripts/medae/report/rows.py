@@ -55,13 +55,14 @@ def check_test_images(images: Sized) -> None:
 
 
 def by_score(rows: pd.DataFrame, *, information: bool = False) -> pd.DataFrame:
-    """Return the rows of the models' own scores and of baselines, with `information` of that too.
+    """Return the rows of the models' own scores and of baselines, with `information` networks' too.
 
     The method of the latter gets the ending INFORMED: a model with another score is a method of its
     own to tables and figures.
     """
     other = rows["score"] == INFORMATION
-    kept = rows["score"].isin([PLAIN_SCORE, NO_RECONSTRUCTION]) | (other & information)
+    kept = rows["score"].isin([PLAIN_SCORE, NO_RECONSTRUCTION])
+    kept |= other & information & ~rows["method"].isin(list(BASELINES))
     return rows.assign(method=rows["method"].where(~other, rows["method"] + INFORMED))[kept]
 
 
