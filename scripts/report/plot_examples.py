@@ -66,7 +66,7 @@ def draw(
             image = sheet.add_picture(left, top, cell, again, f"{label} reconstruction {i}")
             if i == 0:
                 text = figures.plain(fill(methods[method], 8)) + f"\nd = {d}" * (d > 0)
-                text += "\ninformation" * (kind != "maps")
+                text += "\ninfor-\nmation" * (kind != "maps")
                 look = {"rotation": 0, "ha": "right", "va": "center"}
                 image.axes.set_ylabel(text, fontsize=figures.FONT_SIZE, **look)
             place, maps = (left + cell + SEAM, top, cell), group[kind]

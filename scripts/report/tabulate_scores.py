@@ -32,7 +32,7 @@ ABOUT = (
     "Percent, mean ± standard deviation over seeds where there are several; models of all training "
     "images. Like contrast, like smoothness: AUC within ten strata of the images' variance, or of "
     "their low local variance, by which images of a stratum can hardly be told apart. AP_pix and "
-    "⌈Dice⌉ (best over all thresholds, chosen on the test set) are of the anomaly maps. Information "
+    "⌈Dice⌉ (best over all thresholds, chosen on the test set) are of anomaly maps. Information "
     "is ½ log2((D + ε) / (σ² + ε)) over windows, with ε the model's mean error on normal training "
     "images where it is not named. If a baseline without a reconstruction does as well as a score, "
     "the score owes nothing to the model."
