@@ -45,7 +45,7 @@ LEAKAGE_HEADER = [
 ]
 
 
-SCORE_HEADER = ["RSNA", "AUC", "among images of like variance"]
+SCORE_HEADER = ["RSNA", "AUC", "among images of like smoothness"]
 
 
 def paper_rows(run: Path) -> list[list[str]]:
@@ -84,13 +84,16 @@ def score_rows(run: Path) -> list[list[str]]:
     names = {
         ("ae", "squared_error"): "AE, d = 16, squared error (paper: 67.5 ± 0.9)",
         ("ae", "information"): "AE, d = 16, information",
+        ("pca", "squared_error"): "PCA, d = 16, squared error",
+        ("pca", "information"): "PCA, d = 16, information",
         ("local_variance", "image"): "low local variance, no model",
         ("total_variation", "image"): "low total variation, no model",
     }
     table = read_table(run / "metrics.tsv").query("training_set == 'all' & split == 'published'")
+    table = table[table["latent_dim"].isin([0, 16])]
     groups = table.groupby(["metric", "method", "score"])
     return [
-        [name, *(percent(groups, (metric, *key)) for metric in ("auc", "auc_matched"))]
+        [name, *(percent(groups, (metric, *key)) for metric in ("auc", "auc_matched_local"))]
         for key, name in names.items()
     ]
 
