@@ -22,7 +22,7 @@ from medae.data.packed import read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.duplicates.held_out import not_held_out
 from medae.duplicates.training_sets import read_training_rows
-from medae.evaluation.metrics import METRIC_COLUMNS, measure
+from medae.evaluation.metrics import METRIC_COLUMNS, matched_by, measure
 from medae.models.information import PLAIN_SCORE
 from medae.models.score_files import read_maps_to_measure, read_scores, rescore
 
@@ -53,6 +53,7 @@ def compute_metrics(
     """
     truth = read_packed(packed)
     unseen = leak_free(read_audit(audit, truth))
+    matched = matched_by(truth.test_images)
     held_out = ~not_held_out(training_rows, truth)
     found = []
     masks = truth.test_masks is not None
@@ -78,6 +79,7 @@ def compute_metrics(
                 scores_images=True,
                 maps=anomalies,
                 share=share,
+                matched=matched,
                 what=str(path) if name == PLAIN_SCORE else f"{name} of {path}",
             )
             found.append(measured.assign(score=name, seed=seed))

@@ -16,7 +16,7 @@ from medae.base.files import write_table
 from medae.data.packed import as_floats, read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.duplicates.training_sets import read_training_rows
-from medae.evaluation.metrics import METRIC_COLUMNS, measure
+from medae.evaluation.metrics import METRIC_COLUMNS, matched_by, measure
 from medae.models.baselines import BASELINES, NearestImage, PrincipalComponents
 from medae.models.information import INFORMATION, NO_RECONSTRUCTION, PLAIN_SCORE, score_images
 from medae.models.score_files import score_table, write_maps
@@ -51,6 +51,7 @@ def score_baselines(
     n_train = len(truth.train_images)
     train, test = floats[:n_train], floats[n_train:]
     unseen = leak_free(read_audit(audit, truth))
+    matched = matched_by(truth.test_images)
     largest = max(run["latent_dim"] for run in runs)
     map_files = {tuple(run.values()): path for run, path in zip(mapped, maps, strict=True)}
 
@@ -106,6 +107,7 @@ def score_baselines(
                 scores_images=baseline.scores_images,
                 maps=one_maps if with_masks else None,
                 share=share,
+                matched=matched,
                 what=str(path),
             )
             measured.append(found.assign(dataset=dataset, score=score, **run))

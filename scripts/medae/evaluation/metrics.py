@@ -1,5 +1,7 @@
 """The metrics of one set of scores, on both test splits: the rows of metrics.tsv."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -42,6 +44,7 @@ def measure(
     scores_images: bool,
     maps: np.ndarray | None,
     share: float | None,
+    matched: Mapping[str, np.ndarray],
     what: str,
 ) -> pd.DataFrame:
     """Return rows of split, metric, value, n_train, n_normal and n_abnormal.
@@ -52,13 +55,12 @@ def measure(
     and where the test set lacks a class, and the means of reconstruction errors where `table` has
     none. `split_images` says when the leak-free split is left out. AP is also given at the `share`
     of abnormal images, by default that of the published test set, and AUC also among images that
-    are alike (`matched_by`), where there are any of both classes. `what` names the scores in
-    errors.
+    are alike by the numbers `matched` of test images (`matched_by`), where there are any of both
+    classes. `what` names the scores in errors.
     """
     rows: list[dict] = []
     share = share or float(np.mean(truth.test_labels == 1)) if len(truth.test_labels) else None
     scores_images = scores_images and has_both(truth.test_labels)
-    matched = matched_by(truth.test_images)
     for split, chosen in split_images(truth, leak_free).items():
         labels = truth.test_labels[chosen]
         values: dict[str, float] = {}
