@@ -22,9 +22,9 @@ SUFFIXES = frozenset([*(end for ends in PILLOW.values() for end in ends), *DICOM
 
 def ending(path: Path) -> str:
     """Return the ending of SUFFIXES that a file's name has, as it is written; "" for another."""
-    name = path.name
-    found = [end for end in SUFFIXES if name.lower().endswith(end) and len(name) > len(end)]
-    return name[-max(map(len, found)) :] if found else ""
+    name = path.name.lower()
+    end = ".nii.gz" if name.endswith(".nii.gz") else name[name.rfind(".") :]
+    return path.name[-len(end) :] if end in SUFFIXES and len(name) > len(end) else ""
 
 
 def stem(path: Path) -> str:
