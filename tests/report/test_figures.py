@@ -142,6 +142,17 @@ def test_equal_figures_have_equal_bytes(tmp_path):
         assert "Software" not in picture.info
 
 
+def test_a_figure_with_nothing_to_show_is_a_legible_sentence(tmp_path, monkeypatch):
+    def draw() -> Figure:
+        raise rows.NothingToShowError("No model was trained on sets that differ, " * 4)
+
+    drawn_figures = []
+    monkeypatch.setattr(figures, "save_figure", lambda figure, **_: drawn_figures.append(figure))
+    figures.saved(draw)(pdf=tmp_path / "a.pdf", png=tmp_path / "a.png")
+    with figures.house_style():
+        check_page(drawn_figures[0])
+
+
 def test_style_ignores_the_users_settings_and_restores_them():
     with matplotlib.rc_context({"font.size": 3, "axes.facecolor": "red"}):
         with figures.house_style():

@@ -98,7 +98,9 @@ def saved(draw: Callable[..., Figure]) -> Callable[..., None]:
                 figure = draw(**options)
             except NothingToShowError as reason:
                 figure = Figure(figsize=(PAGE_WIDTH, 0.6))
-                figure.text(0.5, 0.5, plain(str(reason)), ha="center", va="center")
+                figure.text(
+                    0.5, 0.5, fill(plain(str(reason)), NOTE_WIDTH), ha="center", va="center"
+                )
             save_figure(figure, pdf=pdf, png=png)
 
     signature = inspect.signature(draw, eval_str=True)
