@@ -33,7 +33,7 @@ def score_baselines(
     runs: Sequence[Mapping],
     mapped: Sequence[Mapping],
     share: float | None,
-    score_names: Sequence[str],
+    information: bool,
     scores: Sequence[Path],
     maps: Sequence[Path],
     metrics: Path,
@@ -42,8 +42,8 @@ def score_baselines(
 
     A run is {training_set, method, latent_dim, seed}; `mapped` are those of the files `maps`, which
     have reconstructions too where there are any. `training_sets` are the tables of all but `all`,
-    and `share` is that of `measure`. With information among `score_names`, PCA of all images is
-    measured by it too; the nearest image isn't, as it has no error on training images.
+    and `share` is that of `measure`. With `information` PCA of all images is measured by that
+    score too; the nearest image isn't, as it has no error on training images.
     """
     truth = read_packed(packed)
     images = np.concatenate([truth.train_images, truth.test_images])
@@ -92,7 +92,7 @@ def score_baselines(
         used = rows(*source)
         scored = {PLAIN_SCORE if baseline.reconstructs else NO_RECONSTRUCTION: (table, test_maps)}
         floor = errors[:n_train][used].mean() if baseline.reconstructs else 0
-        if INFORMATION in score_names and floor and run["training_set"] == "all":
+        if information and floor and run["training_set"] == "all":
             about = {"images": test, "reconstructions": reconstructions, "floor": floor}
             values, test_maps = score_images(INFORMATION, **about)
             other = table.assign(reconstruction_error=np.nan)
@@ -111,7 +111,8 @@ def score_baselines(
                 what=str(path),
             )
             measured.append(found.assign(dataset=dataset, score=score, **run))
-        logger.info("%s: %s", run, dict(zip(found["metric"], found["value"], strict=True)))
+            values = dict(zip(found["metric"], found["value"], strict=True))
+            logger.info("%s, %s: %s", run, score, values)
     found = pd.concat(measured) if measured else pd.DataFrame(columns=METRIC_COLUMNS)
     write_table(found[METRIC_COLUMNS], metrics)
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -79,8 +80,8 @@ def leakage_rows(run: Path, control: Path) -> list[list[str]]:
     ]
 
 
-def score_rows(run: Path) -> list[list[str]]:
-    """AUC by score, beside scores without a model."""
+def score_rows(run: Path, metrics: Sequence[str]) -> list[list[str]]:
+    """Values of `metrics` by score, beside scores without a model."""
     names = {
         ("ae", "squared_error"): "AE, d = 16, squared error (paper: 67.5 ± 0.9)",
         ("ae", "information"): "AE, d = 16, information",
@@ -93,7 +94,7 @@ def score_rows(run: Path) -> list[list[str]]:
     table = table[table["latent_dim"].isin([0, 16])]
     groups = table.groupby(["metric", "method", "score"])
     return [
-        [name, *(percent(groups, (metric, *key)) for metric in ("auc", "auc_matched_local"))]
+        [name, *(percent(groups, (metric, *key)) for metric in metrics)]
         for key, name in names.items()
     ]
 
@@ -112,9 +113,9 @@ def cost_rows() -> list[list[str]]:
     return rows
 
 
-def tables_of(path: Path) -> list[list[list[str]]]:
+def tables_of(text: str) -> list[list[list[str]]]:
     """Return the cells of a document's tables below their headers."""
-    found = re.findall(r"(?:^\|.*\n)+", read(path), re.M)
+    found = re.findall(r"(?:^\|.*\n)+", text, re.M)
     return [
         [[cell.strip() for cell in line[1:-1].split("|")] for line in table.splitlines()[2:]]
         for table in found
@@ -127,11 +128,56 @@ def test_the_readme_has_the_results():
     run, control = RESULTS / "brain_tumor", RESULTS / "brain_tumor_control"
     assert markdown_table(PAPER_HEADER, paper_rows(run), "lcccc") in text
     assert markdown_table(LEAKAGE_HEADER, leakage_rows(run, control), "lcccc") in text
-    assert markdown_table(SCORE_HEADER, score_rows(RESULTS / "rsna"), "lcc") in text
+    assert (
+        markdown_table(
+            SCORE_HEADER, score_rows(RESULTS / "rsna", ["auc", "auc_matched_local"]), "lcc"
+        )
+        in text
+    )
+
+
+def test_the_findings_have_the_results():
+    """Their four tables, but for emphasis."""
+    text = read(ROOT / "docs/findings.md").replace("*", "")
+    paper, smooth, scores, explored = ([row[1:] for row in t] for t in tables_of(text))
+
+    def spread(mean: float, std: float) -> str:
+        return "–" if mean != mean else f"{mean:.1f}" + (f" ± {std:.1f}" if std == std else "")
+
+    expected = []
+    for run, method in (("brain_tumor_control", "ae"), ("brain_tumor", "memae"), ("rsna", "ae")):
+        table = read_table(RESULTS / run / "tables/paper_comparison.tsv")
+        table = table[(table["method"] == method) & (table["latent_dim"] == 16)]
+        found = table.set_index("metric").loc["auc"]
+        expected.append(
+            [spread(found[f"{who}_mean"], found[f"{who}_std"]) for who in ("paper", "our", "code")]
+        )
+    assert paper == expected
+    table = read_table(RESULTS / "rsna/tables/methods.tsv").query("metric == 'auc'")
+    expected = []
+    for row in (
+        table.set_index("method").loc[["ae", "total_variation", "local_variance"]].itertuples()
+    ):
+        difference = f"{row.difference_points:+.1f} ({row.difference_low_points:+.1f} to "
+        difference = f"{difference}{row.difference_high_points:+.1f})".replace("(-", "(−")
+        value = spread(row.mean_percent, row.std_percent)
+        expected.append([value, difference if row.Index != "ae" else ""])
+    assert smooth == expected
+    metrics = ("auc", "auc_matched", "auc_matched_local")
+    assert scores == [row[1:] for row in score_rows(RESULTS / "rsna", metrics)][:-1]
+    table = read_table(RESULTS / "theory/tables/scores.tsv").query(
+        "metric == 'auc' and (method == 'ae' and latent_dim == 16 or method == 'total_variation')"
+    )
+    # Where no image has leaked both test sets are the same, under the one name.
+    table = table.sort_values("split").drop_duplicates(["dataset", "score"])
+    wide = table.pivot(index="dataset", columns="score", values="value_percent").round(1)
+    wide = wide.loc[["brain_tumor", "lgg", "pediatric_cxr"]]
+    wide = wide[["squared_error", "information_w9", "variance_w9", "image"]]
+    assert explored == wide.astype(str).to_numpy().tolist()
 
 
 def test_the_cost_of_runs_is_what_they_took():
-    assert tables_of(ROOT / "docs/speed.md")[-1] == cost_rows()
+    assert tables_of(read(ROOT / "docs/speed.md"))[-1] == cost_rows()
 
 
 @every_document
@@ -143,7 +189,7 @@ def test_quoted_lines_stand_in_the_quoted_file_in_that_order(document):
 
 
 def test_columns_are_those_of_the_files():
-    _, columns = tables_of(ROOT / "results/README.md")
+    _, columns = tables_of(read(ROOT / "results/README.md"))
     named = {name for row in columns for name in re.findall(r"`(\w+)`", row[0])}
     assert named == set(read_table(RESULTS / "brain_tumor/metrics.tsv").columns)
 

@@ -52,7 +52,7 @@ rule score_baselines:
         runs=BASELINE_RUNS,
         mapped=MAPPED_RUNS,
         share=published_share,
-        score_names=[s for s in config["scoring"]["scores"] if s == INFORMATION],
+        information=INFORMATION in config["scoring"]["scores"],
         training_sets=DRAWN_TRAINING_SETS,
     message:
         "Scoring {wildcards.dataset} with the baselines"

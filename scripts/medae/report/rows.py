@@ -55,7 +55,7 @@ def check_test_images(images: Sized) -> None:
 
 
 def by_score(rows: pd.DataFrame, *, information: bool = False) -> pd.DataFrame:
-    """Return the rows of the models' own scores and of baselines, with `information` networks' too.
+    """Return rows of the models' own scores and of baselines, with `information` of networks' too.
 
     The method of the latter gets the ending INFORMED: a model with another score is a method of its
     own to tables and figures.
