@@ -4,13 +4,14 @@
 
 RADIOGRAPHY is the unpacked COVID-19 Radiography Database (Kaggle, tawsifurrahman), QU_EX the folder
 "Infection Segmentation Data" of the unpacked COVID-QU-Ex (Kaggle, anasmohammedtahir). Their images
-are found by name in any folder below, those of masks excepted. OUT gets `images/`, grey PNG of
-128 × 128 pixels, and `data.json`. Which numbers of which collection: workflow/resources/
+are found by name in any folder below, those of masks excepted. OUT gets `images/`, grey PNG of 128
+× 128 pixels, and `data.json`. Which numbers of which collection: workflow/resources/
 rsna_public.tsv. Training images are `Normal` ones of RADIOGRAPHY from number 1501 on, below which
 images of children from another source lie, but those that QU_EX's normal class has too (correlation
 above 0.98). Abnormal ones are RSNA's label Lung Opacity: 217 of the 463 were matched to the
-challenge's ids and labels, the others follow from QU_EX's numbering. Fails, and writes nothing, when OUT has something in it, or an image is missing,
-unreadable, or there under the same name with other contents.
+challenge's ids and labels, the others follow from QU_EX's numbering. Fails, and writes nothing,
+when OUT has something in it, or an image is missing, unreadable, or there under the same name with
+other contents.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Draw AUC against the latent dimension by squared error and by information, beside the controls.
 
 A panel per dataset and test set: the autoencoder with both scores (mean, ± one standard deviation,
-faint seeds), the paper's numbers on the published test set, and as levels what uses no network.
+faint seeds), PCA likewise, to tell what the score does from what the network does, the paper's
+numbers on the published test set, and as levels what uses no reconstruction.
 """
 
 from collections.abc import Mapping
@@ -23,7 +24,13 @@ from medae.report.rows import (
     read_paper,
 )
 
-SCORES = {AUTOENCODER: figures.BLUE, AUTOENCODER + INFORMED: figures.VERMILLION}
+SCORES = {"": ("squared error", figures.BLUE), INFORMED: ("information", figures.VERMILLION)}
+MODELS = {AUTOENCODER: "-", "pca": ":"}
+SWEPT = {
+    model + ending: (model, score, {"color": color, "line": line})
+    for model, line in MODELS.items()
+    for ending, (score, color) in SCORES.items()
+}
 LEVELS = {"total_variation": figures.GREEN, "local_variance": figures.PURPLE}
 LOOKS = {"total_variation": "-", "local_variance": "-."}
 COLUMNS = 3
@@ -33,16 +40,14 @@ def draw_panel(
     axes: Axes, *, ours: pd.DataFrame, paper: pd.DataFrame, methods: Mapping[str, str]
 ) -> None:
     """Draw AUC on one test set: `ours` fractions, `paper` percent."""
-    for method, color in SCORES.items():
+    for method, (model, score, look) in SWEPT.items():
         seeds = ours[ours["method"] == method]
         if len(seeds):
-            label = f"{methods[AUTOENCODER]}, squared error"
-            label = methods[method] if method != AUTOENCODER else label
-            figures.draw_sweep(axes, seeds, scale=100, color=color, label=label)
+            figures.draw_sweep(axes, seeds, scale=100, label=f"{methods[model]}, {score}", **look)
     for method, color in LEVELS.items():
         for level in ours.loc[ours["method"] == method, "value"]:
             look = {"color": color, "linestyle": LOOKS[method], "linewidth": 1, "zorder": 1}
-            axes.axhline(100 * level, label=f"{methods[method]}, no network", **look)
+            axes.axhline(100 * level, label=f"{methods[method]}, no model", **look)
     if len(paper):
         figures.draw_paper(axes, paper, color=figures.BLACK, name=methods[AUTOENCODER])
     figures.draw_chance(axes, ours, "auc")
@@ -64,10 +69,10 @@ def plot_scores(
     """
     table = read_metrics(metrics, leak_free=True, information=True)
     check_ranked(table)
-    table = table[(table["metric"] == "auc") & table["method"].isin([*SCORES, *LEVELS])]
+    table = table[(table["metric"] == "auc") & table["method"].isin([*SWEPT, *LEVELS])]
     theirs = read_paper(paper, papers)
     theirs = theirs[(theirs["metric"] == "auc") & (theirs["method"] == AUTOENCODER)]
-    drawn = table[table["method"].isin(list(SCORES))]
+    drawn = table[table["method"].isin([AUTOENCODER, AUTOENCODER + INFORMED])]
     found = set(zip(drawn["dataset"], drawn["split"], strict=True))
     order = dataset_order(table, names)
     panels = [(key, split) for key in order for split in SPLIT_NAMES if (key, split) in found]

@@ -14,7 +14,13 @@ from medae.report import figures
 from medae.report.rows import by_score, read_paper
 
 NAMES = {"scans": "Scans", "xray": "X-ray"}
-METHODS = {"ae": "AE", "vae": "VAE", "total_variation": "Low TV", "local_variance": "Low σ²"}
+METHODS = {
+    "ae": "AE",
+    "vae": "VAE",
+    "pca": "PCA",
+    "total_variation": "Low TV",
+    "local_variance": "Low σ²",
+}
 SPLITS = ("published", "leak_free")
 PAPER = pd.DataFrame(
     [
@@ -44,6 +50,9 @@ def metrics():
         for method, value in (("total_variation", 0.66), ("local_variance", 0.64)):
             rows = {"dim": 0, "dataset": "scans", "score": "image", "split": split}
             groups.append(metric_rows([value], method=method, **rows))
+        for score, value in (("squared_error", 0.3), ("information", 0.4)):
+            rows = {"dim": 4, "dataset": "scans", "score": score, "split": split}
+            groups.append(metric_rows([value], method="pca", **rows))
     others = [metric_rows([0.9], method="vae", dim=8)]
     others.append(metric_rows([0.8], method="total_variation", dim=0, score="image"))
     return metric_table(*groups, *others)
@@ -99,14 +108,16 @@ def test_the_table_has_every_score_and_the_tests_of_information(metrics, tests, 
         "| Method | d | Score | AUC | AUC, leak-free | AUC, like contrast "
         "| AUC, like contrast, leak-free |"
     )
-    assert lines[2:7] == [
+    assert lines[2:9] == [
         "| AE | 4 | squared error | 50.0 ± 1.4 | 40.0 ± 1.4 | 50.0 ± 0.0 | 40.0 ± 0.0 |",
         "| AE | 4 | information | 70.0 ± 1.4 | 60.0 ± 1.4 | 70.0 ± 0.0 | 60.0 ± 0.0 |",
         "| AE | 4 | information, 17 × 17 † | 60.0 ± 1.4 | 50.0 ± 1.4 | 60.0 ± 0.0 | 50.0 ± 0.0 |",
+        "| PCA | 4 | squared error | 30.0 | 30.0 | – | – |",
+        "| PCA | 4 | information | 40.0 | 40.0 | – | – |",
         "| Low TV | – | – | 66.0 | 66.0 | – | – |",
         "| Low σ² | – | – | 64.0 | 64.0 | – | – |",
     ]
-    assert lines[9:] == [
+    assert lines[11:] == [
         "| AUC | published test set | AE | 16 | +20.0 | +10.0 to +30.0 | 0.040 "
         "| +9.0 | -1.0 to +19.0 | <0.001 | Low TV |"
     ]
@@ -117,8 +128,7 @@ def test_the_table_has_every_score_and_the_tests_of_information(metrics, tests, 
 
 
 def test_the_figure_has_both_scores_controls_and_the_papers_points(metrics):
-    informed = METHODS | {"ae_information": "AE (information)"}
-    options = {"names": NAMES, "methods": informed, "dataset_notes": {}}
+    options = {"names": NAMES, "methods": METHODS, "dataset_notes": {}}
     options["papers"] = {"scans": "theirs", "xray": "xray"}
     with figures.house_style():
         figure = drawn(plot_scores, {"metrics": metrics, "paper": PAPER}, **options)
@@ -129,11 +139,12 @@ def test_the_figure_has_both_scores_controls_and_the_papers_points(metrics):
         assert list(lines["AE, squared error"].get_ydata()) == pytest.approx(
             [50 - shift, 55 - shift]
         )
-        assert list(lines["AE (information)"].get_ydata()) == pytest.approx(
-            [70 - shift, 75 - shift]
-        )
-        assert set(lines["Low TV, no network"].get_ydata()) == {66}
-        assert set(lines["Low σ², no network"].get_ydata()) == {64}
+        assert list(lines["AE, information"].get_ydata()) == pytest.approx([70 - shift, 75 - shift])
+        assert [
+            list(lines[f"PCA, {score}"].get_ydata()) for score in ("squared error", "information")
+        ] == [[30], [40]]
+        assert set(lines["Low TV, no model"].get_ydata()) == {66}
+        assert set(lines["Low σ², no model"].get_ydata()) == {64}
         bars = [entry for entry in panels[name].containers if "paper" in entry.get_label()]
         assert len(bars) == (name == "scans published")
     assert (
@@ -144,7 +155,10 @@ def test_the_figure_has_both_scores_controls_and_the_papers_points(metrics):
 def test_methods_with_another_score_are_methods_of_their_own(metrics):
     assert set(by_score(metrics)["score"]) == {"squared_error", "image"}
     rows = by_score(metrics, information=True)
-    assert set(rows.loc[rows["score"] == "information", "method"]) == {"ae_information"}
+    assert set(rows.loc[rows["score"] == "information", "method"]) == {
+        "ae_information",
+        "pca_information",
+    }
     assert "information_w17" not in set(rows["score"])
     assert set(rows.loc[rows["score"] != "information", "method"]) == set(METHODS)
 

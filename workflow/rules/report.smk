@@ -182,7 +182,7 @@ if "ae" in set(RUNS["method"]):  # Table 1 is the autoencoder's
     DRAWN["plot_scores"] = {
         "input": {"metrics": METRICS, "paper": PAPER_VALUES},
         "output": figure("scores", "scores_figure", "scores against d"),
-        "params": NOTED | {"methods": INFORMED_NAMES, "papers": PAPERS},
+        "params": NOTED | {"papers": PAPERS},
         "message": "Plotting the scores against the latent dimension",
     }
     DRAWN["tabulate_latent_dimension"] = {

@@ -55,14 +55,14 @@ def check_test_images(images: Sized) -> None:
 
 
 def by_score(rows: pd.DataFrame, *, information: bool = False) -> pd.DataFrame:
-    """Return rows of the models' own scores and of baselines, with `information` of networks' too.
+    """Return rows of the models' own scores and of baselines; with `information` also by that.
 
     The method of the latter gets the ending INFORMED: a model with another score is a method of its
     own to tables and figures.
     """
     other = rows["score"] == INFORMATION
     kept = rows["score"].isin([PLAIN_SCORE, NO_RECONSTRUCTION])
-    kept |= other & information & ~rows["method"].isin(list(BASELINES))
+    kept |= other & information
     return rows.assign(method=rows["method"].where(~other, rows["method"] + INFORMED))[kept]
 
 
