@@ -23,7 +23,9 @@ METHODS = {"ae": "AE", "vae": "VAE", "nearest": "Nearest training image"}
 REFERENCE = {"method": "ae", "latent_dim": 4}
 
 
-def write_gallery_files(folder: Path, *, masks=True, channels=1, ids=IDS, scored=None) -> dict:
+def write_gallery_files(
+    folder: Path, *, masks=True, channels=1, ids=IDS, labels=LABELS, scored=None
+) -> dict:
     """Write the inputs and return them with the parameters, as `write_gallery` takes them.
 
     `ids` are those of the test images, `scored` those in scores.tsv and maps.h5 where they differ.
@@ -31,10 +33,10 @@ def write_gallery_files(folder: Path, *, masks=True, channels=1, ids=IDS, scored
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (len(IDS), channels, SIDE, SIDE), dtype=np.uint8)
     outlines = np.zeros((len(IDS), SIDE, SIDE), np.uint8)
-    outlines[LABELS == 1, 4:9, 5:12] = 1
+    outlines[labels == 1, 4:9, 5:12] = 1
     files: dict = {"packed": folder / "packed.h5", "audit": folder / "images.tsv"}
     masked = outlines if masks else None
-    write_packed(files["packed"], images[:1], images, LABELS, masks=masked, test_ids=ids)
+    write_packed(files["packed"], images[:1], images, labels, masks=masked, test_ids=ids)
     data = replace(read_packed(files["packed"]), test_ids=scored or ids)
     files |= {"scores": [], "maps": []}
     for setting in SETTINGS:

@@ -6,16 +6,14 @@ Fails when a table has other columns, or when two rows are about the same thing.
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from medae.base.files import read_table, write_table
 from medae.evaluation.metrics import METRIC_COLUMNS
-from medae.evaluation.summary import check_unique
+from medae.evaluation.summary import check_unique, stacked
 
 
 def collect_metrics(*, metrics: Sequence[Path], output: Path) -> None:
     """Write the rows of all tables in `metrics`, sorted by what they are about."""
-    collected = pd.concat([read_table(path, METRIC_COLUMNS) for path in metrics])
+    collected = stacked([read_table(path, METRIC_COLUMNS) for path in metrics])
     check_unique(collected)
     write_table(collected.sort_values(METRIC_COLUMNS[:8]), output)
 

@@ -17,6 +17,7 @@ from medae.data.packed import as_floats, read_packed
 from medae.duplicates.audit import leak_free, read_audit
 from medae.duplicates.training_sets import read_training_rows
 from medae.evaluation.metrics import METRIC_COLUMNS, matched_by, measure
+from medae.evaluation.summary import stacked
 from medae.models.baselines import BASELINES, NearestImage, PrincipalComponents
 from medae.models.information import INFORMATION, NO_RECONSTRUCTION, PLAIN_SCORE, score_images
 from medae.models.score_files import score_table, write_maps
@@ -91,10 +92,10 @@ def score_baselines(
             continue
         used = rows(*source)
         scored = {PLAIN_SCORE if baseline.reconstructs else NO_RECONSTRUCTION: (table, test_maps)}
-        floor = errors[:n_train][used].mean() if baseline.reconstructs else 0
-        if information and floor and run["training_set"] == "all":
-            about = {"images": test, "reconstructions": reconstructions, "floor": floor}
-            values, test_maps = score_images(INFORMATION, **about)
+        if information and baseline.has_latent and run["training_set"] == "all":
+            about = {"images": test, "reconstructions": reconstructions}
+            floor = errors[:n_train][used].mean()
+            values, test_maps = score_images(INFORMATION, floor=floor, **about)
             other = table.assign(reconstruction_error=np.nan)
             other.loc[other["split"] == "test", "score"] = values
             scored[INFORMATION] = other, test_maps.astype(np.float32)
@@ -113,7 +114,7 @@ def score_baselines(
             measured.append(found.assign(dataset=dataset, score=score, **run))
             values = dict(zip(found["metric"], found["value"], strict=True))
             logger.info("%s, %s: %s", run, score, values)
-    found = pd.concat(measured) if measured else pd.DataFrame(columns=METRIC_COLUMNS)
+    found = stacked([pd.DataFrame(columns=METRIC_COLUMNS), *measured])
     write_table(found[METRIC_COLUMNS], metrics)
 
 

@@ -18,6 +18,7 @@ from medae.report import figures
 from medae.report.rows import (
     AUTOENCODER,
     SPLIT_NAMES,
+    NothingToShowError,
     check_ranked,
     dataset_order,
     read_metrics,
@@ -76,6 +77,8 @@ def plot_scores(
     found = set(zip(drawn["dataset"], drawn["split"], strict=True))
     order = dataset_order(table, names)
     panels = [(key, split) for key in order for split in SPLIT_NAMES if (key, split) in found]
+    if not panels:
+        raise NothingToShowError("Nothing to show: the autoencoder ranks no test set.")
     rows, columns = figures.grid_shape(len(panels), columns=COLUMNS)
     figure = Figure(figsize=(figures.PAGE_WIDTH, 2.1 * rows + 0.7), layout="constrained")
     shared = None

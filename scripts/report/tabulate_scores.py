@@ -12,7 +12,13 @@ import pandas as pd
 from medae.base.files import read_table, write_table
 from medae.evaluation.bootstrap import TEST_COLUMNS
 from medae.evaluation.metrics import METRIC_COLUMNS
-from medae.evaluation.summary import TABLE_METRICS, distinct_splits, sort_rows, summarise
+from medae.evaluation.summary import (
+    TABLE_METRICS,
+    distinct_splits,
+    sort_rows,
+    stacked,
+    summarise,
+)
 from medae.models.baselines import BASELINES
 from medae.models.information import INFORMATION, NO_RECONSTRUCTION, PLAIN_SCORE, display_name
 from medae.report.grids import ENDINGS, describe_test_sets
@@ -80,8 +86,7 @@ def tabulate_scores(
     summary["place"] = (summary["score"] != PLAIN_SCORE).astype(int)
     by = ["dataset", "baseline", "order", "latent_dim", "place", "score", "split"]
     summary = sort_rows(summary, by=by, names=names)
-    tested = [read_table(path, TEST_COLUMNS) for path in tests]
-    tested = pd.concat([one for one in tested if len(one)] or tested[:1], ignore_index=True)
+    tested = stacked([read_table(path, TEST_COLUMNS) for path in tests])
     text = [ABOUT, *[CHOSEN] * bool(chosen), *describe_test_sets(rows, names)]
     sections = [Section(text=" ".join([*text, *dataset_notes.values()]))]
     for dataset, part in summary.groupby("dataset", sort=False):

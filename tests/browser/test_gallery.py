@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 import pytest
-from gallery_files import IDS, REFERENCE, SETTINGS, SIDE, write_gallery_files
+from gallery_files import IDS, LABELS, REFERENCE, SETTINGS, SIDE, write_gallery_files
 from matplotlib.cm import inferno
 from PIL import Image
 from selenium.webdriver import ActionChains, Keys
@@ -185,6 +185,15 @@ def test_the_map_changes_to_information_where_there_is_one(page, files):
     assert np.abs(shown[::zoom, ::zoom] - colours).mean() < 2
     press(page, "3")  # the nearest training image has none
     assert text(page, "kind").startswith("by default")
+
+
+def test_a_dataset_without_abnormal_images_opens(browser, root, tmp_path):
+    found = write_gallery_files(tmp_path, masks=False, labels=0 * LABELS)
+    template = root / "workflow/resources/gallery.html"
+    write_gallery(**found, template=template, page=tmp_path / "toy.html")
+    browser.open(tmp_path / "toy.html")
+    browser.wait("document.body.dataset.ready")
+    assert text(browser, "label") == "normal"
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -197,11 +197,12 @@ def test_a_good_download(case):
     assert case.server.asked == [URL]
 
 
-def test_several_zip_files_become_one_folder(case, caplog):
+def test_several_files_become_one_folder(case, caplog):
     parts = {name: zipped({f"{name}/a.jpg": name.encode()}) for name in ("Input", "Truth")}
-    for name, content in parts.items():
-        case.server.files[f"/isic/{name}.zip"] = content
-    urls = [f"{case.server.url}/isic/{name}.zip" for name in parts]
+    parts |= {"More": tarred({"More/a.jpg": b"More"})}
+    files = {f"/isic/{name}{'.tar.gz' if name == 'More' else '.zip'}": name for name in parts}
+    case.server.files |= {path: parts[name] for path, name in files.items()}
+    urls = [f"{case.server.url}{path}" for path in files]
     sums = [hashlib.sha256(content).hexdigest() for content in parts.values()]
     urls[0] = {"url": urls[0], "sha256": sums[0]}
     case.entry = {"key": "isic", "folder": "ISIC", "urls": urls}

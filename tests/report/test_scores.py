@@ -11,7 +11,7 @@ from medae.base.files import read_table, write_table
 from medae.evaluation.bootstrap import TEST_COLUMNS
 from medae.evaluation.summary import one_precision
 from medae.report import figures
-from medae.report.rows import by_score, read_paper
+from medae.report.rows import NothingToShowError, by_score, read_paper
 
 NAMES = {"scans": "Scans", "xray": "X-ray"}
 METHODS = {
@@ -150,6 +150,13 @@ def test_the_figure_has_both_scores_controls_and_the_papers_points(metrics):
     assert (
         bars == [] and panels["scans published"].get_ylim() == panels["scans leak_free"].get_ylim()
     )
+
+
+def test_an_autoencoder_that_ranks_nothing_has_no_figure(metrics):
+    rows = metrics[~metrics["method"].str.startswith("ae")]
+    options = {"names": NAMES, "methods": METHODS, "dataset_notes": {}, "papers": {}}
+    with pytest.raises(NothingToShowError, match="ranks no test set"):
+        drawn(plot_scores, {"metrics": rows, "paper": PAPER}, **options)
 
 
 def test_methods_with_another_score_are_methods_of_their_own(metrics):

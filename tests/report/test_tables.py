@@ -14,7 +14,13 @@ from tabulate_latent_dimension import tabulate_latent_dimension
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.evaluation.metrics import METRIC_COLUMNS
-from medae.evaluation.summary import count_test_images, distinct_splits, sort_rows, summarise
+from medae.evaluation.summary import (
+    count_test_images,
+    distinct_splits,
+    sort_rows,
+    stacked,
+    summarise,
+)
 from medae.report.grids import make_grid, rank_cells
 from medae.report.tables import (
     Section,
@@ -92,6 +98,19 @@ def test_sort_rows_follows_names_metrics_and_descending_dimension():
     frame = pd.DataFrame(rows[::-1], columns=columns)
     ordered = sort_rows(frame, by=columns, names={"b": "B", "a": "A"})
     assert ordered.to_numpy().tolist() == rows
+
+
+def test_rows_that_are_equal_by_the_key_keep_their_order():
+    frame = pd.DataFrame({"dataset": list("abc") * 20, "place": range(60)})
+    ordered = sort_rows(frame, by=["dataset"], names={"b": "B", "c": "C", "a": "A"})
+    places = [*range(1, 60, 3), *range(2, 60, 3), *range(0, 60, 3)]
+    assert ordered["place"].tolist() == places
+
+
+def test_a_table_without_rows_leaves_numbers_numbers():
+    """As objects they would be written with all their digits."""
+    table = stacked([pd.DataFrame(columns=["value"]), pd.DataFrame({"value": [1 / 3]})])
+    assert table["value"].dtype == float and len(table) == 1
 
 
 # --- cells and sections ---

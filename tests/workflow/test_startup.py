@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,18 @@ def test_the_digest_does_not_depend_on_the_order_of_a_folder(tmp_path, monkeypat
     listed = Path.iterdir
     monkeypatch.setattr(Path, "iterdir", lambda path: reversed(list(listed(path))))
     assert images_digest(tmp_path / "data", cache=tmp_path / "2.json", **options) == first
+
+
+def test_masks_of_volumes_count_without_pixel_metrics_too(tmp_path):
+    """They say which slices are abnormal."""
+    for part, kind in product(("train/a", "test/b"), ("flair", "seg")):
+        path = tmp_path / "data" / part / f"x_{kind}.nii"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(part + kind)
+    options = {"layout": "volumes", "masks": False, "expected": None}
+    first = images_digest(tmp_path / "data", cache=tmp_path / "1.json", **options)
+    (tmp_path / "data/test/b/x_seg.nii").write_text("corrected")
+    assert images_digest(tmp_path / "data", cache=tmp_path / "2.json", **options) != first
 
 
 @pytest.mark.parametrize("name", ["train/normal/a.png", "test/mask/a.png"])

@@ -178,7 +178,7 @@ DRAWN = {
         "message": "Plotting the training sets",
     },
 }
-if "ae" in set(RUNS["method"]):  # Table 1 is the autoencoder's
+if "ae" in set(RUNS.query("shown")["method"]):  # Table 1 is the autoencoder's
     DRAWN["plot_scores"] = {
         "input": {"metrics": METRICS, "paper": PAPER_VALUES},
         "output": figure("scores", "scores_figure", "scores against d"),

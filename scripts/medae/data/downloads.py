@@ -66,7 +66,7 @@ def wanted_archives(entry: Mapping[str, Any], api: str) -> list[Archive]:
         facts = {"url": item} if isinstance(item, str) else item
         url = facts["url"]
         name = urlsplit(url).path.rpartition("/")[2]
-        folder = Path(name).stem
+        folder = Path(name.removesuffix(".gz")).stem
         archives.append(Archive(name, url, url, _checksum(facts), folder, folder))
     return archives
 

@@ -95,11 +95,16 @@ def same_images(sets: Mapping[str, tuple[int, int]]) -> bool:
     return sets.get(PUBLISHED_SPLIT) == sets.get(LEAK_FREE_SPLIT)
 
 
+def stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return tables as one; an empty one would make numbers objects, written with all digits."""
+    return pd.concat([one for one in tables if len(one)] or tables[:1], ignore_index=True)
+
+
 def sort_rows(frame: pd.DataFrame, *, by: Sequence[str], names: Mapping[str, str]) -> pd.DataFrame:
     """Return the rows sorted by the columns `by`, in the order in which tables show them.
 
     Datasets come in the order of `names`, metrics in that of TABLE_METRICS, the published split
-    first, latent dimensions descending, all else ascending.
+    first, latent dimensions descending, all else ascending. Stable.
     """
     places = {
         "split": {PUBLISHED_SPLIT: 0, LEAK_FREE_SPLIT: 1},
@@ -112,4 +117,4 @@ def sort_rows(frame: pd.DataFrame, *, by: Sequence[str], names: Mapping[str, str
             return -column
         return column.map(places[column.name]) if column.name in places else column
 
-    return frame.sort_values(list(by), key=sort_key, ignore_index=True)
+    return frame.sort_values(list(by), key=sort_key, ignore_index=True, kind="stable")

@@ -12,7 +12,13 @@ from medae.evaluation.bootstrap import INTERVAL_COLUMNS, holm
 from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.evaluation.ranking import AT_SHARE
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
-from medae.evaluation.summary import CELL, TABLE_METRICS, distinct_splits, one_precision
+from medae.evaluation.summary import (
+    CELL,
+    TABLE_METRICS,
+    distinct_splits,
+    one_precision,
+    stacked,
+)
 from medae.models.baselines import BASELINES
 from medae.models.information import INFORMATION, INFORMED, NO_RECONSTRUCTION, PLAIN_SCORE
 
@@ -100,8 +106,7 @@ def read_intervals(paths: Sequence[Path]) -> pd.DataFrame:
     Of the scores that tables of methods show, as methods of their own (`by_score`).
     """
     tables = [read_table(path, INTERVAL_COLUMNS) for path in paths]
-    tables = [table for table in tables if len(table)] or tables[:1]
-    return by_score(pd.concat(tables, ignore_index=True), information=True)
+    return by_score(stacked(tables), information=True)
 
 
 def read_paper(path: Path, papers: Mapping[str, str]) -> pd.DataFrame:

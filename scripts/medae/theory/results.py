@@ -9,6 +9,7 @@ from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.summary import stacked
 from medae.report.tables import Section, write_sections
 from medae.theory.plan import AUTOENCODER
 
@@ -18,7 +19,7 @@ SPLITS = {LEAK_FREE_SPLIT: "leak-free", PUBLISHED_SPLIT: "published"}
 def read_tables(paths: Sequence[Path], columns: Sequence[str]) -> pd.DataFrame:
     """Return the rows of all tables, in the order of `paths`; InputError for other columns."""
     tables = [read_table(path, columns) for path in paths]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(columns))
+    return stacked([pd.DataFrame(columns=list(columns)), *tables])
 
 
 def read_score_metrics(path: Path) -> pd.DataFrame:

@@ -44,7 +44,10 @@ def images_digest(
             check_counts(root, records, expected)
     finally:
         logger.setLevel(level)
-    fields = [vars(one) | {"mask": one.mask if masks else None} for one in records]
+    # Without `masks` those of volumes still say which slices are abnormal.
+    fields = [
+        vars(one) | {"mask": one.mask if masks or is_volume(one.image) else None} for one in records
+    ]
     paths = {value for one in fields for value in one.values() if isinstance(value, Path)}
     sums = file_sums(paths, cache)
     digest = hashlib.sha256()
