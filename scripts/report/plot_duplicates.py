@@ -3,7 +3,7 @@
 The test images are sorted into bands of similarity: the same pixels, then from each threshold of
 the audit to the next, down to the one that is used. Of a band, images evenly spaced by rank are
 shown, and of those below the threshold the most similar, each with its nearest training image, that
-image moved as the test image is, and their difference.
+image mirrored or rotated to match, and their difference.
 """
 
 import math
@@ -24,14 +24,14 @@ from medae.report.rows import check_test_images
 
 PER_ROW = 3
 BELOW = 6  # pairs below the threshold
-PICTURES = ["test", "training", "moved", "difference"]
+PICTURES = ["test", "training", "matched", "difference"]
 WIDTH = 36  # characters above a pair
 # Inches: gaps between pairs and within one; heights of the title, a band's name and the colour bar
 GAP, SEAM, HEAD, BAND, FOOT = 0.16, 0.03, 0.45, 0.24, 0.62
 LINE = 1.25 * figures.FONT_SIZE / 72
 SIDE = ((figures.PAGE_WIDTH - (PER_ROW + 1) * GAP) / PER_ROW - 3 * SEAM) / 4
 PAIR = 4 * SIDE + 3 * SEAM
-NOTE = "blue: normal, red: abnormal test image\nmoved: the training image as the test image lies"
+NOTE = "blue: normal, orange: abnormal test image\nmatched: the training image, mirrored or rotated"
 
 
 def make_bands(test: pd.DataFrame, thresholds: pd.DataFrame) -> dict[str, list[int]]:

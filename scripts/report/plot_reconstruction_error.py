@@ -1,8 +1,9 @@
 """Draw the mean reconstruction error against the latent dimension.
 
 One panel per dataset and method (the swept networks, and PCA) with the error on normal training,
-normal test and abnormal test images of the published test set; from two values of d ≥ 32
-on, an inset repeats that part of the curves. Answers the paper's figure of reconstruction errors.
+normal test and abnormal test images of the published test set, and on the normal ones without a
+copy in training, where some have one; from two values of d ≥ 32 on, an inset repeats that part of
+the curves. Answers the paper's figure of reconstruction errors.
 """
 
 from collections.abc import Mapping
@@ -14,14 +15,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import sort_rows
 from medae.report import figures
 from medae.report.rows import read_metrics, swept_methods
 
-IMAGES = {  # metric -> (label, colour, marker)
-    "error_train_normal": ("normal, training", figures.NORMAL_TRAIN, "s"),
-    "error_test_normal": ("normal, test", figures.NORMAL, "o"),
-    "error_test_abnormal": ("abnormal, test", figures.ABNORMAL, "^"),
+IMAGES = {  # metric, split -> label, and how it is drawn
+    ("error_train_normal", PUBLISHED_SPLIT): (
+        "normal, training",
+        {"color": figures.NORMAL_TRAIN, "marker": "s"},
+    ),
+    ("error_test_normal", PUBLISHED_SPLIT): ("normal, test", {"color": figures.NORMAL}),
+    ("error_test_normal", LEAK_FREE_SPLIT): (
+        "normal, leak-free test set",
+        {"color": figures.NORMAL, "line": "--"},
+    ),
+    ("error_test_abnormal", PUBLISHED_SPLIT): (
+        "abnormal, test",
+        {"color": figures.ABNORMAL, "marker": "^"},
+    ),
 }
 ERROR = "mean squared error\n(intensities in [−1, 1])"
 INSET_FROM = 32  # the paper's inset shows the latent dimensions from here on
@@ -30,11 +42,11 @@ CLEAR = (0.42, 0.34)  # right of and above this point the panel is kept free for
 
 
 def draw_curves(axes: Axes, metrics: pd.DataFrame, *, inches: float) -> None:
-    """Draw the three curves of one dataset and method on an axis `inches` long."""
-    for metric, (label, color, marker) in IMAGES.items():
-        errors = metrics[metrics["metric"] == metric]
+    """Draw the curves of one dataset and method on an axis `inches` long."""
+    for (metric, split), (label, look) in IMAGES.items():
+        errors = metrics[(metrics["metric"] == metric) & (metrics["split"] == split)]
         if len(errors):  # a class of test images may be meant to be missing
-            figures.draw_sweep(axes, errors, color=color, label=label, marker=marker)
+            figures.draw_sweep(axes, errors, label=label, **look)
     figures.latent_axis(axes, metrics["latent_dim"], inches=inches)
 
 
@@ -42,7 +54,7 @@ def clear_corner(axes: Axes, metrics: pd.DataFrame) -> None:
     """Raise the upper limit of `axes` until all curves pass below the corner of the inset."""
     low, high = np.log2(axes.get_xlim())
     left = low + CLEAR[0] * (high - low)
-    for _, errors in metrics.groupby("metric"):
+    for _, errors in metrics.groupby(["metric", "split"]):
         std = figures.over_seeds(errors)["std"].fillna(0)
         top = errors.groupby("latent_dim")["value"].max() + std
         sizes = np.log2(top.index.to_numpy(float))
@@ -54,9 +66,10 @@ def plot_reconstruction_error(
     *, metrics: Path, names: Mapping[str, str], methods: Mapping[str, str]
 ) -> Figure:
     """Draw the errors of the table `metrics`; axes' labels: "{dataset} {method}"."""
-    table = read_metrics(metrics)
+    table = read_metrics(metrics, leak_free=True)
     swept = swept_methods(table)
-    table = table[table["metric"].isin(IMAGES) & table["method"].isin(swept)]
+    drawn = pd.MultiIndex.from_frame(table[["metric", "split"]]).isin(list(IMAGES))
+    table = table[drawn & table["method"].isin(swept)]
     table = sort_rows(table, by=["dataset"], names=names)
     panels = dict(list(table.groupby(["dataset", "method"], sort=False)))
     rows, columns = figures.grid_shape(len(panels), columns=2)
@@ -77,7 +90,7 @@ def plot_reconstruction_error(
             inset.text(0.95, 0.9, f"$d$ ≥ {INSET_FROM}", transform=inset.transAxes, ha="right")
         name = f"{names[key]}, {methods[method]}" if len(swept) > 1 else names[key]
         figures.set_title(axes, name, note=figures.image_counts(part))
-    title = f"published test set, {figures.seeds_note(table)}\n{figures.COUNTED}"
+    title = f"{figures.seeds_note(table)}; {figures.COUNTED}"
     options = {"ncols": 3 if columns > 1 else 1, "title": title}
     figures.add_legend(figure, loc="outside lower center", **options)
     return figure

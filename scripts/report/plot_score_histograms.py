@@ -1,7 +1,8 @@
 """Draw histograms of the anomaly scores of normal and abnormal test images of one dataset.
 
-Where normal test images have a copy in training, these and the others are drawn separately. Where
-images were held out, lines show the threshold of the decision, and bands its 95 % interval.
+Where at least FEW normal test images have a copy in training, these and the others are drawn
+separately. Where images were held out, lines show the threshold of the decision, and bands its 95 %
+interval.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from medae.report.rows import check_test_images, read_metrics
 NORMAL, ABNORMAL = ("normal", figures.NORMAL), ("abnormal", figures.ABNORMAL)
 TWIN = ("normal with a copy in training", figures.NORMAL)
 OTHER = ("normal without one", figures.GREEN)  # often few: an outline above the others
+FEW = 20  # images, which make no histogram of their own
 TAIL = 1  # percent of the scores that share the last bin, so that outliers don't squeeze the rest
 
 
@@ -35,7 +37,7 @@ def draw_panel(axes: Axes, table: pd.DataFrame, decision: Mapping | None = None)
     """
     normal, twin = table["label"] == 0, table["twin"] == 1
     classes = {NORMAL: normal, ABNORMAL: ~normal}
-    if (normal & twin).any():
+    if (normal & twin).sum() >= FEW:
         classes = {TWIN: normal & twin, OTHER: normal & ~twin, ABNORMAL: ~normal}
     score = table["score"].clip(upper=np.percentile(table["score"], 100 - TAIL))
     bins = np.histogram_bin_edges(score, bins=int(np.clip(len(score) ** 0.5, 15, 30)))

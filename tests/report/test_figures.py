@@ -331,18 +331,21 @@ def draw_error(metrics):
 
 
 def test_reconstruction_error_draws_the_mean_of_each_kind_of_image():
-    metrics = make_metrics()
+    metrics = make_metrics(twins=["vindr"])
     figure = draw_error(metrics)
     axes = panel(figure, "vindr ae")
-    names = ("normal, training", "normal, test", "abnormal, test")
-    for metric, label in zip(ERRORS, names, strict=True):
+    names = ("normal, training", "normal, test", "abnormal, test", "normal, leak-free test set")
+    splits = ["published"] * 3 + ["leak_free"]
+    for metric, label, split in zip([*ERRORS, ERRORS[1]], names, splits, strict=True):
         own = metrics[(metrics["dataset"] == "vindr") & (metrics["metric"] == metric)]
+        own = own[own["split"] == split]
         curve = next(x for x in axes.get_lines() if x.get_label() == label)
         assert list(curve.get_xdata()) == SIZES
         mean = own.groupby("latent_dim")["value"].mean()
         assert curve.get_ydata() == pytest.approx(mean.to_numpy())
     title = figure.legends[0].get_title().get_text()
-    assert title.startswith("published test set, this run (mean ± std of 3 seeds)")
+    assert title.startswith("this run (mean ± std of 3 seeds)")
+    assert len(axes.get_lines()) == 4 and len(panel(figure, "rsna ae").get_lines()) == 3
     assert axes.get_ylim()[0] == 0
 
 
