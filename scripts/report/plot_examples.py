@@ -2,8 +2,8 @@
 
 One column per example of the published test set: on top the input with the outline of its mask,
 below for each setting the reconstruction and the anomaly map side by side, of the reference also
-the map by information. Maps of squared errors have one colour scale; others, whose units differ,
-have one per setting.
+the map by information. Maps of squared errors have one colour scale, by their root, since a few
+errors are far above the others; maps of other units have one per setting.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from textwrap import fill
 
 import h5py
 import numpy as np
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from medae.report import figures, sheets
@@ -49,6 +50,7 @@ def draw(
     sheet = sheets.Sheet(height=bottom + FOOT, title=f"{title}, d = {size}")
     alike = [key for key in keys if maps_squared_errors(file, key)] or keys
     end = np.percentile([file[f"{m}/d{d}/maps"][()] for m, d in alike], PERCENTILE)
+    by_root = PowerNorm(0.5, vmin=0, vmax=end)
     scale = None  # the last picture of the colour bar's scale
     for i in range(count):
         left = LABELS + i * (pair + GAP)
@@ -62,21 +64,22 @@ def draw(
         for row, (method, d, kind) in enumerate(shown):
             group, top = file[f"{method}/d{d}"], HEAD + pair + GAP + row * (cell + SEAM)
             label = f"{method} d{d}" + f" {kind}" * (kind != "maps")
-            again = group["reconstructions"][i]
+            again, maps = group["reconstructions"][i], group[kind]
+            own = (method, d) not in alike or kind != "maps"
+            low = np.percentile(maps, 100 - PERCENTILE) if kind != "maps" else 0
+            high = np.percentile(maps, PERCENTILE)
             image = sheet.add_picture(left, top, cell, again, f"{label} reconstruction {i}")
             if i == 0:
                 text = figures.plain(fill(methods[method], 8)) + f"\nd = {d}" * (d > 0)
-                text += "\ninfor-\nmation" * (kind != "maps")
+                text += f"\n{low:.1f} to\n{high:.1f} bits".replace("-", "−") * (kind != "maps")
                 look = {"rotation": 0, "ha": "right", "va": "center"}
                 image.axes.set_ylabel(text, fontsize=figures.FONT_SIZE, **look)
-            place, maps = (left + cell + SEAM, top, cell), group[kind]
-            own = (method, d) not in alike or kind != "maps"
-            look = {"vmin": 0, "vmax": np.percentile(maps, PERCENTILE) if own else end}
-            if kind != "maps":
-                look["vmin"] = np.percentile(maps, 100 - PERCENTILE)
+            place = left + cell + SEAM, top, cell
+            look = {"vmin": low, "vmax": high} if own else {"norm": by_root}
             image = sheet.add_picture(*place, maps[i], f"{label} map {i}", **look)
             scale = scale if own else image
     note = "pairs: reconstruction and anomaly map"
+    note += "\nbits: the map by information" * any(kind != "maps" for *_, kind in shown)
     note += "\norange outline: mask" if "masks" in file else ""
     bar = "anomaly map (by default the squared error)"
     bar = bar if len(alike) == len(shown) else "squared error; other maps have scales of their own"

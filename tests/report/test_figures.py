@@ -548,6 +548,7 @@ def test_examples_show_inputs_reconstructions_and_maps_on_one_scale(tmp_path, ch
         shown = drawn_image(figure, f"{method} d{d} map {i}")
         assert np.array_equal(shown.get_array(), group["maps"][i])
         assert shown.get_clim() == pytest.approx((0, top))
+        assert shown.norm(top / 4) == pytest.approx(0.5)  # by the root
     assert not any(axes.get_label().startswith("vae") for axes in figure.axes)
     first = [panel(figure, f"{method} d{d} reconstruction 0") for method, d in order]
     tops = [axes.get_position().y0 for axes in first]
