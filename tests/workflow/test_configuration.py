@@ -123,7 +123,7 @@ def test_the_reference_names_every_key(schema):
         (("training", "learning_rate"), float("inf"), ["training.learning_rate", "finite"]),
         (("datasets",), ["rsnaa"], ["'rsnaa'", "known"]),
         (("grid", 0, "methods"), ["aee"], ["'aee'", "did you mean 'ae'", "memae"]),
-        (("grid", 0, "datasets"), ["lgg"], ["names 'lgg'", "brats"]),
+        (("grid", 0, "datasets"), ["lag_"], ["names 'lag_'", "brats"]),
         (("figures", "reference", "latent_dim"), 3, ["figures.reference", "latent_dim 3"]),
         (("grid", 0, "training_sets"), ["without_twins"], ["figures.reference", "on all images"]),
         (

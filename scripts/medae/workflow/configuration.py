@@ -178,18 +178,16 @@ def _variant_faults(config: dict, schema: dict) -> list[str]:
 
 def _inconsistencies(config: dict) -> list[str]:
     """Return faults that a schema cannot express."""
-    unknown = [key for key in config["datasets"] if key not in config["registry"]]
+    mentioned = {
+        "datasets": config["datasets"],
+        "a block of the grid": [key for one in config["grid"] for key in one.get("datasets", [])],
+    }
     faults = [
-        f"datasets names '{key}', which is not in the registry; known: "
+        f"{where} names '{key}', which is not in the registry; known: "
         f"{', '.join(sorted(config['registry']))}"
-        for key in unknown
-    ]
-    faults += [
-        f"datasets of a block of the grid names '{key}', which `datasets` does not; it has "
-        f"{', '.join(config['datasets'])}"
-        for block in config["grid"]
-        for key in block.get("datasets", [])
-        if key not in config["datasets"]
+        for where, keys in mentioned.items()
+        for key in keys
+        if key not in config["registry"]
     ]
     for name in config["scoring"]["scores"]:
         try:
