@@ -17,11 +17,12 @@ import pandas as pd
 from medae.base.files import read_table
 from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.evaluation.splits import PUBLISHED_SPLIT
+from medae.evaluation.summary import sort_rows
 from medae.models.information import PLAIN_SCORE, display_name
 from medae.report.tables import MISSING, Section, format_percent
 from medae.theory.columns import SELECTION_COLUMNS
 from medae.theory.plan import AUTOENCODER
-from medae.theory.results import SPLITS, known, read_tables, write_comparison
+from medae.theory.results import SPLITS, read_tables, write_comparison
 from medae.theory.selectors import SELECTORS
 
 TITLE = "Latent dimensions chosen without labels"
@@ -53,8 +54,7 @@ def compare_selection(
     """Write the table; `recommended` is the selector that the text names."""
     chosen = read_tables(selections, SELECTION_COLUMNS)
     aucs = read_table(metrics, METRIC_COLUMNS).query("training_set == 'all' and metric == 'auc'")
-    order = known(chosen["dataset"], names, what="dataset")
-    chosen = chosen.sort_values("dataset", key=lambda c: c.map(order.index), kind="stable")
+    chosen = sort_rows(chosen, by=["dataset"], names=names)
     judged = judge(chosen, metrics=aucs[aucs["method"] == AUTOENCODER])
     sections = [
         Section("Over all datasets", "", SUMMARY, summary_lines(judged, names), "llrrlrl"),

@@ -104,9 +104,7 @@ def test_entropy_figure_has_a_line_for_all_rates(files):
     assert len([line for line in panels["b auc"].lines if len(line.get_xdata())]) == 1
 
 
-def test_names_and_tables_of_another_kind_are_refused(files):
-    with pytest.raises(InputError, match="The dataset b has results but no name"):
-        run_entropy(files, names={"a": "First"})
+def test_tables_of_another_kind_are_refused(files):
     with pytest.raises(InputError, match=r"metrics\.tsv has the columns"):
         run_entropy(files, entropy=[files / "metrics.tsv"])
 

@@ -1,11 +1,10 @@
 """The tables of theory: reading them as one, and writing a comparison in its three forms."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import stacked
@@ -18,16 +17,6 @@ def read_tables(paths: Sequence[Path], columns: Sequence[str]) -> pd.DataFrame:
     """Return the rows of all tables, in the order of `paths`; InputError for other columns."""
     tables = [read_table(path, columns) for path in paths]
     return stacked([pd.DataFrame(columns=list(columns)), *tables])
-
-
-def known(keys: Collection[str], names: Mapping[str, str], *, what: str) -> list[str]:
-    """Return those of `names` that occur in `keys`; InputError for a key without a name."""
-    if unknown := set(keys) - set(names):
-        raise InputError(
-            f"The {what} {min(unknown)} has results but no name. Delete the tables of what the "
-            "configuration no longer has, and run the workflow again."
-        )
-    return [key for key in names if key in set(keys)]
 
 
 def write_comparison(
