@@ -39,12 +39,7 @@ from medae.evaluation.ranking import image_metrics, pixel_metrics
 from medae.evaluation.splits import has_both, split_images
 from medae.models.baselines import can
 from medae.models.information import NO_RECONSTRUCTION, PLAIN_SCORE
-from medae.models.score_files import (
-    read_maps_to_measure,
-    read_other_scores,
-    read_scores,
-    rescore,
-)
+from medae.models.score_files import read_maps_to_measure, read_other_scores, read_scores, rescore
 
 logger = logging.getLogger(__name__)
 
