@@ -284,13 +284,14 @@ def table(name, caption, label, *ends, category="Tables"):
     }
 
 
-def figure(name, caption, label, category="Figures", **labels):
-    """A figure for print and one for the report."""
+def figure(name, caption, label, category="Figures"):
+    """A figure for print and one for the report, there by its dataset if it has one."""
     picture = report(
         f"{FIGURES}/{name}.png",
         caption=f"../report/{caption}.rst",
         category=category,
-        labels={"figure": label, **labels},
+        labels={"figure": label}
+        | ({"dataset": "{dataset}"} if "{dataset}" in name else {}),
     )
     return {"pdf": f"{FIGURES}/{name}.pdf", "png": picture}
 
