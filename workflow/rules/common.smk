@@ -151,6 +151,11 @@ def of_seeds(pattern):
     return expand(pattern, seed=config["seeds"], allow_missing=True)
 
 
+def of_runs(pattern, chosen):
+    """The files of a dataset's runs, which state all wildcards but the dataset."""
+    return [one for run in chosen for one in expand(pattern, **run, allow_missing=True)]
+
+
 # --- data
 
 
