@@ -278,8 +278,8 @@ def test_collect_sorts_whatever_the_order_of_inputs(metrics, tmp_path):
     paths = [tmp_path / f"{i}.tsv" for i in range(len(parts))]
     for part, path in zip(parts, paths, strict=True):
         write_table(part.sample(frac=1, random_state=0), path)
-    collect_metrics(metrics=paths, output=tmp_path / "one.tsv")
-    collect_metrics(metrics=paths[::-1], output=tmp_path / "other.tsv")
+    collect_metrics(metrics=paths, collected=tmp_path / "one.tsv")
+    collect_metrics(metrics=paths[::-1], collected=tmp_path / "other.tsv")
     assert (tmp_path / "one.tsv").read_bytes() == (tmp_path / "other.tsv").read_bytes()
     collected = read_table(tmp_path / "one.tsv")
     assert list(collected.columns) == METRIC_COLUMNS
@@ -291,10 +291,10 @@ def test_collect_sorts_whatever_the_order_of_inputs(metrics, tmp_path):
 def test_collect_refuses_repeated_rows_and_other_columns(metrics, tmp_path):
     write_table(metrics, tmp_path / "a.tsv")
     with pytest.raises(InputError, match="two rows for dataset"):
-        collect_metrics(metrics=[tmp_path / "a.tsv"] * 2, output=tmp_path / "o.tsv")
+        collect_metrics(metrics=[tmp_path / "a.tsv"] * 2, collected=tmp_path / "o.tsv")
     write_table(metrics.drop(columns="split"), tmp_path / "b.tsv")
     with pytest.raises(InputError, match=r"b\.tsv has the columns"):
-        collect_metrics(metrics=[tmp_path / "b.tsv"], output=tmp_path / "o.tsv")
+        collect_metrics(metrics=[tmp_path / "b.tsv"], collected=tmp_path / "o.tsv")
     assert not (tmp_path / "o.tsv").exists()
 
 

@@ -79,7 +79,7 @@ rule collect_metrics:
         metrics=ALL_METRICS,
         modules=modules("evaluation/collect_metrics"),
     output:
-        metrics=report(
+        collected=report(
             METRICS,
             caption="../report/metrics.rst",
             category="Tables",
