@@ -11,7 +11,7 @@ from medae.base.errors import InputError
 from medae.base.files import atomic_path, read_table
 from medae.base.hdf5 import new_hdf5
 from medae.data.packed import PackedDataset, as_floats
-from medae.models.information import noise_floor, parse_score, score_images
+from medae.models.information import noise_floor, parse_score, score_reconstructions
 
 SCORE_COLUMNS = ["split", "id", "label", "score", "reconstruction_error"]
 
@@ -108,7 +108,7 @@ def rescore(
     """
     chosen = held_out if parse_score(name).held_out else trained_on
     floor = noise_floor(table[: len(chosen)][chosen], what=what)
-    values, found = score_images(
+    values, found = score_reconstructions(
         name,
         images=as_floats(truth.test_images),
         reconstructions=read_maps(maps, truth, name="reconstructions"),
