@@ -35,7 +35,7 @@ from medae.data.pictures import REPLACE, ImageError
 from medae.data.volumes import slices_of
 from medae.models.checkpoints import load_checkpoint
 from medae.models.decision import DECISION, read_decision
-from medae.models.information import PLAIN_SCORE, display_name, score_images
+from medae.models.information import PLAIN_SCORE, display_name, score_reconstructions
 from medae.models.score_files import SCORE_COLUMNS
 from medae.models.scoring import score_batches
 from medae.models.torch_setup import allow_tf32, make_deterministic, select_device
@@ -161,7 +161,7 @@ def add_decision(
     """
     for name in set(decision) - {PLAIN_SCORE}:
         about = {"images": images, "reconstructions": reconstructions}
-        table[name], _ = score_images(name, floor=decision[name]["noise_floor"], **about)
+        table[name], _ = score_reconstructions(name, floor=decision[name]["noise_floor"], **about)
     if not decision:
         logger.info("no threshold: the model's run held no images out (decision.held_out)")
         return table.sort_values("score", ascending=False, kind="stable")

@@ -39,12 +39,7 @@ from medae.evaluation.ranking import image_metrics, pixel_metrics
 from medae.evaluation.splits import has_both, split_images
 from medae.models.baselines import can
 from medae.models.information import NO_RECONSTRUCTION, PLAIN_SCORE
-from medae.models.score_files import (
-    read_maps_to_measure,
-    read_other_scores,
-    read_scores,
-    rescore,
-)
+from medae.models.score_files import read_maps, read_other_scores, read_scores, rescore
 
 logger = logging.getLogger(__name__)
 
@@ -211,7 +206,7 @@ def rankings(
             yield score, *functions, cases, f"test images in {path}"
         if map_file is not None:
             if score == plain:
-                maps = read_maps_to_measure(map_file, truth)
+                maps = read_maps(map_file, truth)
             else:
                 about = {"trained_on": trained_on, "held_out": ~trained_on}
                 about |= {"table": table, "maps": map_file, "what": str(path)}

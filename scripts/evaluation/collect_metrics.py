@@ -11,19 +11,14 @@ from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.evaluation.summary import check_unique, stacked
 
 
-def collect_metrics(*, metrics: Sequence[Path], output: Path) -> None:
+def collect_metrics(*, metrics: Sequence[Path], collected: Path) -> None:
     """Write the rows of all tables in `metrics`, sorted by what they are about."""
-    collected = stacked([read_table(path, METRIC_COLUMNS) for path in metrics])
-    check_unique(collected)
-    write_table(collected.sort_values(METRIC_COLUMNS[:8]), output)
+    table = stacked([read_table(path, METRIC_COLUMNS) for path in metrics])
+    check_unique(table)
+    write_table(table.sort_values(METRIC_COLUMNS[:8]), collected)
 
 
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    run_script(
-        collect_metrics,
-        snakemake,
-        metrics=[Path(path) for path in snakemake.input.metrics],
-        output=Path(snakemake.output.metrics),
-    )
+    run_script(collect_metrics, snakemake)

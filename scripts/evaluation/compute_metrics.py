@@ -24,7 +24,7 @@ from medae.duplicates.held_out import not_held_out
 from medae.duplicates.training_sets import read_training_rows
 from medae.evaluation.metrics import METRIC_COLUMNS, matched_by, measure
 from medae.models.information import PLAIN_SCORE
-from medae.models.score_files import read_maps_to_measure, read_scores, rescore
+from medae.models.score_files import read_maps, read_scores, rescore
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def compute_metrics(
     for seed, path, map_file, other in zip(seeds, scores, maps, others, strict=True):
         rows = read_training_rows(training_rows, truth, training_set=training_set, seed=seed)
         table = read_scores(path, truth)
-        tables = {PLAIN_SCORE: (table, read_maps_to_measure(map_file, truth) if masks else None)}
+        tables = {PLAIN_SCORE: (table, read_maps(map_file, truth) if masks else None)}
         test = table["split"] == "test"
         rescored = table.loc[test, ["id", "label"]].copy()
         for name in score_names:

@@ -19,7 +19,12 @@ from medae.duplicates.training_sets import read_training_rows
 from medae.evaluation.metrics import METRIC_COLUMNS, matched_by, measure
 from medae.evaluation.summary import stacked
 from medae.models.baselines import BASELINES, NearestImage, PrincipalComponents
-from medae.models.information import INFORMATION, NO_RECONSTRUCTION, PLAIN_SCORE, score_images
+from medae.models.information import (
+    INFORMATION,
+    NO_RECONSTRUCTION,
+    PLAIN_SCORE,
+    score_reconstructions,
+)
 from medae.models.score_files import score_table, write_maps
 
 logger = logging.getLogger(__name__)
@@ -95,7 +100,7 @@ def score_baselines(
         if information and baseline.has_latent and run["training_set"] == "all":
             about = {"images": test, "reconstructions": reconstructions}
             floor = errors[:n_train][used].mean()
-            values, test_maps = score_images(INFORMATION, floor=floor, **about)
+            values, test_maps = score_reconstructions(INFORMATION, floor=floor, **about)
             other = table.assign(reconstruction_error=np.nan)
             other.loc[other["split"] == "test", "score"] = values
             scored[INFORMATION] = other, test_maps.astype(np.float32)

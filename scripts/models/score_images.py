@@ -21,8 +21,7 @@ from medae.duplicates.held_out import read_held_out
 from medae.duplicates.training_sets import read_training_rows
 from medae.models.checkpoints import load_checkpoint
 from medae.models.decision import decide
-from medae.models.information import PLAIN_SCORE, noise_floor
-from medae.models.information import score_images as rescored
+from medae.models.information import PLAIN_SCORE, noise_floor, score_reconstructions
 from medae.models.score_files import score_table
 from medae.models.scoring import score_batches
 from medae.models.torch_setup import allow_tf32, make_deterministic, select_device
@@ -99,7 +98,9 @@ def score_images(
                 parts = score_batches(model, images, batch_size=batch_size, device=chosen)
                 about = {"images": as_floats(images), "floor": floor}
                 about["reconstructions"] = np.concatenate([part.reconstructions for part in parts])
-                of_held_out |= {name: rescored(name, **about)[0] for name in score_names}
+                of_held_out |= {
+                    name: score_reconstructions(name, **about)[0] for name in score_names
+                }
             options = {"rate": false_positive_rate, "floor": floor}
             rows = [decide(name, one, groups, **options) for name, one in of_held_out.items()]
             write_table(pd.DataFrame(rows), decisions[number])

@@ -14,7 +14,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medae.base.errors import InputError
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import summarise
 from medae.models.baselines import BASELINES
@@ -97,10 +96,7 @@ def select(
     methods: Mapping[str, str],
     latent_dim: int,
 ) -> dict[str, pd.DataFrame]:
-    """Return what is drawn, as `draw_panel` takes it, of all datasets and metrics.
-
-    Raises InputError when there is none of the `methods` at `latent_dim` and no oracle.
-    """
+    """Return what is drawn, as `draw_panel` takes it, of all datasets and metrics."""
     summary = summarise(metrics)
     published = summary[summary["split"] == PUBLISHED_SPLIT]
     ours = {"latent_dim": latent_dim, "picked": {ORACLE: oracle_dimensions(published)}}
@@ -112,11 +108,6 @@ def select(
     }
     tables = {key: table[table["metric"].isin(figures.LABELS)] for key, table in tables.items()}
     shown = {*methods, ORACLE} & set(tables["means"]["method"])
-    if not shown:
-        raise InputError(
-            f"There are no metrics of {', '.join(methods)} with d = {latent_dim} to draw. Check "
-            "the grid of the configuration, and run the workflow again."
-        )
     return {key: table[table["method"].isin(shown)] for key, table in tables.items()}
 
 
@@ -134,8 +125,8 @@ def plot_methods(
     """Draw `metrics`, `intervals` (a table per dataset) and the paper's values, in percent.
 
     `latent_dim` is that of all methods that have one, and `papers` has the key of each dataset in
-    the paper's tables. Axes' labels: "{dataset} {metric}". Raises InputError when there is no
-    method to draw, or a table is of another kind.
+    the paper's tables. Axes' labels: "{dataset} {metric}". Raises InputError when a table is of
+    another kind.
     """
     ours = read_metrics(metrics, leak_free=True, information=True)
     check_ranked(ours)

@@ -7,7 +7,6 @@ network nor a latent dimension.
 from collections.abc import Mapping
 from pathlib import Path
 
-from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.evaluation.summary import (
     TABLE_METRICS,
@@ -42,16 +41,11 @@ def tabulate_latent_dimension(
     html: Path,
     table: Path,
 ) -> None:
-    """Write the table; InputError without results of the autoencoder, or a dataset's name."""
+    """Write the table."""
     rows = read_table(metrics).query("training_set == 'all'")
     check_ranked(rows)
     rows = by_score(one_precision(rows), information=True)
     rows = rows[rows["method"].isin([AUTOENCODER, AUTOENCODER + INFORMED, LINEAR, *CONTROLS])]
-    if AUTOENCODER not in set(rows["method"]):
-        raise InputError(
-            f"{metrics} has no results of the method {AUTOENCODER} with all training images to put "
-            "in the table by latent dimension. Check the grid, and run the workflow again."
-        )
     summary = summarise(rows)
     sizes = ", d = " + summary["latent_dim"].astype(str)
     labels = summary["method"].map(methods) + sizes.where(summary["latent_dim"] > 0, "")

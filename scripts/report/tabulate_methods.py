@@ -66,8 +66,7 @@ def tabulate_methods(
 
     `intervals` has a table per dataset; `selections` the tables of choices, if any, in which
     `selector` chose d; `latent_dim` is that of all methods that have one; `notes` are sentences
-    that the table's text ends with. Raises InputError when no method has results or a table is
-    of another kind.
+    that the table's text ends with. Raises InputError when a table is of another kind.
     """
     rows = read_table(metrics).query("training_set == 'all'")
     check_ranked(rows)

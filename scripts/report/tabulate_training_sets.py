@@ -10,11 +10,7 @@ import pandas as pd
 
 from medae.base.files import read_table, write_table
 from medae.duplicates.training_sets import TRAINING_SETS
-from medae.evaluation.summary import (
-    TABLE_METRICS,
-    sort_rows,
-    summarise,
-)
+from medae.evaluation.summary import TABLE_METRICS, sort_rows, summarise
 from medae.report.grids import describe_test_sets
 from medae.report.rows import SPLIT_NAMES, TRAINING_SET_NAMES, retrained_rows, training_sizes
 from medae.report.tables import (
@@ -33,15 +29,8 @@ DIFFERENCES = {  # name: (of which training set, less which one)
     "loss_by_fewer": ("all", "without_random"),
     "twins_beyond_fewer": ("without_random", "without_twins"),
 }
-HEADER = [
-    "Dataset",
-    "Metric",
-    "Method",
-    "d",
-    "All",
-    "Without leaked images",
-    "Without random images",
-]
+HEADER = ["Dataset", "Metric", "Method", "d"]
+HEADER += ["All", "Without leaked images", "Without random images"]
 HEADER += ["Loss without leaked", "Loss without random", "Difference of the losses"]
 ALIGN = "lllr" + "c" * 3 + "r" * 3
 EXPLANATION = (

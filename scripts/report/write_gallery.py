@@ -25,12 +25,7 @@ from medae.duplicates.held_out import not_held_out
 from medae.models.baselines import BASELINES
 from medae.models.information import INFORMATION
 from medae.models.score_files import read_maps, read_scores, rescore
-from medae.report.choosing import (
-    CLASSES,
-    HEAT,
-    PERCENTILE,
-    choose_images,
-)
+from medae.report.choosing import CLASSES, HEAT, PERCENTILE, choose_images
 from medae.report.tables import Section, html_page
 
 GALLERY_IMAGES = [12, 6, 3]

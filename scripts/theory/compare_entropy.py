@@ -18,11 +18,12 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from medae.base.files import read_table
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
+from medae.evaluation.summary import sort_rows
 from medae.report import figures
-from medae.report.rows import by_score
+from medae.report.rows import by_score, dataset_order
 from medae.report.tables import MISSING, Section
 from medae.theory.columns import ENTROPY_COLUMNS
-from medae.theory.results import SPLITS, known, read_tables, write_comparison
+from medae.theory.results import SPLITS, read_tables, write_comparison
 
 TITLE = "Entropy of the latent vector"
 MODEL_KEY = ["dataset", "method", "latent_dim"]
@@ -79,7 +80,10 @@ def compare_entropy(
     means = pd.concat([measured, *parts]).pivot_table("value", MODEL_KEY, "quantity")
     means = means.reindex(columns=list(SHOWN_COLUMNS)).rename_axis(columns=None)
     models = pd.MultiIndex.from_frame(measured[MODEL_KEY].drop_duplicates())
-    summary = order_rows(means.loc[means.index.isin(models)].reset_index(), names, methods)
+    summary = means.loc[means.index.isin(models)].reset_index()
+    summary["order"] = summary["method"].map(list(methods).index)
+    summary = sort_rows(summary, by=["dataset", "order", "latent_dim"], names=names)
+    summary = summary.drop(columns="order")
     sections = [
         Section(names[dataset], "", *printed_table(part, methods))
         for dataset, part in summary.groupby("dataset", sort=False)
@@ -88,21 +92,6 @@ def compare_entropy(
     with figures.house_style():
         drawn = draw(summary, names, methods)
         figures.save_figure(drawn, pdf=output["pdf"], png=output["png"])
-
-
-def order_rows(
-    summary: pd.DataFrame, names: Mapping[str, str], methods: Mapping[str, str]
-) -> pd.DataFrame:
-    """Return the rows in the order of `names` and `methods`, latent dimensions descending."""
-    places = {
-        "dataset": known(summary["dataset"], names, what="dataset"),
-        "method": known(summary["method"], methods, what="method"),
-    }
-
-    def sort_key(column: pd.Series) -> pd.Series:
-        return -column if column.name == "latent_dim" else column.map(places[column.name].index)
-
-    return summary.sort_values(MODEL_KEY, key=sort_key, ignore_index=True)
 
 
 def printed_table(
@@ -129,7 +118,7 @@ def draw(summary: pd.DataFrame, names: Mapping[str, str], methods: Mapping[str, 
     summary = summary.assign(sweep=sweep)[summary["gaussian_bits"] > 0]
     summary = summary.sort_values("gaussian_bits")
     colors = dict(zip(sweep.unique(), COLORS * len(sweep), strict=False))
-    datasets = known(summary["dataset"], names, what="dataset")
+    datasets = dataset_order(summary, names)
     columns = max(1, min(WIDTH, len(datasets)))
     rows = 2 * max(1, -(-len(datasets) // columns))
     size = (figures.PAGE_WIDTH, HEIGHT * rows + 0.7)

@@ -1,7 +1,7 @@
 """Set what is chosen without labels beside a choice by test labels.
 
-Inputs: `selections` and `curves`, the tables of select_latent_dim.py of each dataset; `metrics`,
-the collected table of metrics, of which models trained on all normal images are used.
+Inputs: `selections`, the choices of select_latent_dim.py on each dataset; `metrics`, the collected
+table of metrics, of which autoencoders trained on all normal images are used.
 The TSV has of each choice the AUC, the oracle's and the regret, in percent and percentage points.
 The oracle is the d with the highest AUC by the test labels, with the same score on the same images;
 the regret is its AUC less that of the choice, means over seeds. The selector `by_lot` stands for a
@@ -14,19 +14,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medae.base.errors import InputError
+from medae.base.files import read_table
+from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.evaluation.splits import PUBLISHED_SPLIT
+from medae.evaluation.summary import sort_rows
 from medae.models.information import PLAIN_SCORE, display_name
 from medae.report.tables import MISSING, Section, format_percent
-from medae.theory.columns import CURVE_COLUMNS, SELECTION_COLUMNS
-from medae.theory.results import (
-    SPLITS,
-    chosen_scores,
-    known,
-    read_score_metrics,
-    read_tables,
-    write_comparison,
-)
+from medae.theory.columns import SELECTION_COLUMNS
+from medae.theory.plan import AUTOENCODER
+from medae.theory.results import SPLITS, read_tables, write_comparison
 from medae.theory.selectors import SELECTORS
 
 TITLE = "Latent dimensions chosen without labels"
@@ -50,7 +46,6 @@ EXPLANATION = (
 def compare_selection(
     *,
     selections: Sequence[Path],
-    curves: Sequence[Path],
     metrics: Path,
     names: Mapping[str, str],
     recommended: str,
@@ -58,11 +53,9 @@ def compare_selection(
 ) -> None:
     """Write the table; `recommended` is the selector that the text names."""
     chosen = read_tables(selections, SELECTION_COLUMNS)
-    points = read_tables(curves, CURVE_COLUMNS)
-    judges = read_score_metrics(metrics)
-    order = known(chosen["dataset"], names, what="dataset")
-    chosen = chosen.sort_values("dataset", key=lambda c: c.map(order.index), kind="stable")
-    judged = judge(chosen, metrics=judges, candidates=points)
+    aucs = read_table(metrics, METRIC_COLUMNS).query("training_set == 'all' and metric == 'auc'")
+    chosen = sort_rows(chosen, by=["dataset"], names=names)
+    judged = judge(chosen, metrics=aucs[aucs["method"] == AUTOENCODER])
     sections = [
         Section("Over all datasets", "", SUMMARY, summary_lines(judged, names), "llrrlrl"),
         Section("Choices", "", CHOICES, choice_lines(judged, names), "lllrrrrrl"),
@@ -71,29 +64,20 @@ def compare_selection(
     write_comparison(sections, title=TITLE, text=text, rows=judged, output=output)
 
 
-def judge(chosen: pd.DataFrame, *, metrics: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFrame:
+def judge(chosen: pd.DataFrame, *, metrics: pd.DataFrame) -> pd.DataFrame:
     """Return the choices with what the test labels say of them, and a row AT_RANDOM per score.
 
-    `chosen` are rows of select_latent_dim.py, `candidates` have the columns dataset and latent_dim,
-    `metrics` come from `read_score_metrics`. nan where nothing is chosen, and on a test set that
-    lacks a class.
+    `chosen` are rows of select_latent_dim.py, `metrics` those of the autoencoder's AUC, of each d
+    that was chosen among. nan where nothing is chosen, and on a test set that lacks a class.
     """
     rows = []
     for (dataset, score), part in chosen.groupby(["dataset", "score"], sort=False):
         own = metrics[(metrics["dataset"] == dataset) & (metrics["score"] == score)]
-        aucs = own.pivot(index="latent_dim", columns="split", values="value_percent")
-        sizes = candidates.loc[candidates["dataset"] == dataset, "latent_dim"].unique()
-        if lacking := set(sizes) - set(aucs.index):
-            raise InputError(
-                f"The autoencoder with d = {min(lacking)} has no AUC with the score {score} on "
-                f"{dataset}, so a choice cannot be compared with it. Delete the tables of scores "
-                "and choices of this dataset, and run the workflow again."
-            )
+        aucs = 100 * own.pivot_table("value", "latent_dim", "split")  # means over seeds
         at_random = part.iloc[0].to_dict() | {"selector": AT_RANDOM, "method": ""}
         at_random |= {"latent_dim": 0, "criterion": ""}
         for row in [*part.to_dict("records"), at_random]:
-            for split in aucs:
-                found = aucs.loc[sorted(sizes), split]
+            for split, found in aucs.items():
                 auc = found.get(row["latent_dim"], np.nan)
                 auc = found.mean() if row["selector"] == AT_RANDOM else auc
                 parts = [auc, found.idxmax(), found.max(), found.max() - auc]
@@ -108,7 +92,7 @@ def summary_lines(judged: pd.DataFrame, names: Mapping[str, str]) -> list[list[s
     The kind of score is the plain one, or CHOSEN: the one that was chosen for the dataset, which
     can be the plain one.
     """
-    last = judged["dataset"].map(chosen_scores(judged))
+    last = judged.groupby("dataset")["score"].transform("last")
     kinds = {display_name(PLAIN_SCORE): judged["score"] == PLAIN_SCORE}
     if (last != PLAIN_SCORE).any():
         kinds[CHOSEN] = judged["score"] == last

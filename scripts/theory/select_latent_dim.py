@@ -7,8 +7,8 @@ and why; where nothing is chosen, `method` is empty and latent_dim is 0. The fir
 squared error, the second the one with the highest mean AUC against synthetic anomalies over all d,
 where it is another. `curves` has what was compared: validation_error(_se), over held-out normal
 images in squared [-1, 1] intensity units, synthetic_auc:<score>, and for the two scores
-synthetic_auc_se:<score>, fractions. Fails when a file is about other images or has no such score,
-or when a score is not finite.
+synthetic_auc_se:<score>, fractions. Fails when a file is about other images, or when a score is not
+finite.
 """
 
 import logging
@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medae.base.errors import InputError
 from medae.base.files import write_table
 from medae.data.groups import image_groups
 from medae.data.packed import PackedDataset, read_packed
@@ -33,6 +32,8 @@ from medae.theory.columns import CURVE_COLUMNS, SELECTION_COLUMNS
 from medae.theory.entropy import estimate_dimension, first_of_groups
 from medae.theory.plan import AUTOENCODER
 from medae.theory.synthetic import split_id
+
+ERROR = "reconstruction_error"
 
 logger = logging.getLogger(__name__)
 
@@ -104,11 +105,7 @@ def select_latent_dim(
     """
     data = read_packed(packed)
     images = HeldOutSet(data, read_audit(audit, data), pattern=group_pattern)
-    errors = np.stack([held_out_errors(path, data) for path in scores], axis=1)
-    tables = [
-        read_candidate(*files, data, score_names=score_names)
-        for files in zip(scores, others, strict=True)
-    ]
+    tables = [read_candidate(*files, data) for files in zip(scores, others, strict=True)]
     values = {name: np.stack([table[name] for table in tables]) for name in score_names}
     aucs = {
         name: np.array([images.auc(one, what=name) for one in each])
@@ -123,6 +120,7 @@ def select_latent_dim(
         drawn = [images.replicate_auc(one, weights) for one in values[name]]
         spreads[name] = np.stack(drawn, axis=1).std(axis=0, ddof=1)
     groups = images.groups[images.normal]
+    errors = np.stack([table[ERROR][images.normal] for table in tables], axis=1)
     source = read_packed(source_packed)
     distinct = source.train_images[first_of_groups(read_audit(source_audit, source))]
     by_error = {
@@ -159,35 +157,14 @@ def select_latent_dim(
     write_table(points[CURVE_COLUMNS], curves)
 
 
-def held_out_errors(path: Path, data: PackedDataset) -> np.ndarray:
-    """Return the reconstruction errors of the normal test images in a table of scores."""
-    table = read_scores(path, data)
-    held_out = (table["split"] == "test") & (table["label"] == 0)
-    errors = table.loc[held_out, "reconstruction_error"].to_numpy(dtype=float)
-    if not np.isfinite(errors).all():
-        raise InputError(
-            f"{path} has no finite reconstruction error of some held-out image, so the model "
-            "cannot be judged by them. Delete its scores and its checkpoint and run the workflow "
-            "again."
-        )
-    return errors
+def read_candidate(scores: Path, others: Path, data: PackedDataset) -> pd.DataFrame:
+    """Return all scores of the test images and their ERROR, in their order.
 
-
-def read_candidate(
-    scores: Path, others: Path, data: PackedDataset, *, score_names: Sequence[str]
-) -> pd.DataFrame:
-    """Return the scores `score_names` of the test images, in their order.
-
-    Raises InputError when a table is about other images, or has no such scores.
+    Raises InputError when a table is about other images.
     """
-    own = read_scores(scores, data).query("split == 'test'")["score"]
-    table = read_other_scores(others, data).assign(**{PLAIN_SCORE: own.to_numpy()})
-    if lacking := [name for name in score_names if name not in table]:
-        raise InputError(
-            f"{others} has no column {lacking[0]}, so no score can be chosen by it. Delete it and "
-            "run the workflow again; it will be made again."
-        )
-    return table[list(score_names)]
+    own = read_scores(scores, data).query("split == 'test'").reset_index()
+    table = read_other_scores(others, data)
+    return table.assign(**{PLAIN_SCORE: own["score"], ERROR: own[ERROR]})
 
 
 if __name__ == "__main__":

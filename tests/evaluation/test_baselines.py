@@ -15,7 +15,7 @@ from medae.data.packed import as_floats, read_packed
 from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.models import baselines
 from medae.models.baselines import BASELINES
-from medae.models.information import local_variance, score_images
+from medae.models.information import local_variance, score_reconstructions
 from medae.models.score_files import read_maps
 
 
@@ -127,7 +127,7 @@ def test_all_baselines_of_a_dataset(tmp_path):
     model = BASELINES["pca"].fit(as_floats(train), 2)
     again, own = (model.reconstruct(as_floats(one), latent_dim=2) for one in (train, test))
     floor = np.square(as_floats(train) - again).mean()
-    values, _ = score_images(
+    values, _ = score_reconstructions(
         "information", images=as_floats(test), reconstructions=own, floor=floor
     )
     auc = metrics[informed & (metrics["metric"] == "auc")].set_index("split")["value"]
@@ -170,7 +170,7 @@ def test_low_local_variance_is_the_information_score_without_a_reconstruction():
     train, test = floats(6, 12), floats(5, 12, seed=1)
     variances = local_variance(train, 9)
     found = BASELINES["local_variance"].pixel_map(test, train)
-    _, expected = score_images(
+    _, expected = score_reconstructions(
         "variance", images=test, reconstructions=test, floor=0.1 * variances.mean()
     )
     np.testing.assert_allclose(found, expected, rtol=1e-5)

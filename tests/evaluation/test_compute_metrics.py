@@ -174,7 +174,7 @@ def test_maps_of_other_images_are_refused(setting):
     with pytest.raises(InputError, match=r"m1\.h5 lists 4 images.*not the same"):
         setting.measure()
     write_maps(setting.maps[1], MAPS[:, :2], TEST_IDS)
-    with pytest.raises(InputError, match=r"m1\.h5 has anomaly maps of shape \(4, 2, 4\)"):
+    with pytest.raises(InputError, match=r"m1\.h5: its maps have shape \(4, 2, 4\)"):
         setting.measure()
 
 

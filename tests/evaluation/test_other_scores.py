@@ -17,7 +17,7 @@ from medae.evaluation.ranking import (
     stratified_auc,
     variance_strata,
 )
-from medae.models.information import local_variance, noise_floor, score_images
+from medae.models.information import local_variance, noise_floor, score_reconstructions
 from medae.models.score_files import score_table
 
 N_TRAIN, N_TEST, SIDE, FLOOR, SHARE = 5, 40, 8, 0.02, 0.3
@@ -95,7 +95,7 @@ def test_values_are_those_of_the_modules(setting):
         assert scores.columns.tolist() == ["id", "label", *NAMES]
         assert scores["id"].tolist() == setting.data.test_ids
         pair = {"images": setting.floats, "reconstructions": setting.again[place]}
-        found = {name: score_images(name, **pair, floor=FLOOR) for name in NAMES}
+        found = {name: score_reconstructions(name, **pair, floor=FLOOR) for name in NAMES}
         for name, (own, _) in found.items():
             np.testing.assert_allclose(scores[name], own, rtol=1e-8)
         found["squared_error"] = setting.maps[place].mean(axis=(1, 2)), setting.maps[place]
@@ -132,7 +132,7 @@ def test_the_floor_is_of_the_training_images_that_were_used(setting):
     chosen = {"training_set": "without_random", "training_rows": setting.folder / "rows.tsv"}
     setting.run(**chosen)
     pair = {"images": setting.floats, "reconstructions": setting.again[0]}
-    own, _ = score_images("information", **pair, floor=FLOOR)
+    own, _ = score_reconstructions("information", **pair, floor=FLOOR)
     scores = read_table(setting.folder / "others0.tsv")
     np.testing.assert_allclose(scores["information"], own, rtol=1e-8)
 
@@ -147,7 +147,7 @@ def test_the_floor_of_held_out_images_leaves_out_those_of_the_control(setting):
     chosen = {"training_set": "without_random", "training_rows": setting.folder / "rows.tsv"}
     setting.run(**chosen, score_names=["information_held_out"])
     pair = {"images": setting.floats, "reconstructions": setting.again[0]}
-    own, _ = score_images("information", **pair, floor=FLOOR)
+    own, _ = score_reconstructions("information", **pair, floor=FLOOR)
     scores = read_table(setting.folder / "others0.tsv")
     np.testing.assert_allclose(scores["information_held_out"], own, rtol=1e-8)
 

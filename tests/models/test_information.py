@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from medae.base.errors import InputError
-from medae.models.information import BLOCK, KINDS, WINDOWS, display_name, parse_score, score_images
+from medae.models.information import (
+    BLOCK,
+    KINDS,
+    WINDOWS,
+    display_name,
+    parse_score,
+    score_reconstructions,
+)
 
 FLOOR = 0.01
 
@@ -19,7 +26,7 @@ def draw(count=4, channels=1, side=12, seed=0):
 
 def score(kind, images, reconstructions, *, window=None, floor=FLOOR):
     name = f"{kind}_w{window}" if window else kind
-    return score_images(name, images=images, reconstructions=reconstructions, floor=floor)
+    return score_reconstructions(name, images=images, reconstructions=reconstructions, floor=floor)
 
 
 def by_definition(kind, x, r, epsilon):
@@ -48,7 +55,7 @@ def by_definition(kind, x, r, epsilon):
 def test_by_hand(name, expected, corner):
     """One image [1, 0; 0, -1], reconstructed as half of it; σ² = 1/2, D = 1/8, floor 1/2."""
     image = np.array([[[[1, 0], [0, -1]]]], dtype=np.float32)
-    values, maps = score_images(name, images=image, reconstructions=image / 2, floor=0.5)
+    values, maps = score_reconstructions(name, images=image, reconstructions=image / 2, floor=0.5)
     assert values == pytest.approx([expected])
     assert maps.shape == (1, 2, 2)
     assert maps[0, 0, 0] == pytest.approx(corner)

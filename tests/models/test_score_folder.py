@@ -24,7 +24,7 @@ from medae.data.packed import as_floats, read_packed
 from medae.models import methods
 from medae.models.checkpoints import load_checkpoint, save_checkpoint
 from medae.models.decision import DECISION_COLUMNS
-from medae.models.information import score_images as information
+from medae.models.information import score_reconstructions
 from medae.models.scoring import score_batches
 
 BATCH_SIZE = 4  # smaller than a folder
@@ -161,7 +161,7 @@ def test_images_above_the_threshold_are_flagged(run):
     model, _ = load_checkpoint(run.model, torch.device("cpu"))
     (found,) = score_batches(model, data.train_images, device=torch.device("cpu"))
     about = {"images": as_floats(data.train_images), "reconstructions": found.reconstructions}
-    values = information("information", floor=0.01, **about)[0]
+    values = score_reconstructions("information", floor=0.01, **about)[0]
     decision.loc[1, "threshold"] = np.sort(values)[2] + 1e-9
     write_table(decision, run.model.with_name("decision.tsv"))
     score_folder(images=run.train, model=run.model, out=run.out, device="cpu")

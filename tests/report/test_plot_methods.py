@@ -6,7 +6,6 @@ import pytest
 from metric_frames import drawn
 from plot_methods import plot_methods
 
-from medae.base.errors import InputError
 from medae.base.files import read_table
 from medae.evaluation.bootstrap import INTERVAL_COLUMNS
 from medae.evaluation.metrics import METRIC_COLUMNS
@@ -157,9 +156,3 @@ def test_one_seed_has_no_ticks(metrics, intervals, paper):
     title = figure.legends[0].get_title().get_text()
     assert title.startswith("this run (1 seed) with 95 % intervals over test images")
     assert title.endswith("X-rays are small.")
-
-
-def test_nothing_to_draw(metrics, intervals, paper):
-    alone = metrics[metrics["method"] == "vae"]
-    with pytest.raises(InputError, match="no metrics of ceae with d = 16"):
-        drawn_from(alone, intervals, paper, methods={"ceae": "CeAE"})

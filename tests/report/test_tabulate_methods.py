@@ -6,7 +6,6 @@ import pytest
 from metric_frames import metric_rows, metric_table
 from tabulate_methods import tabulate_methods
 
-from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.evaluation.bootstrap import INTERVAL_COLUMNS
 from medae.evaluation.summary import summarise
@@ -89,7 +88,7 @@ def intervals():
 
 @pytest.fixture
 def tabulate(tmp_path):
-    def run(metrics, intervals, latent_dim=16, notes=("A note on z = μ.",), chosen=()):
+    def run(metrics, intervals, notes=("A note on z = μ.",), chosen=()):
         selections = []
         for dataset, size in chosen:
             selections.append(tmp_path / f"selection_{dataset}.tsv")
@@ -109,7 +108,7 @@ def tabulate(tmp_path):
             selections=selections,
             names=NAMES,
             methods=METHODS,
-            latent_dim=latent_dim,
+            latent_dim=16,
             selector="one_se",
             notes=notes,
             dataset_notes={"scans": "Scans are large."},
@@ -305,8 +304,3 @@ def test_without_the_autoencoder_there_are_no_tests(tabulate, metrics, intervals
     assert "p is two-sided" not in texts["markdown"]
     assert "| AUC | VAE | 16 | 64.0 | 59.0 to 69.0 | – | – | – |" in texts["markdown"]
     assert texts["rows"]["p_holm"].isna().all()
-
-
-def test_no_method_at_this_d(tabulate, metrics, intervals):
-    with pytest.raises(InputError, match="no results to put in the table.* by method"):
-        tabulate(metrics[metrics["method"] == "vae"], intervals, latent_dim=64)

@@ -21,7 +21,7 @@ from write_gallery import setting_sprite, shares_below, sprite, write_gallery
 
 from medae.base.errors import InputError
 from medae.data.packed import as_floats, read_packed
-from medae.models.information import score_images
+from medae.models.information import score_reconstructions
 from medae.models.score_files import read_maps, read_scores
 
 
@@ -125,7 +125,7 @@ def test_the_page_has_every_chosen_image_and_every_setting(make, masks, channels
         for view in other:
             again = read_maps(path, data, name="reconstructions")
             pair = {"images": as_floats(data.test_images), "reconstructions": again}
-            values, maps = score_images("information", **pair, floor=0.02)
+            values, maps = score_reconstructions("information", **pair, floor=0.02)
             assert view["scores"] == pytest.approx(values[rows], rel=1e-5)
             level = (cell(picture, 5, 2) / 255.0) ** 2 * (view["top"] - view["low"]) + view["low"]
             level = level if level.ndim == 2 else level[..., 0]

@@ -13,11 +13,7 @@ from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.evaluation.bootstrap import INTERVAL_COLUMNS
 from medae.evaluation.metrics import METRIC_COLUMNS
-from medae.theory.columns import (
-    CURVE_COLUMNS,
-    ENTROPY_COLUMNS,
-    SELECTION_COLUMNS,
-)
+from medae.theory.columns import ENTROPY_COLUMNS, SELECTION_COLUMNS
 from medae.theory.selectors import SELECTORS
 
 NAMES = {"b": "Second $", "a": "First"}
@@ -32,8 +28,8 @@ CHOICES = {"one_standard_error": 16, "knee": 4, "synthetic_auc": 1, "intrinsic_d
 
 @pytest.fixture
 def files(tmp_path):
-    """Return the folder with metrics.tsv, entropy.tsv, selection.tsv, curves.tsv."""
-    metrics, entropy, chosen, curves = [], [], [], []
+    """Return the folder with metrics.tsv, entropy.tsv and selection.tsv."""
+    metrics, entropy, chosen = [], [], []
     for dataset, split, (place, size), seed in product("ab", SPLITS, enumerate(SIZES), (0, 1)):
         cleaned = (dataset, split) == ("a", "leak_free")  # b has no duplicates
         counts = (3 if cleaned else 6, 5)
@@ -50,7 +46,6 @@ def files(tmp_path):
     for dataset, size in product("ab", SIZES):
         for quantity, value in (("gaussian_bits", 3), ("knn_bits", 2), ("dims_in_use", 1)):
             entropy += [(dataset, "ae", size, seed, quantity, value * size) for seed in (0, 1)]
-        curves.append((dataset, "ae", "ae", size, "validation_error", 0.1 / size))
     for dataset, score in (("a", "squared_error"), ("a", "information_w9"), ("b", "squared_error")):
         for selector, size in CHOICES.items():
             method = "ae" if size else ""
@@ -65,7 +60,6 @@ def files(tmp_path):
         ("metrics", metrics, METRIC_COLUMNS),
         ("entropy", entropy, ENTROPY_COLUMNS),
         ("selection", chosen, SELECTION_COLUMNS),
-        ("curves", curves, CURVE_COLUMNS),
     ):
         write_table(pd.DataFrame(rows, columns=columns), tmp_path / f"{name}.tsv")
     return tmp_path
@@ -110,16 +104,14 @@ def test_entropy_figure_has_a_line_for_all_rates(files):
     assert len([line for line in panels["b auc"].lines if len(line.get_xdata())]) == 1
 
 
-def test_names_and_tables_of_another_kind_are_refused(files):
-    with pytest.raises(InputError, match="The dataset b has results but no name"):
-        run_entropy(files, names={"a": "First"})
+def test_tables_of_another_kind_are_refused(files):
     with pytest.raises(InputError, match=r"metrics\.tsv has the columns"):
         run_entropy(files, entropy=[files / "metrics.tsv"])
 
 
 def run_selection(files, **changes):
-    options = {"selections": [files / "selection.tsv"], "curves": [files / "curves.tsv"]}
-    options |= {"metrics": files / "metrics.tsv", "names": NAMES, "recommended": "knee"}
+    options = {"selections": [files / "selection.tsv"], "metrics": files / "metrics.tsv"}
+    options |= {"names": NAMES, "recommended": "knee"}
     return run(compare_selection.compare_selection, files, **options | changes)
 
 
@@ -145,14 +137,21 @@ def test_regrets_by_hand(files):
     assert f"Recommended: {SELECTORS['knee']}." in text
 
 
-def test_a_candidate_without_an_auc_is_named(files):
+@pytest.mark.parametrize("lacking", ["a", "ab"])
+def test_choices_on_a_test_set_that_lacks_a_class_have_no_regret(files, lacking):
     table = read_table(files / "metrics.tsv")
-    kept = (table["latent_dim"] != 4) | (table["dataset"] == "b")
-    write_table(table[kept], files / "metrics.tsv")
-    with pytest.raises(
-        InputError, match="autoencoder with d = 4 has no AUC with the score squared_error"
-    ):
-        run_selection(files)
+    ranked = (table["metric"] == "auc") & table["dataset"].isin(list(lacking))
+    write_table(table[~ranked], files / "metrics.tsv")
+    table, text = run_selection(files)
+    without = table["dataset"].isin(list(lacking))
+    assert table.loc[without, ["auc_published", "regret_leak_free"]].isna().all(axis=None)
+    knee = table[table["selector"] == "knee"].set_index(["dataset", "score"])
+    assert list(knee["latent_dim"]) == [4] * 3
+    if lacking == "a":
+        assert knee.loc[("b", "squared_error"), "regret_published"] == 0
+        assert "| squared error | knee of the held-out error | 1 of 2 | 0.0 |" in text
+    else:
+        assert "| squared error | knee of the held-out error | 0 of 2 | – | – | – | – |" in text
 
 
 FACTORS = {"phantom": 16, "phantom_2": 2, "phantom_8": 8, "phantom_4": 4}

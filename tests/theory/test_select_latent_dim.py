@@ -144,16 +144,10 @@ def test_an_anomaly_is_in_the_group_of_its_original(files):
 
 
 def test_bad_inputs(files):
-    with pytest.raises(InputError, match="others0.tsv has no column wrong"):
-        run(files, score_names=["squared_error", "wrong"])
     table = read_table(files / "others0.tsv")
     write_table(table.iloc[::-1], files / "others0.tsv")
     with pytest.raises(InputError, match="order or repeats differ"):
         run(files)
     write_table(table.assign(relative=np.nan), files / "others0.tsv")
     with pytest.raises(InputError, match="not finite"):
-        run(files)
-    scores = read_table(files / "scores0.tsv")
-    write_table(scores.assign(reconstruction_error=np.nan), files / "scores0.tsv")
-    with pytest.raises(InputError, match="no finite reconstruction error"):
         run(files)

@@ -151,6 +151,11 @@ def of_seeds(pattern):
     return expand(pattern, seed=config["seeds"], allow_missing=True)
 
 
+def of_runs(pattern, chosen):
+    """The files of a dataset's runs, which state all wildcards but the dataset."""
+    return [one for run in chosen for one in expand(pattern, **run, allow_missing=True)]
+
+
 # --- data
 
 
@@ -284,13 +289,14 @@ def table(name, caption, label, *ends, category="Tables"):
     }
 
 
-def figure(name, caption, label, category="Figures", **labels):
-    """A figure for print and one for the report."""
+def figure(name, caption, label, category="Figures"):
+    """A figure for print and one for the report, there by its dataset if it has one."""
     picture = report(
         f"{FIGURES}/{name}.png",
         caption=f"../report/{caption}.rst",
         category=category,
-        labels={"figure": label, **labels},
+        labels={"figure": label}
+        | ({"dataset": "{dataset}"} if "{dataset}" in name else {}),
     )
     return {"pdf": f"{FIGURES}/{name}.pdf", "png": picture}
 

@@ -7,13 +7,10 @@ if config["baselines"]["methods"]:
 MASKS = of_dataset("masks")
 
 BASELINE_RUNS = baseline_runs(config)
-MAPPED_RUNS = [  # those whose anomaly maps are drawn and measured; the same on every dataset
-    run
-    for run in BASELINE_RUNS
-    if run["training_set"] == "all"
-    and run["latent_dim"] in (0, REFERENCE["latent_dim"])
-    and BASELINES[run["method"]].has_maps
-]
+# Those whose anomaly maps are drawn and measured; the same on every dataset.
+MAPPED_RUNS = RUNS.query("~network & compared & has_maps")
+MAPPED_RUNS = MAPPED_RUNS[["training_set", "method", "latent_dim", "seed"]]
+MAPPED_RUNS = MAPPED_RUNS.drop_duplicates().to_dict("records")
 DRAWN_TRAINING_SETS = [s for s in config["baselines"]["training_sets"] if s != "all"]
 DRAWN_TRAINING_SETS += ["all"] if HELD_OUT_SHARE else []
 ROWS_OF_ALL = TRAINING_SET.replace("{training_set}", "all") if HELD_OUT_SHARE else []
@@ -28,18 +25,8 @@ rule score_baselines:
         ),
         modules=modules("evaluation/score_baselines"),
     output:
-        scores=[
-            file
-            for run in BASELINE_RUNS
-            for file in expand(f"{SCORES}/scores.tsv", **run, allow_missing=True)
-        ],
-        maps=[
-            file
-            for run in MAPPED_RUNS
-            for file in kept_or_temporary(
-                expand(f"{SCORES}/maps.h5", **run, allow_missing=True)
-            )
-        ],
+        scores=of_runs(f"{SCORES}/scores.tsv", BASELINE_RUNS),
+        maps=kept_or_temporary(of_runs(f"{SCORES}/maps.h5", MAPPED_RUNS)),
         metrics=BASELINE_METRICS,
     log:
         f"{LOGS}/score_baselines/{{dataset}}.log",
@@ -92,7 +79,7 @@ rule collect_metrics:
         metrics=ALL_METRICS,
         modules=modules("evaluation/collect_metrics"),
     output:
-        metrics=report(
+        collected=report(
             METRICS,
             caption="../report/metrics.rst",
             category="Tables",

@@ -1,12 +1,7 @@
 # From metrics, scores and maps to what a reader sees, and the record of how it was made.
 
-NOTED = NAMED | {
-    "dataset_notes": dataset_notes(config),
-}
+NOTED = NAMED | {"dataset_notes": dataset_notes(config)}
 ONE = {"name": of_dataset("name")}
-
-
-OF_DATASET = {"dataset": "{dataset}"}  # label of a dataset's figures
 
 # Tables and figures that are made from others' files: each has a script of its name in
 # scripts/report/.
@@ -94,19 +89,14 @@ DRAWN = {
             ),
         },
         "output": figure(
-            "score_histograms_{dataset}",
-            "score_histograms",
-            "score histograms",
-            **OF_DATASET,
+            "score_histograms_{dataset}", "score_histograms", "score histograms"
         ),
         "params": ONE | {"methods": METHOD_NAMES, "settings": runs(RANKED)},
         "message": "Plotting the scores of {wildcards.dataset}",
     },
     "plot_examples": {
         "input": {"examples": EXAMPLES},
-        "output": figure(
-            "examples_{view}_{dataset}", "examples", "examples by {view}", **OF_DATASET
-        ),
+        "output": figure("examples_{view}_{dataset}", "examples", "examples by {view}"),
         "params": ONE | {"methods": METHOD_NAMES, "settings": examples_shown},
         "message": "Plotting example images of {wildcards.dataset}",
     },
@@ -133,11 +123,7 @@ DRAWN = {
             "thresholds": f"{AUDIT}/thresholds.tsv",
         },
         "output": figure(
-            "audit_{dataset}",
-            "audit_figure",
-            "similarity to training",
-            "Audit",
-            **OF_DATASET,
+            "audit_{dataset}", "audit_figure", "similarity to training", "Audit"
         ),
         "params": ONE | {"moved": config["audit"]["moved"]},
         "message": "Plotting the audit of {wildcards.dataset}",
@@ -149,11 +135,7 @@ DRAWN = {
             "thresholds": f"{AUDIT}/thresholds.tsv",
         },
         "output": figure(
-            "copies_{dataset}",
-            "copies",
-            "duplicates of test images",
-            "Audit",
-            **OF_DATASET,
+            "copies_{dataset}", "copies", "duplicates of test images", "Audit"
         ),
         "params": ONE,
         "message": "Plotting duplicates in {wildcards.dataset}",

@@ -36,9 +36,8 @@ COMPARED = {
     ),
 }
 if SELECTED:
-    CURVES = expand(SELECTION_CURVES, dataset=SELECTED)
     COMPARED["selection"] = (
-        {"selections": SELECTIONS, "curves": CURVES, "metrics": METRICS},
+        {"selections": SELECTIONS, "metrics": METRICS},
         {"names": NAMES, "recommended": THEORY["selection"]["recommended"]},
     )
 if FACTORS := THEORY["factors"]:

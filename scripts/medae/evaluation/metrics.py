@@ -7,12 +7,7 @@ import pandas as pd
 
 from medae.base.errors import InputError
 from medae.data.packed import PackedDataset, as_floats
-from medae.evaluation.ranking import (
-    image_metrics,
-    pixel_metrics,
-    stratified_auc,
-    variance_strata,
-)
+from medae.evaluation.ranking import image_metrics, pixel_metrics, stratified_auc, variance_strata
 from medae.evaluation.splits import LEAK_FREE_SPLIT, has_both, split_images
 from medae.models.baselines import low_variance
 

@@ -161,7 +161,7 @@ def noise_floor(table: pd.DataFrame, *, what: str) -> float:
     return floor
 
 
-def score_images(
+def score_reconstructions(
     name: str, *, images: np.ndarray, reconstructions: np.ndarray, floor: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return scores (N,) and anomaly maps N × H × W, float64, higher for the more abnormal.

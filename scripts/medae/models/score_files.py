@@ -11,7 +11,7 @@ from medae.base.errors import InputError
 from medae.base.files import atomic_path, read_table
 from medae.base.hdf5 import new_hdf5
 from medae.data.packed import PackedDataset, as_floats
-from medae.models.information import noise_floor, parse_score, score_images
+from medae.models.information import noise_floor, parse_score, score_reconstructions
 
 SCORE_COLUMNS = ["split", "id", "label", "score", "reconstruction_error"]
 
@@ -70,13 +70,15 @@ def read_maps(
 ) -> np.ndarray:
     """Return the array `name` (maps N × H × W or reconstructions N × C × H × W) of the test images.
 
-    `rows` picks images; without it all are read. Raises InputError when the file is damaged or is
-    about other images.
+    `rows` picks images; without it all are read. Raises InputError when the file is damaged, or is
+    about other images or images of another size.
     """
     try:
         with h5py.File(path, "r") as file:
             ids = file["ids"].asstr()[:]
             array = file[name]
+            if array.shape[-2:] != truth.test_images.shape[-2:]:
+                raise ValueError(f"its {name} have shape {array.shape}, not the images' size")
             values = array[:] if rows is None else np.stack([array[row] for row in rows])
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:  # all from damage
         raise InputError(
@@ -84,18 +86,6 @@ def read_maps(
             "again."
         ) from error
     _check_ids(ids, truth.test_ids, what=str(path))
-    return values
-
-
-def read_maps_to_measure(path: Path, truth: PackedDataset) -> np.ndarray:
-    """Return the anomaly maps in `path`; InputError also when they don't fit the test masks."""
-    values = read_maps(path, truth)
-    if truth.test_masks is None or values.shape != truth.test_masks.shape:
-        masks = "no masks" if truth.test_masks is None else f"masks {truth.test_masks.shape}"
-        raise InputError(
-            f"{path} has anomaly maps of shape {values.shape}, but the packed dataset has {masks}. "
-            "Check `masks` in the dataset's entry and the image size, then pack it again."
-        )
     return values
 
 
@@ -118,7 +108,7 @@ def rescore(
     """
     chosen = held_out if parse_score(name).held_out else trained_on
     floor = noise_floor(table[: len(chosen)][chosen], what=what)
-    values, found = score_images(
+    values, found = score_reconstructions(
         name,
         images=as_floats(truth.test_images),
         reconstructions=read_maps(maps, truth, name="reconstructions"),

@@ -39,11 +39,7 @@ def batch_size_on(device: torch.device) -> int:
 
 
 def score_batches(
-    model: nn.Module,
-    images: np.ndarray,
-    *,
-    device: torch.device,
-    batch_size: int | None = None,
+    model: nn.Module, images: np.ndarray, *, device: torch.device, batch_size: int | None = None
 ) -> Iterator[Scores]:
     """Yield the scores of uint8 images N × C × H × W, batch by batch in their order.
 
@@ -80,11 +76,7 @@ def score_batches(
 
 
 def _launch(
-    model: nn.Module,
-    images: np.ndarray,
-    rows: slice,
-    device: torch.device,
-    anomaly_map: AnomalyMap,
+    model: nn.Module, images: np.ndarray, rows: slice, device: torch.device, anomaly_map: AnomalyMap
 ) -> Callable[[], Scores]:
     """Start the scoring of the images at `rows`; return what waits for the results."""
     differentiable = getattr(model, "needs_gradient", False)

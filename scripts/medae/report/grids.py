@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medae.base.errors import InputError
 from medae.base.files import write_text
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import (
@@ -17,6 +16,7 @@ from medae.evaluation.summary import (
     same_images,
     sort_rows,
 )
+from medae.report.rows import check_ranked
 from medae.report.tables import (
     SECOND,
     Section,
@@ -50,16 +50,11 @@ def make_grid(
     split, and a column `row`, whose values `rows` maps to labels, in the order wanted; `groups` has
     one for each, none for a single group. `title` heads the labels, and `names` maps each dataset
     to its display name. A dataset has columns for each of TABLE_METRICS that any of its rows has.
-    `notes` are sentences that the table's text ends with. Raises InputError when there is nothing
-    to show, or rows of one dataset rest on different test images.
+    `notes` are sentences that the table's text ends with. Raises NothingToShowError when there is
+    nothing to show, and InputError when rows of one dataset rest on different test images.
     """
     cells = cells[cells["metric"].isin(list(TABLE_METRICS)) & cells["row"].isin(list(rows))]
-    if cells.empty:
-        raise InputError(
-            f"There are no results to put in the table of {', '.join(TABLE_METRICS)} by "
-            f"{title.lower()}. Check which datasets and methods the configuration selects, and run "
-            "the workflow again."
-        )
+    check_ranked(cells)
     shown = distinct_splits(cells)
     index = ["dataset", "metric", "split"]
     keys = sort_rows(shown[index].drop_duplicates(), by=index, names=names).to_numpy().tolist()

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from medae.base.errors import InputError
 from medae.base.files import read_table
 from medae.duplicates.training_sets import TRAINING_SETS
 from medae.evaluation.bootstrap import INTERVAL_COLUMNS, holm
@@ -77,17 +76,11 @@ def read_metrics(path: Path, *, leak_free: bool = False, information: bool = Fal
 
     With `leak_free` also those on the leak-free test set, where it is another one; `information` is
     that of `by_score`, and `at_one_share` says what AP is. Raises InputError when the file is no
-    table of metrics, or has no published rows.
+    table of metrics.
     """
     metrics = read_table(path, METRIC_COLUMNS).query("training_set == 'all'")
     metrics = at_one_share(distinct_splits(by_score(metrics, information=information)))
-    published = metrics[metrics["split"] == PUBLISHED_SPLIT]
-    if published.empty:
-        raise InputError(
-            f"The table {path} has no metrics of the split '{PUBLISHED_SPLIT}' with all training "
-            "images, so nothing can be drawn. Delete it and run the workflow again."
-        )
-    return metrics if leak_free else published
+    return metrics if leak_free else metrics[metrics["split"] == PUBLISHED_SPLIT]
 
 
 def at_one_share(rows: pd.DataFrame) -> pd.DataFrame:

@@ -49,10 +49,7 @@ def network_runs(config: dict) -> pd.DataFrame:
         for block in config["grid"]
         if dataset in block.get("datasets", [dataset])
         for setting in product(
-            [dataset],
-            block.get("training_sets", ["all"]),
-            block["methods"],
-            block["latent_dims"],
+            [dataset], block.get("training_sets", ["all"]), block["methods"], block["latent_dims"]
         )
         for seed in config["seeds"]
     ]
