@@ -287,37 +287,10 @@ def test_it_starts_from_another_folder(fresh, tmp_path):
 # --- configurations ------------------------------------------------------------------------------
 
 
-def test_settings_that_differ_in_a_swept_key_write_disjoint_files(fresh):
-    grids = {
-        "base": {},
-        "latent_dim": {"grid": [{"methods": ["ae"], "latent_dims": [8]}]},
-        "method": {"grid": [{"methods": ["vae"], "latent_dims": [2]}]},
-        "seed": {"seeds": [2]},
-        "training_set": {
-            "grid": [
-                {"methods": ["ae"], "latent_dims": [4]},
-                {"methods": ["ae"], "latent_dims": [2], "training_sets": ["without_twins"]},
-            ]
-        },
-    }
-    outputs = {}
-    for name, changes in grids.items():
-        reference = {
-            "method": changes.get("grid", [{"methods": ["ae"]}])[0]["methods"][0],
-            "latent_dim": changes.get("grid", [{"latent_dims": [4]}])[0]["latent_dims"][0],
-        }
-        fresh.configure(**changes, figures={"reference": reference})
-        done = fresh.snakemake("--dry-run", "--printshellcmds")
-        assert done.returncode == 0, done.stderr
-        words = (done.stdout + done.stderr).replace(",", " ").split()
-        outputs[name] = {w for w in words if "/seed" in w and "checkpoint" in w}
-        assert outputs[name]
-    for name in ("latent_dim", "method", "seed"):
-        assert not outputs["base"] & outputs[name]
-    of_all = {name for name in outputs["training_set"] if "/all/" in name}
-    assert of_all < outputs["base"]
-    assert outputs["training_set"] - of_all
-    assert not outputs["base"] & (outputs["training_set"] - of_all)
+def test_a_grid_without_the_plain_autoencoder_is_planned(fresh):
+    planned = fresh.planned(config="config/memae.yaml")
+    for rule in ("train_autoencoder", "score_images", "score_snapshots", "tabulate_methods"):
+        assert planned[rule] == 1, rule
 
 
 def test_the_projects_configurations_have_runs_of_their_own(root):
@@ -356,17 +329,6 @@ def test_the_papers_dry_run_plans_exactly_its_grid(fresh):
     for rule in ("train_autoencoder", "score_images", "compute_metrics"):
         assert planned[rule] == 4 * 14, rule
     assert "generate_phantom" not in planned
-
-
-def test_wrong_keys_are_named_with_what_is_allowed(fresh):
-    fresh.configure(seed=[1], training={"epochs": "many"})
-    done = fresh.snakemake("--dry-run")
-    text = done.stdout + done.stderr
-    assert done.returncode != 0
-    assert "The configuration is not valid" in text
-    assert "unknown key 'seed' (did you mean 'seeds'?)" in text and "image_size" in text
-    assert "training.epochs is the text 'many'" in text
-    assert "Traceback" not in text
 
 
 # --- interruptions and faults --------------------------------------------------------------------
