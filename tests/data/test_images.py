@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from image_files import encoded
 from PIL import Image, ImageChops, ImageFile, PngImagePlugin
 
 from medae.base.errors import InputError
@@ -27,12 +28,6 @@ CHANNELS = {1: "L", 3: "RGB"}
 COLOUR, GREY_ALPHA, COLOUR_ALPHA = 2, 4, 6  # PNG colour types
 SAVED_AS = {"1": "PNG", "L": "PNG", "P": "GIF", "LA": "PNG", "RGB": "JPEG"}
 SAVED_AS |= {"RGBA": "PNG", "CMYK": "JPEG"}
-
-
-def encoded(image, image_format="PNG", **options):
-    stream = io.BytesIO()
-    image.save(stream, image_format, **options)
-    return stream.getvalue()
 
 
 def decode(image, image_format="PNG", *, channels=1, side=8, **preparation):
