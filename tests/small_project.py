@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,7 @@ SMALL = {
         }
     },
 }
+ENVIRONMENT = os.environ | {"PYTHONHASHSEED": "0", "COLUMNS": "200"}
 
 
 def own_entry(path: Path | str | None, *, masks: bool = False) -> dict:
@@ -50,28 +53,58 @@ class Project:
 
     def snakemake(self, *arguments: str, config: str = "config/small.yaml", cores: int = 2):
         command = [sys.executable, "-m", "snakemake", "--cores", str(cores)]
-        environment = os.environ | {"PYTHONHASHSEED": "0", "COLUMNS": "200"}
         return subprocess.run(
             [*command, *arguments, "--configfile", config],
             cwd=self.folder,
-            env=environment,
+            env=ENVIRONMENT,
             capture_output=True,
             text=True,
             check=False,
             timeout=600,
         )
 
+    def run(self, *arguments: str, **options) -> str:
+        """Run Snakemake to a good end; return what it printed."""
+        done = self.snakemake(*arguments, **options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def fails(self, *arguments: str, **options) -> str:
+        """Run Snakemake, which has to fail with a sentence; return what it printed."""
+        done = self.snakemake(*arguments, **options)
+        text = done.stdout + done.stderr
+        assert done.returncode != 0 and "Traceback" not in text, text
+        return text
+
+    def start(self, *arguments: str, cores: int = 2) -> subprocess.Popen:
+        """Start Snakemake as the leader of a process group."""
+        command = [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments]
+        return subprocess.Popen(
+            [*command, "--configfile", "config/small.yaml"],
+            cwd=self.folder,
+            env=ENVIRONMENT,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
     def planned(self, *arguments: str, **options) -> dict[str, int]:
         """Return the rules that a dry run would run, with their numbers of jobs."""
-        done = self.snakemake(*arguments, "--dry-run", "--quiet", "host", **options)
-        assert done.returncode == 0, done.stdout + done.stderr
-        lines = (done.stdout + done.stderr).splitlines()
+        lines = self.run(*arguments, "--dry-run", "--quiet", "host", **options).splitlines()
         if "job" not in " ".join(lines).split():
             return {}
         start = next(i for i, line in enumerate(lines) if line.split() == ["job", "count"])
         rows = [line.split() for line in lines[start + 2 :]]
         rows = rows[: next(i for i, row in enumerate(rows) if row[:1] == ["total"])]
         return {rule: int(count) for rule, count in rows if rule != "all"}
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen, seconds: float = 120):
+    """Wait until `condition` is true, or `process` has ended."""
+    deadline = time.monotonic() + seconds
+    while not condition() and process.poll() is None:
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
 
 
 def copy_project(root: Path, folder: Path) -> Project:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from image_files import encoded
 from PIL import Image, ImageChops, ImageFile, PngImagePlugin
 
 from medae.base.errors import InputError
@@ -27,12 +28,6 @@ CHANNELS = {1: "L", 3: "RGB"}
 COLOUR, GREY_ALPHA, COLOUR_ALPHA = 2, 4, 6  # PNG colour types
 SAVED_AS = {"1": "PNG", "L": "PNG", "P": "GIF", "LA": "PNG", "RGB": "JPEG"}
 SAVED_AS |= {"RGBA": "PNG", "CMYK": "JPEG"}
-
-
-def encoded(image, image_format="PNG", **options):
-    stream = io.BytesIO()
-    image.save(stream, image_format, **options)
-    return stream.getvalue()
 
 
 def decode(image, image_format="PNG", *, channels=1, side=8, **preparation):
@@ -118,8 +113,6 @@ def test_16_bit_gradients_keep_their_range(kind):
     np.testing.assert_array_equal(decoded.pixels[0], np.rint(gradient / 65535 * 255))
     assert len(np.unique(decoded.pixels)) == 256
     assert decoded.limits == (0, 65535)
-    plain = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
-    assert (plain == 255).mean() > 0.99  # PIL's own conversion, which the rule replaces, clips
 
 
 @settings(max_examples=40, deadline=None)
@@ -137,23 +130,6 @@ def test_the_linear_rule_against_brute_force(width, height, side, low, span, see
     decoded = decode(image, side=side, intensity_range=(low, low + span))
     exact = bilinear(np.clip((values.astype(float) - low) / span, 0, 1) * 255, side)
     # PIL computes with 32-bit floats, so values next to a half may round either way.
-    assert np.abs(decoded.pixels[0] - exact).max() <= 0.5 + 1e-3
-
-
-def test_halves_are_rounded_to_even():
-    values = np.array([[1, 3, 5, 7]] * 4, dtype=np.uint16)
-    decoded = decode(Image.fromarray(values), side=4, intensity_range=(0, 510))
-    assert decoded.pixels[0, 0].tolist() == [0, 2, 2, 4]  # 0.5, 1.5, 2.5, 3.5
-
-
-@pytest.mark.parametrize("dtype", [np.int32, np.float32])
-def test_32_bit_images_need_an_intensity_range(dtype):
-    hounsfield = np.linspace(-1000, 1000, 64).astype(dtype).reshape(8, 8)
-    image = Image.fromarray(hounsfield)
-    with pytest.raises(InputError, match=r"(32-bit|floating).*Set `intensity_range"):
-        decode(image, "TIFF")
-    decoded = decode(image, "TIFF", intensity_range=(-500.0, 500.0))
-    exact = np.clip((hounsfield.astype(float) + 500) / 1000, 0, 1) * 255
     assert np.abs(decoded.pixels[0] - exact).max() <= 0.5 + 1e-3
 
 
@@ -421,8 +397,9 @@ def test_the_true_reason_is_said_of_a_tiff(dtype, sample_format, reason):
     with pytest.raises(ImageError, match=reason):
         decode(data)
     if "which have no" in reason:
-        ranged = decode(data, intensity_range=(-20.0, 43.0))
-        np.testing.assert_array_equal(ranged.pixels[0], np.rint((values + 20.0) / 63 * 255))
+        ranged = decode(data, intensity_range=(-10.0, 20.0))
+        expected = np.rint(np.clip((values + 10.0) / 30, 0, 1) * 255)
+        np.testing.assert_array_equal(ranged.pixels[0], expected)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])

@@ -281,11 +281,6 @@ def test_a_missing_or_imageless_folder_is_refused(tmp_path, layout):
         read_layout(tmp_path, layout)
 
 
-def test_the_root_has_to_exist(tmp_path):
-    with pytest.raises(InputError, match=r"The dataset folder .*gone does not exist"):
-        read_layout(tmp_path / "gone", "folder")
-
-
 def test_masks_and_images_have_to_pair_up(tmp_path):
     root = touch(tmp_path, *FOLDER, *(f"test/abnormal/{i}.png" for i in range(10, 18)))
     touch(root, "test/mask/1.png", "test/mask/1.jpg", "test/mask/orphan.png")

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from image_files import encoded
 from PIL import Image, ImageFilter
 
 from medae.data.images import decode_mask
@@ -12,12 +13,6 @@ from medae.data.pictures import ImageError
 
 TRUTH = np.zeros((40, 48), dtype=bool)
 TRUTH[5:21, 13:37] = True
-
-
-def encoded(image, image_format="PNG", **options):
-    stream = io.BytesIO()
-    image.save(stream, image_format, **options)
-    return stream.getvalue()
 
 
 def mask_of(values, image_format="PNG", **options):

@@ -12,6 +12,7 @@ import numpy as np
 import pack_dataset as script
 import pytest
 from pack_dataset import pack_dataset
+from packed_files import write_packed
 from PIL import Image
 
 import medae.data.packed
@@ -77,9 +78,9 @@ def pack_only(root, output, **changes):
     pack_dataset(root=root, packed=output, **(arguments | changes))
 
 
-def write(path, *, masks=True, n_train=70, n_test=9):
+def write(path, *, masks=True):
     """Write a packed file of noise; returns what went into it."""
-    rng = np.random.default_rng(0)
+    rng, n_train, n_test = np.random.default_rng(0), 70, 9
     content = SimpleNamespace(
         train=rng.integers(0, 256, (n_train, 1, 8, 8), dtype=np.uint8),
         test=rng.integers(0, 256, (n_test, 1, 8, 8), dtype=np.uint8),
@@ -88,19 +89,9 @@ def write(path, *, masks=True, n_train=70, n_test=9):
         test_ids=["Größe μ 脳.png", "two\nlines.png", *(f"z{i}.png" for i in range(n_test - 2))],
         labels=[i % 2 for i in range(n_test)],
     )
-    with packed_writer(
-        path,
-        channels=1,
-        image_size=8,
-        train_ids=content.train_ids,
-        test_ids=content.test_ids,
-        test_labels=content.labels,
-        masks=masks,
-    ) as writer:
-        for start in range(0, n_train, 32):
-            writer.append("train", content.train[start : start + 32])
-        writer.append("test", content.test, content.masks)
-        writer.attributes |= GIVEN
+    ids = {"train_ids": content.train_ids, "test_ids": content.test_ids}
+    given = (content.train, content.test, content.labels)
+    write_packed(path, *given, masks=content.masks, **ids, **GIVEN)
     return content
 
 

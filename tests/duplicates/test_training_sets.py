@@ -57,11 +57,6 @@ def test_the_control_is_drawn_from_all_images_for_each_seed():
     assert np.array_equal(drawn[3], rows_of(groups, 20, "without_random", 3))
 
 
-def test_an_unknown_training_set_is_refused():
-    with pytest.raises(ValueError, match="no training set to draw: 'all'"):
-        rows_of(np.arange(4), 2, "all")
-
-
 # --- the table ---
 
 IDS = ["1", "2", "c", "d", "e", "f"]

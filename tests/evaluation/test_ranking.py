@@ -87,10 +87,10 @@ def test_by_hand_with_ties():
 
 def test_average_precision_at_another_share_of_abnormal_cases():
     """Normal cases of weight 1/2: at 0.8 all are abnormal, at 0.35 two of 2.5."""
-    labels = np.array([0, 0, 1, 1])
-    curve = curve_of(labels, [0.1, 0.4, 0.35, 0.8], np.where(labels == 1, 1, 0.5))
-    assert average_precision(curve) == pytest.approx(1 / 2 + 1 / 2 * 2 / 2.5, abs=EXACT)
-    assert auc(curve) == 3 / 4
+    cases = {"labels": [0, 0, 1, 1], "scores": [0.1, 0.4, 0.35, 0.8], "what": "cases"}
+    found = image_metrics(**cases, share=2 / 3)
+    assert found["ap_share"] == pytest.approx(1 / 2 + 1 / 2 * 2 / 2.5, abs=EXACT)
+    assert found["auc"] == 3 / 4
 
 
 # --- by brute force ---
@@ -138,11 +138,6 @@ def test_equals_sklearn_on_many_cases():
 def test_what_cannot_be_ranked_is_an_input_error(labels, scores, message):
     with pytest.raises(InputError, match=message):
         image_metrics(labels=labels, scores=scores, what="cases")
-
-
-def test_shapes_must_agree():
-    with pytest.raises(ValueError, match="shape"):
-        curve_of([0, 1, 1], [1.0, 2.0])
 
 
 # --- strata of like variance ---
@@ -217,12 +212,3 @@ unit = 1 if sys.platform == "darwin" else 1024
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 """
     assert int(run_program(program)) < 2e9
-
-
-def test_metrics_tables_and_figures_start_without_torch(root):
-    stages = ("duplicates", "evaluation", "report")
-    scripts = [path.stem for stage in stages for path in (root / "scripts" / stage).glob("*.py")]
-    assert {"audit_dataset", "compute_metrics"} <= set(scripts)
-    scripts.remove("score_snapshots")  # runs networks
-    imports = ", ".join(scripts)
-    run_program(f"import sys, {imports}; assert 'torch' not in sys.modules")

@@ -86,6 +86,13 @@ def test_the_precision_is_named_as_it_was_and_snapshots_lie_beside_the_checkpoin
         assert all(torch.equal(snapshots[f"3.{name}"], tensors[name]) for name in tensors)
 
 
+def test_the_precision_is_that_of_the_networks(packed, tmp_path):
+    ((exact, _),), ((rounded, _),) = (
+        run(packed, tmp_path / name, seeds=[0], precision=name) for name in ("float32", "bfloat16")
+    )
+    assert not all(torch.equal(value, rounded[name]) for name, value in exact.items())
+
+
 def test_an_interrupted_job_goes_on_to_the_same_weights_in_any_company(packed, tmp_path):
     whole = run(packed, tmp_path / "whole", seeds=SEEDS[::-1])[::-1]
     with pytest.raises(

@@ -1,6 +1,5 @@
 """Training: the loop, its state, stops, and what happens when memory runs out."""
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -11,7 +10,6 @@ from medae.base.errors import InputError
 from medae.models import training
 from medae.models.checkpoints import load_tensors
 from medae.models.methods.ae import AutoEncoder
-from medae.models.networks import normalise
 from medae.models.torch_setup import select_device, to_device
 from medae.models.training import Member, batches
 
@@ -59,12 +57,6 @@ def test_batches_hold_every_image_once_and_none_is_single(n, batch_size):
     assert sizes[-1] <= batch_size + 1
     with pytest.raises(InputError, match="has 1 image.* at least 2"):
         batches(torch.arange(1), batch_size)
-
-
-def test_normalise_by_hand():
-    images = torch.tensor([[[[0, 255], [51, 204]]]], dtype=torch.uint8)
-    expected = [[[[-1.0, 1.0], [-0.6, 0.6]]]]
-    np.testing.assert_allclose(normalise(images).numpy(), expected, atol=1e-6)
 
 
 def test_each_seed_and_epoch_has_its_own_order_and_noise(tmp_path):

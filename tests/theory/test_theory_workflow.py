@@ -57,8 +57,7 @@ def theory(root, tmp_path_factory):
     """A project whose small run with all of the theory is done; tests leave it as it is."""
     project = copy_project(root, tmp_path_factory.mktemp("theory"))
     project.configure(**SMALL_THEORY)
-    done = project.snakemake()
-    assert done.returncode == 0, done.stdout + done.stderr
+    project.run()
     return project
 
 
@@ -94,8 +93,7 @@ def test_no_selector_sees_the_test_set(theory, root, tmp_path):
     (images / "test/other").rename(images / "test/abnormal")
     registry = SMALL_THEORY["registry"] | {"phantom": PHANTOM | {"path": "images"}}
     project.configure(**SMALL_THEORY | {"registry": registry})
-    done = project.snakemake(*(f"results/small/{name}" for name in CHOICES))
-    assert done.returncode == 0, done.stdout + done.stderr
+    project.run(*(f"results/small/{name}" for name in CHOICES))
     for name in CHOICES:
         assert (project.results / name).read_bytes() == (theory.results / name).read_bytes(), name
 
@@ -103,10 +101,7 @@ def test_no_selector_sees_the_test_set(theory, root, tmp_path):
 def test_a_fault_is_named_before_any_job(fresh):
     changed = SMALL_THEORY["theory"] | {"factors": {"phantom": 16}}
     fresh.configure(**SMALL_THEORY | {"theory": changed})
-    done = fresh.snakemake("--dry-run")
-    assert done.returncode != 0
-    assert "theory.factors needs two datasets or more" in done.stdout + done.stderr
+    assert "theory.factors needs two datasets or more" in fresh.fails("--dry-run")
     fresh.configure(**SMALL_THEORY | {"theory": {"factor": {}}})
-    done = fresh.snakemake("--dry-run")
-    assert done.returncode != 0
-    assert "unknown key 'factor' (did you mean 'factors'?) in theory" in done.stdout + done.stderr
+    text = fresh.fails("--dry-run")
+    assert "unknown key 'factor' (did you mean 'factors'?) in theory" in text

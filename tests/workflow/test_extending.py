@@ -64,9 +64,8 @@ def project(fresh, root) -> Path:
 def test_a_method_as_the_document_adds_it(project, root):
     before = {path: path.read_bytes() for path in project.rglob("*.*") if path.is_file()}
     follow(root / "docs/extending.md", "A method", project)
-    assert "Denoising AE" in (project / "results/denoising/tables/methods.md").read_text(
-        encoding="utf-8"
-    )
+    table = project / "results/denoising/tables/methods.md"
+    assert "Denoising AE" in table.read_text(encoding="utf-8")
     (model,) = project.glob("results/denoising/models/phantom/all/denoising_ae/*/*/*.safetensors")
     assert load_tensors(model)[1]["arguments"]["noise_sigma"] == 0.2
     assert all(path.read_bytes() == content for path, content in before.items())

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from jobs import command, packing_job, scoring_job, training_job, write_packed
 from PIL import Image
-from small_project import SMALL, Project, copy_project, own_entry
+from small_project import SMALL, copy_project, own_entry
 
 pytestmark = pytest.mark.workflow
 takes_minutes = pytest.mark.skipif("MEDAE_KILLS" not in os.environ, reason="in make test-faults")
@@ -366,15 +365,6 @@ def test_an_output_folder_that_is_read_only(images, read_only, unprivileged, tmp
         assert "Traceback" not in place
 
 
-def test_a_log_folder_that_is_read_only(images, read_only, unprivileged, tmp_path):
-    read_only(tmp_path / "results")
-    job = packing_job(images, tmp_path / "results")
-    code, text = run([*unprivileged, *command("pack_dataset", job, tmp_path / "job.json")])
-    assert code == 1
-    assert "results/log.txt cannot be written." in text
-    assert "Permission denied. Let the user" in text and "Traceback" not in text
-
-
 @pytest.mark.parametrize("name", ["results", "results/small/logs"])
 def test_results_that_are_read_only_are_noticed_before_any_job(
     name, fresh, read_only, unprivileged
@@ -394,18 +384,6 @@ def test_results_that_are_read_only_are_noticed_before_any_job(
 
 def cut(path):
     path.write_bytes(path.read_bytes()[:-1000])
-
-
-def test_a_damaged_packed_dataset_stops_the_training(packed, tmp_path):
-    path = Path(shutil.copy(packed, tmp_path / "packed.h5"))
-    cut(path)
-    job = training_job(path, tmp_path / "model")
-    code, text = run(command("train_autoencoder", job, tmp_path / "job.json"))
-    assert code == 1
-    for place in (text, (tmp_path / "model/log.txt").read_text()):
-        assert f"{path} is not a whole packed dataset" in place
-        assert "do not match its checksum" in place
-        assert "run the workflow again" in place and "Traceback" not in place
 
 
 def test_a_damaged_checkpoint_stops_the_scoring(packed, checkpoint, tmp_path):
@@ -446,24 +424,14 @@ def own_dataset(project, *, counts=(10, 5, 5), image=noise, name="my images", su
     project.configure(datasets=["mine"], grid=grid, registry={"mine": own_entry(root)})
 
 
-@pytest.mark.parametrize(
-    ("counts", "message"),
-    [
-        pytest.param((10, 0, 5), "has no image of test_normal", id="abnormal only"),
-        pytest.param(
-            (10, 5, 0), "has no image of test_abnormal", marks=takes_minutes, id="normal only"
-        ),
-        pytest.param((1, 5, 5), "has 1 training image(s)", marks=takes_minutes, id="one image"),
-        pytest.param((0, 5, 5), "There is no image in", marks=takes_minutes, id="no image"),
-    ],
-)
-def test_a_dataset_that_cannot_be_used_says_why(counts, message, fresh):
-    own_dataset(fresh, counts=counts)
+def test_a_dataset_that_cannot_be_used_says_why(fresh):
+    own_dataset(fresh, counts=(10, 0, 5))
     done = fresh.snakemake("results/small/metrics/mine/all/ae/d4.tsv")
     screen, log = done.stdout + done.stderr, fresh.results / "logs/pack_dataset/mine.log"
     assert done.returncode != 0
     for text in (screen, log.read_text()):
-        assert message in text and "my images" in text and "Traceback" not in text
+        assert "has no image of test_normal" in text and "my images" in text
+        assert "Traceback" not in text
 
 
 @takes_minutes
@@ -555,9 +523,6 @@ def test_make_clean_empties_results_that_are_a_link(root, tmp_path):
 # --- configuration -------------------------------------------------------------------------------
 
 
-def test_what_to_do_about_an_unusable_state_retrains_nothing(finished):
-    text = yaml.safe_dump(SMALL | {"training": SMALL["training"] | {"unusable_state": "stop"}})
-    copy = finished.folder.with_name("unusable_state")
-    shutil.copytree(finished.folder, copy, symlinks=True)
-    (copy / "config/small.yaml").write_text(text)
-    assert set(Project(copy).planned()) <= {"record_provenance"}
+def test_what_to_do_about_an_unusable_state_retrains_nothing(finished_copy):
+    finished_copy.configure(training=SMALL["training"] | {"unusable_state": "stop"})
+    assert set(finished_copy.planned()) <= {"record_provenance"}

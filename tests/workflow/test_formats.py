@@ -34,8 +34,7 @@ def run(project, entry, **changes):
         training={"epochs": 1, "batch_size": 8, "device": "cpu"},
         registry={"mine": entry | changes},
     )
-    done = project.snakemake(*RESULTS, cores=1)
-    assert done.returncode == 0, done.stdout + done.stderr
+    project.run(*RESULTS, cores=1)
     metrics = read_table(project.results / "metrics.tsv")
     metrics = metrics.query("method == 'ae' & score == 'squared_error'")
     assert metrics["value"].notna().all()

@@ -78,6 +78,7 @@ def test_what_fails_before_any_job_is_shown(finished_copy):
     done = run(finished_copy)
     assert done.returncode == 1
     assert "The configuration is not valid" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_the_end_of_a_long_error_is_shown(progress, tmp_path):

@@ -1,0 +1,24 @@
+"""What `make redraw` promises: committed tables follow from committed metrics."""
+
+import re
+import shutil
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+
+
+def test_committed_tables_are_those_of_the_committed_metrics(fresh, root):
+    """RSNA's, by the Makefile's rules; in a copy, where results/redrawn is as there."""
+    committed = root / "results/reference/rsna"
+    redrawn = fresh.folder / "results/redrawn"
+    for name in ("intervals", "tests"):
+        shutil.copytree(committed / name, redrawn / name)
+    shutil.copy(committed / "metrics.tsv", redrawn)
+    rules = re.findall(r"(?:tabulate|compare)_\w+", (root / "Makefile").read_text())
+    config = ("--config", "run=redrawn", "--allowed-rules", *rules)
+    fresh.run(*rules, *config, config="config/rsna.yaml")
+    tables = sorted((redrawn / "tables").glob("*.tsv"))
+    assert len(tables) == len(rules) == 5
+    for path in tables:
+        assert path.read_bytes() == (committed / "tables" / path.name).read_bytes(), path.name
