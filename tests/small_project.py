@@ -60,7 +60,7 @@ class Project:
             capture_output=True,
             text=True,
             check=False,
-            timeout=600,
+            timeout=1800,
         )
 
     def run(self, *arguments: str, **options) -> str:

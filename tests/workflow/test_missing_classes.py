@@ -43,15 +43,14 @@ def configure(project, tmp_path, *names, **changes):
         grid=[{"methods": ["ae"], "latent_dims": [4]}],
         seeds=[0],
         image_size=32,
-        training=SMALL["training"] | {"epochs": 1},
+        training=SMALL["training"] | {"snapshots": [1, 2]},
         **changes,
     )
 
 
 def test_models_scores_audit_and_gallery_are_made_without_a_class(project, tmp_path):
     configure(project, tmp_path, "phantom", *CLASSES)
-    done = project.snakemake(cores=1)
-    assert done.returncode == 0, done.stdout + done.stderr
+    project.run(cores=1)
     metrics = read_table(project.results / "metrics.tsv").query(
         "method == 'ae' & split != 'leak_free'"
     )
@@ -68,6 +67,8 @@ def test_models_scores_audit_and_gallery_are_made_without_a_class(project, tmp_p
         assert "train_only has no normal and no abnormal test images" in text
         shown = read_table(project.results / f"tables/{name}.tsv")
         assert set(shown["dataset"]) == {"phantom"}
+    snapshots = read_table(project.results / "tables/snapshots.tsv")
+    assert snapshots[["dataset", "epoch"]].to_numpy().tolist() == [["phantom", 1], ["phantom", 2]]
     audit = (project.results / "tables/audit.md").read_text()
     assert "| Test images, normal + abnormal | 6 + 6 | 8 + 0 | 0 + 0 |" in audit
     pages = [(project.results / f"gallery/{key}.html").read_text() for key in CLASSES]
@@ -78,7 +79,6 @@ def test_models_scores_audit_and_gallery_are_made_without_a_class(project, tmp_p
     names = ["methods", "latent_dimension", "scores"]
     tables = [f"results/unranked/tables/{name}.md" for name in names]
     figures = [f"results/unranked/figures/{name}.png" for name in names]
-    done = project.snakemake(*tables, *figures, cores=1)
-    assert done.returncode == 0, done.stdout + done.stderr
+    project.run(*tables, *figures, cores=1)
     for name in tables:
         assert "no dataset of this run has both" in (project.folder / name).read_text()
