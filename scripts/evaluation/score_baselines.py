@@ -97,9 +97,10 @@ def score_baselines(
             continue
         used = rows(*source)
         scored = {PLAIN_SCORE if baseline.reconstructs else NO_RECONSTRUCTION: (table, test_maps)}
-        if information and baseline.has_latent and run["training_set"] == "all":
+        rescored = information and baseline.has_latent and run["training_set"] == "all"
+        # As many components as training images have no error on them.
+        if rescored and (floor := errors[:n_train][used].mean()):
             about = {"images": test, "reconstructions": reconstructions}
-            floor = errors[:n_train][used].mean()
             values, test_maps = score_reconstructions(INFORMATION, floor=floor, **about)
             other = table.assign(reconstruction_error=np.nan)
             other.loc[other["split"] == "test", "score"] = values

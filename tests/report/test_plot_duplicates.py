@@ -105,9 +105,9 @@ def test_what_is_drawn(audited):
     assert len(panels) == 6 * 4 + 1
     shown = {key: axes.images[0].get_array() for key, axes in panels.items() if axes.images}
     for i in (0, 2):
-        np.testing.assert_array_equal(shown[f"test {i}"], shown[f"moved {i}"])
+        np.testing.assert_array_equal(shown[f"test {i}"], shown[f"matched {i}"])
         assert not shown[f"difference {i}"].any()
-    assert not np.array_equal(shown["training 0"], shown["moved 0"])
+    assert not np.array_equal(shown["training 0"], shown["matched 0"])
     assert shown["difference 1"].any()
     figure.draw_without_rendering()
     height = figure.get_size_inches()[1]
