@@ -52,9 +52,8 @@ class Project:
         (self.folder / "config" / name).write_text(text)
 
     def snakemake(self, *arguments: str, config: str = "config/small.yaml", cores: int = 2):
-        command = [sys.executable, "-m", "snakemake", "--cores", str(cores)]
         return subprocess.run(
-            [*command, *arguments, "--configfile", config],
+            command(*arguments, config=config, cores=cores),
             cwd=self.folder,
             env=ENVIRONMENT,
             capture_output=True,
@@ -78,9 +77,8 @@ class Project:
 
     def start(self, *arguments: str, cores: int = 2) -> subprocess.Popen:
         """Start Snakemake as the leader of a process group."""
-        command = [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments]
         return subprocess.Popen(
-            [*command, "--configfile", "config/small.yaml"],
+            command(*arguments, config="config/small.yaml", cores=cores),
             cwd=self.folder,
             env=ENVIRONMENT,
             start_new_session=True,
@@ -97,6 +95,12 @@ class Project:
         rows = [line.split() for line in lines[start + 2 :]]
         rows = rows[: next(i for i, row in enumerate(rows) if row[:1] == ["total"])]
         return {rule: int(count) for rule, count in rows if rule != "all"}
+
+
+def command(*arguments: str, config: str, cores: int) -> list[str]:
+    """Return Snakemake's command line."""
+    start = [sys.executable, "-m", "snakemake", "--cores", str(cores)]
+    return [*start, *arguments, "--configfile", config]
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen, seconds: float = 120):

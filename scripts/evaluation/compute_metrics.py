@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from medae.base.files import write_table
 from medae.data.packed import read_packed
@@ -23,6 +22,7 @@ from medae.duplicates.audit import leak_free, read_audit
 from medae.duplicates.held_out import not_held_out
 from medae.duplicates.training_sets import read_training_rows
 from medae.evaluation.metrics import METRIC_COLUMNS, matched_by, measure
+from medae.evaluation.summary import stacked
 from medae.models.information import PLAIN_SCORE
 from medae.models.score_files import read_maps, read_scores, rescore
 
@@ -86,7 +86,7 @@ def compute_metrics(
             values = measured[["split", "metric", "value"]].to_dict("tight")
             logger.info("seed %d, %s: %s", seed, name, values["data"])
         write_table(rescored, other)
-    frame = pd.concat(found).assign(
+    frame = stacked(found).assign(
         dataset=dataset, training_set=training_set, method=method, latent_dim=latent_dim
     )
     write_table(frame[METRIC_COLUMNS], metrics)

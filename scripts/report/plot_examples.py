@@ -50,7 +50,13 @@ def draw(
     sheet = sheets.Sheet(height=bottom + FOOT, title=f"{title}, d = {size}")
     alike = [key for key in keys if maps_squared_errors(file, key)] or keys
     end = np.percentile([file[f"{m}/d{d}/maps"][()] for m, d in alike], PERCENTILE)
-    by_root = PowerNorm(0.5, vmin=0, vmax=end)
+    looks = {}
+    for method, d, kind in shown:
+        maps = file[f"{method}/d{d}/{kind}"][()]
+        low = np.percentile(maps, 100 - PERCENTILE) if kind == "information" else 0
+        looks[method, d, kind] = {"vmin": low, "vmax": np.percentile(maps, PERCENTILE)}
+        if (method, d) in alike and kind == "maps":
+            looks[method, d, kind] = {"norm": PowerNorm(0.5, vmin=0, vmax=end)}
     scale = None  # the last picture of the colour bar's scale
     for i in range(count):
         left = LABELS + i * (pair + GAP)
@@ -64,20 +70,18 @@ def draw(
         for row, (method, d, kind) in enumerate(shown):
             group, top = file[f"{method}/d{d}"], HEAD + pair + GAP + row * (cell + SEAM)
             label = f"{method} d{d}" + f" {kind}" * (kind != "maps")
-            again, maps = group["reconstructions"][i], group[kind]
-            own = (method, d) not in alike or kind != "maps"
-            low = np.percentile(maps, 100 - PERCENTILE) if kind != "maps" else 0
-            high = np.percentile(maps, PERCENTILE)
+            again, look = group["reconstructions"][i], looks[method, d, kind]
             image = sheet.add_picture(left, top, cell, again, f"{label} reconstruction {i}")
             if i == 0:
                 text = figures.plain(fill(methods[method], 8)) + f"\nd = {d}" * (d > 0)
-                text += f"\n{low:.1f} to\n{high:.1f} bits".replace("-", "−") * (kind != "maps")
-                look = {"rotation": 0, "ha": "right", "va": "center"}
-                image.axes.set_ylabel(text, fontsize=figures.FONT_SIZE, **look)
+                if kind == "information":
+                    bits = "\n{vmin:.1f} to\n{vmax:.1f} bits".format(**look)
+                    text += bits.replace("-", "−")
+                lies = {"rotation": 0, "ha": "right", "va": "center"}
+                image.axes.set_ylabel(text, fontsize=figures.FONT_SIZE, **lies)
             place = left + cell + SEAM, top, cell
-            look = {"vmin": low, "vmax": high} if own else {"norm": by_root}
-            image = sheet.add_picture(*place, maps[i], f"{label} map {i}", **look)
-            scale = scale if own else image
+            image = sheet.add_picture(*place, group[kind][i], f"{label} map {i}", **look)
+            scale = image if "norm" in look else scale
     note = "pairs: reconstruction and anomaly map"
     note += "\nbits: the map by information" * any(kind != "maps" for *_, kind in shown)
     note += "\norange outline: mask" if "masks" in file else ""

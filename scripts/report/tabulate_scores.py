@@ -15,8 +15,8 @@ from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.evaluation.summary import (
     TABLE_METRICS,
     distinct_splits,
+    read_tables,
     sort_rows,
-    stacked,
     summarise,
 )
 from medae.models.baselines import BASELINES
@@ -86,7 +86,7 @@ def tabulate_scores(
     summary["place"] = (summary["score"] != PLAIN_SCORE).astype(int)
     by = ["dataset", "baseline", "order", "latent_dim", "place", "score", "split"]
     summary = sort_rows(summary, by=by, names=names)
-    tested = stacked([read_table(path, TEST_COLUMNS) for path in tests])
+    tested = read_tables(tests, TEST_COLUMNS)
     text = [ABOUT, *[CHOSEN] * bool(chosen), *describe_test_sets(rows, names)]
     sections = [Section(text=" ".join([*text, *dataset_notes.values()]))]
     for dataset, part in summary.groupby("dataset", sort=False):

@@ -1,6 +1,6 @@
 """Tabulate the retraining control: what models lose without leaked and without random images.
 
-A table for either test set; where no training set leaves out images, a sentence.
+A table for either test set; where training sets leave out (nearly) no images, a sentence.
 """
 
 from collections.abc import Mapping

@@ -18,12 +18,12 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from medae.base.files import read_table
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
-from medae.evaluation.summary import sort_rows
+from medae.evaluation.summary import read_tables, sort_rows
 from medae.report import figures
 from medae.report.rows import by_score, dataset_order
 from medae.report.tables import MISSING, Section
 from medae.theory.columns import ENTROPY_COLUMNS
-from medae.theory.results import SPLITS, read_tables, write_comparison
+from medae.theory.results import SPLITS, write_comparison
 
 TITLE = "Entropy of the latent vector"
 MODEL_KEY = ["dataset", "method", "latent_dim"]

@@ -17,12 +17,12 @@ import pandas as pd
 from medae.base.files import read_table
 from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.evaluation.splits import PUBLISHED_SPLIT
-from medae.evaluation.summary import sort_rows
+from medae.evaluation.summary import read_tables, sort_rows
 from medae.models.information import PLAIN_SCORE, display_name
 from medae.report.tables import MISSING, Section, format_percent
 from medae.theory.columns import SELECTION_COLUMNS
 from medae.theory.plan import AUTOENCODER
-from medae.theory.results import SPLITS, read_tables, write_comparison
+from medae.theory.results import SPLITS, write_comparison
 from medae.theory.selectors import SELECTORS
 
 TITLE = "Latent dimensions chosen without labels"

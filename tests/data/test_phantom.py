@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from generate_phantom import generate_phantom
+from generate_phantom import describe, generate_phantom
 from nilearn import datasets
 from PIL import Image
 
@@ -310,6 +310,14 @@ def test_table_describes_every_image(small):
     expected = draw_factors(options=PhantomOptions(), group=group, index=index)
     row = table.set_index("id").loc[f"{group}/{index:05d}.png"]
     assert row[list(FACTORS)].to_numpy(dtype=float) == pytest.approx(expected, rel=1e-8)
+
+
+def test_source_states_what_the_images_are(small):
+    text = (small / "SOURCE.md").read_text(encoding="utf-8")
+    assert "10.1016/j.neuroimage.2010.07.033" in text and "not patients" in text
+    assert "| rotation | 0 | 4 | degrees" in text
+    text = describe(options=PhantomOptions(factors=["shift_x"]), image_size=SIZE)
+    assert "| rotation | 0 | 0 (inactive) | degrees" in text
 
 
 def test_same_parameters_give_the_same_bytes_in_another_process(small, tmp_path):

@@ -1,4 +1,4 @@
-"""The benchmark at tiny size: both sides do the same work, the table adds up, counts are right."""
+"""The benchmark at tiny size: both sides do the same work, ratios and counts are right."""
 
 import sys
 from math import prod
@@ -58,6 +58,14 @@ def test_a_comparison_runs_in_processes_of_its_own(bench, cases):
     (row,) = bench["run"].compare([case], 1, once=False).to_dict("records")
     assert (row["name"], row["unit"]) == ("pixel metrics", "pixels/s")
     assert min(row["plain"], row["project"]) > 0
+
+
+def test_on_a_gpu_the_plain_loop_is_timed_once(bench, monkeypatch):
+    run = bench["run"]
+    rates = iter([4.0, 2.0, 6.0])
+    monkeypatch.setattr(run, "rate", lambda *_: next(rates))
+    table = run.compare([run.Comparison(name, "train", (), {}) for name in "ab"], 1, once=True)
+    assert list(table["ratio"]) == [2.0, 3.0]
 
 
 def test_the_median_and_the_range_of_ratios(bench):

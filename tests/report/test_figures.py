@@ -459,6 +459,8 @@ def test_histograms_separate_normal_images_with_a_copy_from_the_others():
     assert "AUC 70.0 %, leak-free 40.0 %" in [t.get_text() for t in visible_texts(figure)]
     axes = panel(figure, "ae d4")
     assert (len(axes.lines), len(axes.collections)) == (1, 2)  # an outline above two areas
+    few = draw_histograms([("ae", 4)], [make_scores(twins=range(19))], leak_free=True)
+    assert legend_texts(few) == ["normal (n = 60)", "abnormal (n = 40)"]
 
 
 def test_histograms_show_the_threshold_of_networks_with_its_interval():

@@ -85,6 +85,18 @@ def test_a_model_without_the_full_training_set_is_compared_too():
         retrained_rows(rows.assign(n_train=10))
 
 
+@pytest.mark.parametrize(("left_out", "shown"), [(1, 0), (2, 2)])
+def test_it_takes_one_image_per_hundred_test_images(left_out, shown):
+    sizes = {"all": 4000, "without_twins": 4000 - left_out}
+    rows = [metric_rows([0.5], training=kind, n_train=size) for kind, size in sizes.items()]
+    rows = metric_table(*rows).assign(n_normal=100, n_abnormal=100)
+    if shown:
+        assert len(retrained_rows(rows)) == shown
+    else:
+        with pytest.raises(NothingToShowError, match="too few"):
+            retrained_rows(rows)
+
+
 def test_losses_by_hand(metrics):
     keys = ["method", "latent_dim", "split", "metric"]
     losses = measure_losses(retrained_rows(metrics)).set_index(keys)

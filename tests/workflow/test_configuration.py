@@ -127,7 +127,7 @@ def test_the_reference_names_every_key(schema):
         ),
         (("datasets",), ["rsnaa"], ["'rsnaa'", "known"]),
         (("grid", 0, "methods"), ["aee"], ["'aee'", "did you mean 'ae'", "memae"]),
-        (("grid", 0, "datasets"), ["lag_"], ["names 'lag_'", "brats"]),
+        (("grid", 0, "datasets"), ["lag_"], ["block of the grid names 'lag_'", "brats"]),
         (("figures", "reference", "latent_dim"), 3, ["figures.reference", "latent_dim 3"]),
         (("grid", 0, "training_sets"), ["without_twins"], ["figures.reference", "on all images"]),
         (

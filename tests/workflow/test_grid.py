@@ -20,6 +20,7 @@ CONFIG = with_defaults(
         "datasets": ["a", "b"],
         "grid": [
             {"methods": ["vae"], "latent_dims": [4], "datasets": ["a"]},
+            {"methods": ["memae"], "latent_dims": [4], "datasets": ["c"]},  # not in this run
             {"methods": ["ae"], "latent_dims": [4, 2], "training_sets": ["all", "without_twins"]},
             {"methods": ["ae", "wide"], "latent_dims": [4]},
         ],

@@ -293,6 +293,13 @@ def test_a_grid_without_the_plain_autoencoder_is_planned(fresh):
     planned = fresh.planned(config="config/memae.yaml")
     for rule in ("train_autoencoder", "score_images", "score_snapshots", "tabulate_methods"):
         assert planned[rule] == 1, rule
+    grid = [{"methods": ["memae"], "latent_dims": [4]}]
+    grid += [{"methods": ["ae"], "latent_dims": [4], "training_sets": ["without_twins"]}]
+    grid.append({"methods": ["vae"], "latent_dims": [4], "datasets": ["lgg"]})
+    fresh.configure(grid=grid, figures={"reference": {"method": "memae", "latent_dim": 4}})
+    assert "Nothing is trained of the block {'datasets': ['lgg']" in fresh.run("--dry-run")
+    for plan in (planned, fresh.planned()):
+        assert not {"plot_scores", "tabulate_latent_dimension"} & set(plan)
 
 
 def test_the_projects_configurations_have_runs_of_their_own(root):

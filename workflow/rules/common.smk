@@ -72,6 +72,12 @@ OWNER = or_workflow_error(check_owner, config["run"], workflow.overwrite_configf
 config = with_defaults(json.loads(json.dumps(config, sort_keys=True)))
 config["data_dir"] = os.path.expanduser(config["data_dir"])
 
+for block in config["grid"]:
+    if not set(block.get("datasets", config["datasets"])) & set(config["datasets"]):
+        logger.warning(
+            f"Nothing is trained of the block {block}: `datasets` has none of its own."
+        )
+
 METHODS = grid_methods(config)
 # Networks and baselines; the Snakefile adds the paths of their files.
 RUNS = all_runs(config)

@@ -23,6 +23,7 @@ config["registry"].update(HELD_OUT)
 
 SELECTED = THEORY["selection"]["datasets"]
 SELECTIONS += expand(SELECTION, dataset=SELECTED)
+ADDITIONS += expand(SELECTION_CURVES, dataset=SELECTED)
 SELECTOR["selector"] = THEORY["selection"]["recommended"]
 MODELS_OF_ALL = RUNS.query("network & training_set == 'all'")
 MODELS_OF_ALL = MODELS_OF_ALL.drop_duplicates(["dataset", "method", "latent_dim"])

@@ -5,10 +5,12 @@ without a near-duplicate in training. Where the two sets are the same there is o
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
 from medae.base.errors import InputError
+from medae.base.files import read_table
 from medae.evaluation.ranking import AT_SHARE, IMAGE_METRICS, PIXEL_METRICS, SHARE_METRIC
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 
@@ -98,6 +100,12 @@ def same_images(sets: Mapping[str, tuple[int, int]]) -> bool:
 def stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return tables as one; an empty one would make numbers objects, written with all digits."""
     return pd.concat([one for one in tables if len(one)] or tables[:1], ignore_index=True)
+
+
+def read_tables(paths: Sequence[Path], columns: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of all tables, in the order of `paths`; InputError for other columns."""
+    tables = [read_table(path, columns) for path in paths]
+    return stacked([pd.DataFrame(columns=list(columns)), *tables])
 
 
 def sort_rows(frame: pd.DataFrame, *, by: Sequence[str], names: Mapping[str, str]) -> pd.DataFrame:

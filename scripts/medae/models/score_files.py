@@ -77,10 +77,10 @@ def read_maps(
         with h5py.File(path, "r") as file:
             ids = file["ids"].asstr()[:]
             array = file[name]
-            if array.shape[-2:] != truth.test_images.shape[-2:]:
-                raise ValueError(f"its {name} have shape {array.shape}, not the images' size")
+            if len(array) != len(ids) or array.shape[-2:] != truth.test_images.shape[-2:]:
+                raise ValueError(f"its {name} have shape {array.shape}, not the images'")
             values = array[:] if rows is None else np.stack([array[row] for row in rows])
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:  # all from damage
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"Cannot read the anomaly maps {path}: {error}. Delete the file and run the workflow "
             "again."

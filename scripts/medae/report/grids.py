@@ -16,7 +16,7 @@ from medae.evaluation.summary import (
     same_images,
     sort_rows,
 )
-from medae.report.rows import check_ranked
+from medae.report.rows import NothingToShowError
 from medae.report.tables import (
     SECOND,
     Section,
@@ -54,7 +54,8 @@ def make_grid(
     nothing to show, and InputError when rows of one dataset rest on different test images.
     """
     cells = cells[cells["metric"].isin(list(TABLE_METRICS)) & cells["row"].isin(list(rows))]
-    check_ranked(cells)
+    if cells.empty:
+        raise NothingToShowError("Nothing to show: none of these models ranks a test set.")
     shown = distinct_splits(cells)
     index = ["dataset", "metric", "split"]
     keys = sort_rows(shown[index].drop_duplicates(), by=index, names=names).to_numpy().tolist()

@@ -5,18 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from medae.base.files import read_table, write_table
+from medae.base.files import write_table
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
-from medae.evaluation.summary import stacked
 from medae.report.tables import Section, write_sections
 
 SPLITS = {LEAK_FREE_SPLIT: "leak-free", PUBLISHED_SPLIT: "published"}
-
-
-def read_tables(paths: Sequence[Path], columns: Sequence[str]) -> pd.DataFrame:
-    """Return the rows of all tables, in the order of `paths`; InputError for other columns."""
-    tables = [read_table(path, columns) for path in paths]
-    return stacked([pd.DataFrame(columns=list(columns)), *tables])
 
 
 def write_comparison(

@@ -176,7 +176,7 @@ def dataset_notes(config: dict) -> dict[str, str]:
 
 def used_configuration(config: dict) -> dict:
     """Return the configuration without the datasets and methods that the run doesn't use."""
-    names = sorted({method for block in config["grid"] for method in block["methods"]})
+    names = sorted(network_runs(config)["method"].unique())
     modules = sorted({grid_methods(config)[name].module for name in names})
     variants = config["variants"]
     return config | {
