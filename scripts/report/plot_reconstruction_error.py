@@ -38,6 +38,7 @@ IMAGES = {  # metric, split -> label, and how it is drawn
 ERROR = "mean squared error\n(intensities in [−1, 1])"
 INSET_FROM = 32  # the paper's inset shows the latent dimensions from here on
 INSET = (0.57, 0.52, 0.42, 0.46)  # left, bottom, width, height as fractions of the panel
+HEADROOM = 0.3  # of an inset's height, for its text
 CLEAR = (0.42, 0.34)  # right of and above this point the panel is kept free for the inset
 
 
@@ -87,6 +88,8 @@ def plot_reconstruction_error(
             inset = axes.inset_axes(INSET)
             draw_curves(inset, large, inches=inches * INSET[2])
             inset.yaxis.set_major_locator(MaxNLocator(4))
+            low, high = inset.get_ylim()
+            inset.set_ylim(low, high + HEADROOM * (high - low))
             inset.text(0.95, 0.9, f"$d$ ≥ {INSET_FROM}", transform=inset.transAxes, ha="right")
         name = f"{names[key]}, {methods[method]}" if len(swept) > 1 else names[key]
         figures.set_title(axes, name, note=figures.image_counts(part))
