@@ -67,10 +67,10 @@ def bootstrap_metrics(
     `others` are tables of other scores and `maps` files of anomaly maps, each beside its setting's
     table; without one a setting has no such scores, or no pixel metrics. `training_rows` is the
     table of the training set `all`, None where nothing is held out. `reference`, {method,
-    latent_dim}, is what the others are tested against. `group_pattern` finds an image's patient in
-    its id; without it images that are copies, as the audit has them, are a group. `share` is that
-    of `image_metrics`, by default that of the published test set. Where that lacks a class, both
-    tables are empty.
+    latent_dim, score}, is what the others are tested against. `group_pattern` finds an image's
+    patient in its id; without it images that are copies, as the audit has them, are a group.
+    `share` is that of `image_metrics`, by default that of the published test set. Where that lacks
+    a class, both tables are empty.
     """
     truth = read_packed(packed)
     if not has_both(truth.test_labels):
@@ -110,7 +110,7 @@ def bootstrap_metrics(
         low, high = percentile_interval(values[1:])
         row = key._asdict() | {"value": values[0], "low": low, "high": high}
         row["n_groups"] = splits[key.split][1]["weights"].shape[1]
-        other = means.get(key._replace(**reference, score=PLAIN_SCORE))
+        other = means.get(key._replace(**reference))
         if other is not None and other is not values:
             difference, low, high, p_value = compare(values, other)
             row |= {"difference": difference, "difference_low": low, "difference_high": high}

@@ -20,7 +20,7 @@ from medae.evaluation.summary import (
     summarise,
 )
 from medae.models.baselines import BASELINES
-from medae.models.information import INFORMED
+from medae.models.information import INFORMATION, INFORMED
 from medae.report.grids import make_grid, percent_rows, write_grid
 from medae.report.rows import (
     INFORMATION_NOTE,
@@ -42,8 +42,6 @@ PICKED_NAMES = {
     SELECTED: "AE[d_auto] (d without labels)",
 }
 TITLE = "Anomaly detection by autoencoder methods and baselines."
-HEADER = ["Metric", "Method", "d", "Value", "95 % interval", "Difference to AE", "95 % interval"]
-HEADER += ["p (Holm)"]
 
 
 def tabulate_methods(
@@ -53,7 +51,7 @@ def tabulate_methods(
     selections: Sequence[Path] = (),
     names: Mapping[str, str],
     methods: Mapping[str, str],
-    latent_dim: int,
+    reference: Mapping,
     selector: str = "",
     notes: Sequence[str],
     dataset_notes: Mapping[str, str],
@@ -65,14 +63,16 @@ def tabulate_methods(
     """Write the table.
 
     `intervals` has a table per dataset; `selections` the tables of choices, if any, in which
-    `selector` chose d; `latent_dim` is that of all methods that have one; `notes` are sentences
-    that the table's text ends with. Raises InputError when a table is of another kind.
+    `selector` chose d; `reference`, {method, latent_dim, score}, is what others are tested against,
+    and has the d of all methods that have one; `notes` are sentences that the table's text ends
+    with. Raises InputError when a table is of another kind.
     """
     rows = read_table(metrics).query("training_set == 'all'")
     check_ranked(rows)
     summary = summarise(by_score(one_precision(rows), information=True))
     oracle = oracle_dimensions(summary[summary["split"] == PUBLISHED_SPLIT])
     selected = selected_dimensions(selections, selector=selector)
+    latent_dim = reference["latent_dim"]
     options = {"latent_dim": latent_dim, "picked": {ORACLE: oracle, SELECTED: selected}}
     cells = add_statistics(summary, one_precision(read_intervals(intervals)), **options)
     cells = cells[cells["metric"].isin(list(TABLE_METRICS))]
@@ -101,12 +101,16 @@ def tabulate_methods(
     notes = [f"{about}.", *notes, *dataset_notes.values()]
     grid = make_grid(cells, title="Method", rows=labels, names=names, notes=notes)
     statistics = distinct_splits(cells[cells["row"].notna()])
-    sections = [Section("Statistics", describe_statistics(statistics, latent_dim, names=names))]
+    compared = methods[reference["method"] + INFORMED * (reference["score"] == INFORMATION)]
+    about = describe_statistics(statistics, f"the {compared} with d = {latent_dim}", names=names)
+    sections = [Section("Statistics", about)]
+    header = ["Metric", "Method", "d", "Value", "95 % interval", f"Difference to {compared}"]
+    header += ["95 % interval", "p (Holm)"]
     by_test_set = sort_rows(statistics, by=["dataset", "split", "metric", "row"], names=names)
     for (dataset, split), part in by_test_set.groupby(["dataset", "split"], sort=False):
         heading = f"{names[dataset]}, {SPLIT_NAMES[split]}"
         lines = printed_rows(part, labels)
-        sections.append(Section(heading, header=HEADER, rows=lines, align="llrrcrcr", level=3))
+        sections.append(Section(heading, header=header, rows=lines, align="llrrcrcr", level=3))
     outputs = {"markdown": markdown, "latex": latex, "html": html}
     write_grid(grid, title=TITLE, label="tab:methods", after=sections, **outputs)
     by = ["row", "dataset", "metric", "split"]
@@ -114,9 +118,9 @@ def tabulate_methods(
 
 
 def describe_statistics(
-    statistics: pd.DataFrame, latent_dim: int, *, names: Mapping[str, str]
+    statistics: pd.DataFrame, compared: str, *, names: Mapping[str, str]
 ) -> str:
-    """Return the sentences that go with the tables of statistics."""
+    """Return the sentences that go with the tables of statistics; `compared` is the reference."""
     known = statistics[statistics["low"].notna()]
     firsts = known.drop_duplicates(["dataset", "split"])
     units = []
@@ -133,7 +137,7 @@ def describe_statistics(
     )
     if statistics["p_holm"].notna().any():
         text += (
-            f" Differences to the AE with d = {latent_dim} are in percentage points; p is "
+            f" Differences to {compared} are in percentage points; p is "
             "two-sided and paired (the same replicates for both), with Holm's correction over all "
             "methods and baselines of one dataset, metric and test set."
         )
@@ -146,7 +150,7 @@ def describe_statistics(
 
 
 def printed_rows(statistics: pd.DataFrame, labels: Mapping[str, str]) -> list[list[str]]:
-    """Return the cells of each row in the order of HEADER."""
+    """Return the cells of each row in the order of the header."""
     return [
         [
             TABLE_METRICS[cell.metric].label,

@@ -171,7 +171,7 @@ def test_holm_by_hand():
 LABELS = [0, 1, 0, 1, 0, 1, 1, 0]
 TRAIN_IDS = ["train/a.png"]
 IDS = [f"test/p{i // 2}_{i}.png" for i in range(8)]
-REFERENCE = {"method": "ae", "latent_dim": 16}
+REFERENCE = {"method": "ae", "latent_dim": 16, "score": "squared_error"}
 MASKS = np.zeros((8, 16, 16), np.uint8)
 MASKS[np.array(LABELS) == 1, 4:8, 4:9] = 1
 SCORES = np.array([0.1, 0.4, 0.2, 0.15, 0.3, 0.9, 0.5, 0.45])
@@ -337,8 +337,25 @@ def test_other_scores_are_tested_against_the_squared_error_and_the_best_control(
             assert row["p_holm"] == pytest.approx(p_holm)
 
 
+def test_all_are_tested_against_the_score_of_the_reference(tmp_path):
+    run = Run(tmp_path)
+    run.audit(copy_group=COPIES)
+    run.add("ae", 16, 0, SCORES, information=SCORES**2 + np.array(LABELS) / 4)
+    run.add("contrast", 0, 0, OTHER)
+    table = run.bootstrap(reference=REFERENCE | {"score": "information"})
+    found = table.query("metric == 'auc' and split == 'published'").set_index(["method", "score"])
+    reference = brute_force(SCORES**2 + np.array(LABELS) / 4, np.ones(8, bool), 60)
+    for key, scores in (("ae", "squared_error"), SCORES), (("contrast", "image"), OTHER):
+        differences = brute_force(scores, np.ones(8, bool), 60) - reference
+        row = found.loc[key]
+        expected = percentile_interval(differences)
+        assert (row["difference_low"], row["difference_high"]) == pytest.approx(expected)
+        assert row["p_value"] == pytest.approx(paired_p_value(differences))
+    assert np.isnan(found["difference"]["ae", "information"])
+
+
 def test_without_the_reference_there_are_no_tests(run):
-    table = run.bootstrap(reference={"method": "ae", "latent_dim": 64})
+    table = run.bootstrap(reference=REFERENCE | {"latent_dim": 64})
     assert table[["difference", "p_value"]].isna().all(axis=None)
     assert table["low"].notna().all()
 

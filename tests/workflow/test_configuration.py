@@ -71,6 +71,14 @@ def test_the_generators_options_are_those_of_the_code(schema):
             assert value["default"] == defaults[key]
 
 
+def test_the_reference_has_a_score_of_the_run(config, schema):
+    config["figures"]["reference"]["score"] = "information"
+    check_configuration(config, schema)
+    config["scoring"]["scores"] = []
+    with pytest.raises(InputError, match="reference.score is information, which scoring.scores"):
+        check_configuration(config, schema)
+
+
 def test_options_that_are_not_stated_have_the_classes_defaults(config):
     found = with_defaults(config | {"methods": {"vae": {"kl_weight": 1.0}}})["methods"]
     assert set(found) == set(METHODS)
@@ -129,6 +137,7 @@ def test_the_reference_names_every_key(schema):
         (("grid", 0, "methods"), ["aee"], ["'aee'", "did you mean 'ae'", "memae"]),
         (("grid", 0, "datasets"), ["lag_"], ["block of the grid names 'lag_'", "brats"]),
         (("figures", "reference", "latent_dim"), 3, ["figures.reference", "latent_dim 3"]),
+        (("figures", "reference", "score"), "relative", ["figures.reference.score", "information"]),
         (("grid", 0, "training_sets"), ["without_twins"], ["figures.reference", "on all images"]),
         (
             ("variants",),

@@ -102,7 +102,7 @@ def test_a_variant_is_its_method_with_other_options():
 def test_the_examples_fit_a_page_and_keep_the_reference():
     runs = [{"method": "ae", "latent_dim": 2**k} for k in range(11)]
     runs.append({"method": "pca", "latent_dim": 1024})
-    reference = {"method": "ae", "latent_dim": 1024}
+    reference = {"method": "ae", "latent_dim": 1024, "score": "squared_error"}
     found = example_settings(runs, view="latent_dimension", reference=reference)
     assert [run["latent_dim"] for run in found] == [1, 2, 4, 8, 16, 32, 64, 1024]
     assert example_settings(runs, view="methods", reference=reference) == runs[-2:]

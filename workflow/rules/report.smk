@@ -16,7 +16,7 @@ DRAWN = {
         "params": NOTED
         | SELECTOR
         | {
-            "latent_dim": REFERENCE["latent_dim"],
+            "reference": REFERENCE,
             "methods": INFORMED_NAMES,
             "notes": method_notes(config, METHOD_NAMES),
         },

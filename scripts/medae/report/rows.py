@@ -179,18 +179,15 @@ def row_labels(methods: Mapping[str, str], *, picked: Mapping[str, str]) -> dict
 
 
 def add_statistics(summary: pd.DataFrame, drawn: pd.DataFrame, **options: object) -> pd.DataFrame:
-    """Return the `compared_rows` with intervals, differences to the autoencoder, p_value, p_holm.
+    """Return the `compared_rows` with intervals, differences to the reference, p_value, p_holm.
 
     `summary` comes from `summarise`, `drawn` are the tables of intervals, and `options` those of
-    `compared_rows`. Tests are kept where the reference of the bootstrap, the setting without a
-    difference, is the autoencoder of this table, and never for the oracle. A family of Holm's
-    correction is all tests of one dataset, split and metric.
+    `compared_rows`. The oracle is not tested. A family of Holm's correction is all tests of one
+    dataset, split and metric.
     """
     cells, drawn = (compared_rows(table, **options) for table in (summary, drawn))
     joined = cells.merge(drawn.drop(columns="value"), on=CELL, how="left", validate="1:1")
-    reference = drawn[(drawn["method"] == AUTOENCODER) & drawn["difference"].isna()]
-    tested = joined["dataset"].isin(reference["dataset"]) & (joined["method"] != ORACLE)
-    joined.loc[~tested, TESTED] = float("nan")
+    joined.loc[joined["method"] == ORACLE, TESTED] = float("nan")
     joined["p_holm"] = float("nan")
     for _, family in joined[joined["p_value"].notna()].groupby(["dataset", "split", "metric"]):
         joined.loc[family.index, "p_holm"] = holm(family["p_value"])

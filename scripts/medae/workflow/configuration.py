@@ -200,6 +200,10 @@ def _inconsistencies(config: dict) -> list[str]:
     if PLAIN_SCORE in config["scoring"]["scores"]:
         faults.append(f"scoring.scores has {PLAIN_SCORE}, which every model has; take it out")
     reference = config["figures"]["reference"]
+    if reference["score"] not in [PLAIN_SCORE, *config["scoring"]["scores"]]:
+        faults.append(
+            f"figures.reference.score is {reference['score']}, which scoring.scores lacks"
+        )
     faults += [
         f"figures.reference is {reference['method']} with latent_dim {reference['latent_dim']}, "
         f"which the grid does not train on all images of '{dataset}'; name one of its settings, or "

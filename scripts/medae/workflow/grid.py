@@ -123,7 +123,10 @@ def example_settings(runs: list[dict], *, view: str, reference: dict) -> list[di
     """
     fixed = {"latent_dimension": "method", "methods": "latent_dim"}[view]
     found = [run for run in runs if run[fixed] == reference[fixed] or not run["latent_dim"]]
-    kept = [run for i, run in enumerate(found) if i < 7 or reference.items() <= run.items()]
+    keys = ["method", "latent_dim"]
+    kept = [
+        run for i, run in enumerate(found) if i < 7 or all(run[k] == reference[k] for k in keys)
+    ]
     return kept if len(kept) == 8 else found[:8]
 
 
