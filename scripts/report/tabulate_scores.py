@@ -4,7 +4,7 @@ A dataset's printed table has each method at `latent_dim`, or at its largest whe
 the TSV has all d. Below it stand the paired tests of the information score at every d.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -49,6 +49,8 @@ TESTED = (
     "points with 95 % intervals, and two-sided p with Holm's correction over both. The best "
     "control is the one without a reconstruction that has the highest value on these very images."
 )
+OWN_MAP = "own map"  # as the name of a score
+TESTED_OWN_MAPS = "A method with an anomaly map of its own is compared with that."
 SHOWN = ["auc", "auc_matched", "auc_matched_local", "ap_pix", "dice_max"]
 LABELS = {key: metric.label for key, metric in TABLE_METRICS.items()} | {
     "auc_matched": "AUC, like contrast",
@@ -65,13 +67,17 @@ def tabulate_scores(
     selections: Sequence[Path],
     names: Mapping[str, str],
     methods: Mapping[str, str],
+    own_maps: Collection[str],
     latent_dim: int,
     dataset_notes: Mapping[str, str],
     markdown: Path,
     html: Path,
     table: Path,
 ) -> None:
-    """Write the tables; `selections` are tables of choices without labels, if there are any."""
+    """Write the tables; `selections` are tables of choices without labels, if there are any.
+
+    `own_maps` are the methods whose own score is not the squared error.
+    """
     rows = read_table(metrics, METRIC_COLUMNS).query("training_set == 'all'")
     check_ranked(rows)
     rows = rows[rows["metric"].isin([*SHOWN, "ap", "ap_share"])]
@@ -90,13 +96,15 @@ def tabulate_scores(
     text = [ABOUT, *[CHOSEN] * bool(chosen), *describe_test_sets(rows, names)]
     sections = [Section(text=" ".join([*text, *dataset_notes.values()]))]
     for dataset, part in summary.groupby("dataset", sort=False):
-        sections.append(score_section(part, names[dataset], methods, latent_dim=latent_dim))
+        options = {"own_maps": own_maps, "latent_dim": latent_dim}
+        sections.append(score_section(part, names[dataset], methods, **options))
         own = tested[(tested["dataset"] == dataset) & (tested["score"] == INFORMATION)]
         if len(own):
             own = sort_rows(own, by=["metric", "split", "method", "latent_dim"], names=names)
             lines = lines_of_tests(own, methods)
             shape = {"header": TEST_HEADER, "rows": lines, "align": "lllrrcrrcrl"}
-            sections.append(Section("Tests", TESTED, level=3, **shape))
+            text = f"{TESTED} {TESTED_OWN_MAPS}" if {*own["method"]} & {*own_maps} else TESTED
+            sections.append(Section("Tests", text, level=3, **shape))
     write_sections(TITLE, sections, markdown=markdown, html=html)
     keys = ["dataset", "method", "latent_dim", "score", "split", "metric"]
     numbers = {"value_percent": 100 * summary["mean"], "std_percent": 100 * summary["std"]}
@@ -105,7 +113,12 @@ def tabulate_scores(
 
 
 def score_section(
-    rows: pd.DataFrame, name: str, methods: Mapping[str, str], *, latent_dim: int
+    rows: pd.DataFrame,
+    name: str,
+    methods: Mapping[str, str],
+    *,
+    own_maps: Collection[str],
+    latent_dim: int,
 ) -> Section:
     """Return one dataset's table, without columns that no row has."""
     sizes = rows.groupby("method")["latent_dim"].agg(set)
@@ -117,8 +130,12 @@ def score_section(
     keys = ["method", "latent_dim", "score"]
     for (method, size, score), part in rows.groupby(keys, sort=False):
         cells = part.set_index(["metric", "split"])
-        is_score = score != NO_RECONSTRUCTION
-        shown = display_name(score) + " †" * bool(part["chosen"].any()) if is_score else MISSING
+        if score == NO_RECONSTRUCTION:
+            shown = MISSING
+        else:
+            own_map = score == PLAIN_SCORE and method in own_maps
+            shown = OWN_MAP if own_map else display_name(score)
+            shown += " †" * bool(part["chosen"].any())
         values = [
             format_percent(*cells.loc[column, ["mean", "std"]].mul(100))
             if column in cells.index

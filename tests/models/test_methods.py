@@ -28,6 +28,11 @@ class Good(Helper):
     display_name = "Good"
     options = {KNOB}
     note = "It is good."
+    def anomaly_map(self, images, latents, reconstructions): ...
+"""
+PLAIN = """
+class Plain:
+    display_name = "Plain"
 """
 CHILD = """
 from medae.models.methods.good import Good as Parent
@@ -40,11 +45,13 @@ class Child(Parent):
 def test_a_class_is_read_with_the_options_that_it_inherits(tmp_path):
     (tmp_path / "good.py").write_text(GOOD)
     (tmp_path / "child.py").write_text(CHILD)
+    (tmp_path / "plain.py").write_text(PLAIN)
     (tmp_path / "_helper.py").write_text("1 / 0")
     found = read_methods(tmp_path)
-    assert list(found) == ["child", "good"]
-    assert found["good"] == ("Good", "Good", SIZES | KNOB, "It is good.")
-    assert found["child"].note == ""
+    assert list(found) == ["child", "good", "plain"]
+    assert found["good"] == ("Good", "Good", SIZES | KNOB, "It is good.", True)
+    assert (found["child"].note, found["child"].own_map) == ("", True)
+    assert found["plain"] == ("Plain", "Plain", SIZES, "", False)
     assert found["child"].defaults == {"width": 16, "hidden_dim": 1024, "knob": 3, "more": 1}
 
 

@@ -97,11 +97,13 @@ def test_the_table_has_every_score_and_the_tests_of_information(metrics, tests, 
         selections=[tmp_path / "selection.tsv"],
         names=NAMES,
         methods=METHODS,
+        own_maps=["vae"],
         latent_dim=4,
         dataset_notes={},
         **outputs,
     )
     text = outputs["markdown"].read_text()
+    assert "map of its own" not in text  # no method that is tested has one
     scans, xray = text.partition("## Scans")[2].split("## X-ray")
     lines = [line for line in scans.splitlines() if line.startswith("|")]
     assert lines[0] == (
@@ -121,7 +123,7 @@ def test_the_table_has_every_score_and_the_tests_of_information(metrics, tests, 
         "| AUC | published test set | AE | 16 | +20.0 | +10.0 to +30.0 | 0.040 "
         "| +9.0 | -1.0 to +19.0 | <0.001 | Low TV |"
     ]
-    assert "| VAE | 8 | squared error | 90.0 |" in xray  # the only d that it has
+    assert "| VAE | 8 | own map | 90.0 |" in xray  # the only d that it has
     table = read_table(outputs["table"])
     row = table.query("score == 'information' and latent_dim == 16 and metric == 'auc'")
     assert row["value_percent"].tolist() == pytest.approx([75, 65])

@@ -17,11 +17,12 @@ from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.evaluation.summary import (
     count_test_images,
     distinct_splits,
+    same_images,
     sort_rows,
     stacked,
     summarise,
 )
-from medae.report.grids import make_grid, rank_cells
+from medae.report.grids import describe_test_sets, make_grid, rank_cells
 from medae.report.rows import NothingToShowError
 from medae.report.tables import (
     Section,
@@ -91,6 +92,27 @@ def test_leak_free_rows_of_equal_test_sets_are_left_out(metrics):
         "xray": {"published": (5, 6)},
     }
     assert (kept["split"] == "published").sum() == (metrics["split"] == "published").sum()
+
+
+@pytest.mark.parametrize(
+    ("leak_free", "same"),
+    [((200, 99), True), ((199, 99), True), ((198, 99), False), ((200, 98), False), (None, False)],
+)
+def test_a_leak_free_test_set_that_lacks_less_than_one_percent_is_the_published_one(
+    leak_free, same
+):
+    sets = {"published": (200, 99)} | ({"leak_free": leak_free} if leak_free else {})
+    assert same_images(sets) == same
+
+
+def test_the_text_says_how_many_images_have_leaked(metrics):
+    names = {"scans": "Scans", "xray": "X-ray"}
+    assert describe_test_sets(metrics, names)[-1] == "X-ray: all test images are leak-free."
+    few = metrics.assign(n_normal=1000 - (metrics["split"] == "leak_free"), n_abnormal=500)
+    assert describe_test_sets(few, names) == [
+        "Test images (normal + abnormal): Scans 1000 + 500; X-ray 1000 + 500.",
+        "Scans and X-ray: all test images are leak-free but 1, which are too few to tell apart.",
+    ]
 
 
 def test_sort_rows_follows_names_metrics_and_descending_dimension():

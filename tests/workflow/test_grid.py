@@ -94,7 +94,7 @@ def test_what_is_shown_stands_in_the_order_of_figures():
 
 def test_a_variant_is_its_method_with_other_options():
     methods = grid_methods(CONFIG)
-    assert methods["wide"] == ("ae", "Wide", {"width": 32, "hidden_dim": 8})
+    assert methods["wide"] == ("ae", "Wide", {"width": 32, "hidden_dim": 8}, False)
     assert methods["ae"].display_name == "AE"
     assert methods["vae"].options["kl_weight"] == 0.005
 

@@ -64,7 +64,11 @@ DRAWN = {
             "selections": SELECTIONS,
         },
         "output": table("scores", "scores_table", "scores of the same models"),
-        "params": NOTED | {"latent_dim": REFERENCE["latent_dim"]},
+        "params": NOTED
+        | {
+            "own_maps": [key for key, method in METHODS.items() if method.own_map],
+            "latent_dim": REFERENCE["latent_dim"],
+        },
         "message": "Tabulating the scores",
     },
     "plot_reconstruction_error": {

@@ -131,8 +131,14 @@ def describe_test_sets(
             "Leak-free: the test images without a copy, or another image of their patient, in "
             "training."
         )
-    if same := [name for name, sets in images.items() if same_images(sets)]:
-        sentences.append(f"{' and '.join(same)}: all test images are leak-free.")
+    leaked: dict[int, list[str]] = {}
+    for name, sets in images.items():
+        if same_images(sets):
+            number = sum(sets[PUBLISHED_SPLIT]) - sum(sets[LEAK_FREE_SPLIT])
+            leaked.setdefault(number, []).append(name)
+    for number, same in leaked.items():
+        but = f" but {number}, which are too few to tell apart" if number else ""
+        sentences.append(f"{' and '.join(same)}: all test images are leak-free{but}.")
     if without := [name for name, sets in images.items() if LEAK_FREE_SPLIT not in sets]:
         sentences.append(
             f"No leak-free numbers of {' and '.join(without)}: all normal or all abnormal test "

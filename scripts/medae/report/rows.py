@@ -13,6 +13,7 @@ from medae.evaluation.ranking import AT_SHARE
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import (
     CELL,
+    LEFT_OUT,
     TABLE_METRICS,
     distinct_splits,
     one_precision,
@@ -195,8 +196,6 @@ def add_statistics(summary: pd.DataFrame, drawn: pd.DataFrame, **options: object
 
 
 # The retraining control: models that were trained on several training sets.
-
-LEFT_OUT = 0.01  # of the number of test images; fewer left out change next to nothing
 
 
 def retrained_rows(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -61,6 +61,7 @@ class Method(NamedTuple):
     display_name: str
     options: dict[str, dict]  # option -> JSON schema, which has its description and default
     note: str
+    own_map: bool  # whether it has an `anomaly_map`, inherited or not
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -82,17 +83,19 @@ def read_methods(folder: Path) -> dict[str, Method]:
                 f"{path} is not a method: {error}. See the top of {folder / '__init__.py'}."
             ) from error
 
-    def options(name: str | None) -> dict[str, dict]:
-        if name not in found:
-            return SIZES
+    def inherited(name: str) -> Method:
         method, parent = found[name]
-        return options(parent) | method.options
+        if parent not in found:
+            return method._replace(options=SIZES | method.options)
+        above = inherited(parent)
+        own_map = method.own_map or above.own_map
+        return method._replace(options=above.options | method.options, own_map=own_map)
 
-    return {name: method._replace(options=options(name)) for name, (method, _) in found.items()}
+    return {name: inherited(name) for name in found}
 
 
 def _read_class(path: Path) -> tuple[Method, str | None]:
-    """Return a method with its own options only, and the method that its class inherits from."""
+    """Return a method without what its class inherits, and the method that it inherits from."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     classes = [
         (node, literals)
@@ -117,8 +120,8 @@ def _read_class(path: Path) -> tuple[Method, str | None]:
         for alias in statement.names
     }
     parents = (methods[base.id] for base in node.bases if getattr(base, "id", None) in methods)
-    display_name, note = texts
-    return Method(node.name, display_name, options, note), next(parents, None)
+    own_map = any(getattr(statement, "name", None) == "anomaly_map" for statement in node.body)
+    return Method(node.name, texts[0], options, texts[1], own_map), next(parents, None)
 
 
 def _attributes(node: ast.ClassDef) -> dict[str, Any]:
