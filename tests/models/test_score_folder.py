@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from dicom_files import PATIENT, dicom
 from pack_dataset import pack_dataset
 from PIL import Image
 from score_folder import PANELS, draw_picture, picture_name, read_images, score_folder
@@ -136,6 +137,23 @@ def test_the_same_files_get_the_scores_of_the_workflow(kind, tmp_path, monkeypat
         np.testing.assert_allclose(found["score"], expected["score"], rtol=1e-6)
         assert found["score"].std() > 1e-3
         shutil.rmtree(run.out)
+
+
+def test_dicom_without_an_ending_gets_the_score_of_its_values_and_no_patient(tmp_path):
+    run = Run(tmp_path)
+    run.make("12 bit")
+    for path in sorted((run.images / "test/abnormal").iterdir()):
+        file = tmp_path / "scans" / f"IM{path.stem}"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(dicom(np.array(Image.open(path)), WindowCenter=9, WindowWidth=3))
+    found, expected = run.score(tmp_path / "scans"), run.expected("test/abnormal")
+    assert list(found["id"]) == ["IM00", "IM01", "IM02"]
+    np.testing.assert_allclose(found["score"], expected["score"], rtol=1e-6)
+    written = [path for path in run.out.rglob("*") if path.is_file()]
+    assert len(written) > 3  # the table and pictures
+    for path in written:
+        assert PATIENT.encode() not in path.read_bytes()
+        assert b"4711" not in path.read_bytes() or path.suffix == ".png"
 
 
 def test_percentiles_count_training_images_by_hand(run):

@@ -85,6 +85,34 @@ def test_masks_of_volumes_count_without_pixel_metrics_too(tmp_path):
     assert images_digest(tmp_path / "data", cache=tmp_path / "2.json", **options) != first
 
 
+@pytest.mark.parametrize("layout", ["table", "split_json"])
+def test_a_label_that_changes_alone_counts(tmp_path, layout):
+    """The same images under the same names: stale, they would keep the AUC of the wrong label."""
+    names = {"train": ["a", "b"], "test": ["c", "d"]}
+    for name in "abcd":
+        path = tmp_path / f"data/images/{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+
+    def digest(labels):
+        labelled = [(part, name) for part in names for name in names[part]]
+        if layout == "table":
+            rows = [f"images/{n}.png,{part},{labels[n]},{n}" for part, n in labelled]
+            text = "\n".join(["image,split,label,patient", *rows])
+            (tmp_path / "data/table.csv").write_text(text)
+        else:
+            found = {"train": {"0": [], "1": []}, "test": {"0": [], "1": []}}
+            for part, name in labelled:
+                found[part][str(labels[name])].append(f"{name}.png")
+            (tmp_path / "data/data.json").write_text(json.dumps(found))
+        options = {"layout": layout, "masks": False, "expected": None}
+        return images_digest(tmp_path / "data", cache=tmp_path / "cache.json", **options)
+
+    right = {"a": 0, "b": 0, "c": 0, "d": 1}
+    first = digest(right)
+    assert digest(right | {"c": 1, "d": 0}) != first == digest(right)
+
+
 @pytest.mark.parametrize("name", ["train/normal/a.png", "test/mask/a.png"])
 def test_a_file_of_equal_name_size_and_time_is_another_one(digest, name):
     first, file = digest(), digest.root / name
@@ -126,23 +154,35 @@ NETWORK_SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize("script", SCRIPT_FILES, ids=lambda path: path.stem)
-def test_listed_modules_are_those_that_are_imported(script):
+# Each in a fork of a process that has what most of them import, and nothing of the project.
+IMPORT_EACH = """
+import json, os, sys
+import h5py, matplotlib.figure, numpy, pandas
+assert "torch" not in sys.modules
+for path in sys.argv[2:]:
+    if not os.fork():
+        folder, name = os.path.split(path)
+        sys.path[:0] = [sys.argv[1], folder]
+        __import__(name.removesuffix(".py"))
+        files = [m.__file__ for n, m in sys.modules.items() if n.startswith("medae.")]
+        print(json.dumps([files, "torch" in sys.modules]), flush=True)
+        os._exit(0)
+    assert os.wait()[1] == 0, path
+"""
+
+
+def test_listed_modules_are_those_that_are_imported():
     """A script's imports, seen by the interpreter, are the files that its rule lists."""
-    code = (
-        f"import json, sys; sys.path[:0] = [{str(SCRIPTS)!r}, {str(script.parent)!r}]; "
-        f"import {script.stem}; "
-        "files = [m.__file__ for n, m in sys.modules.items() if n.startswith('medae.')]; "
-        "print(json.dumps([files, 'torch' in sys.modules]))"
-    )
-    printed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
-    files, has_torch = json.loads(printed)
-    assert has_torch == (script.stem in NETWORK_SCRIPTS)  # torch takes seconds to import
-    loaded = {path for path in files if "__init__" not in path}
-    listed = {str(path) for path in imported_modules(script)}
-    assert loaded <= listed
+    command = [sys.executable, "-c", IMPORT_EACH, SCRIPTS, *SCRIPT_FILES]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     # What the `__main__` block imports is listed, and not loaded here.
-    tail = imported_modules(SCRIPTS / "medae/base/scripts.py")
-    assert listed - loaded <= {str(SCRIPTS / "medae/base/scripts.py"), *map(str, tail)}
+    tail = {SCRIPTS / "medae/base/scripts.py", *imported_modules(SCRIPTS / "medae/base/scripts.py")}
+    for script, line in zip(SCRIPT_FILES, done.stdout.splitlines(), strict=True):
+        files, has_torch = json.loads(line)
+        # torch takes seconds to import
+        assert has_torch == (script.stem in NETWORK_SCRIPTS), script.stem
+        loaded = {Path(path) for path in files if "__init__" not in path}
+        listed = set(imported_modules(script))
+        assert loaded <= listed, f"{script.stem}: {loaded - listed}"
+        assert listed - loaded <= tail, f"{script.stem}: {listed - loaded - tail}"
