@@ -59,7 +59,7 @@ def plot_latent_dimension(
 
     `papers` has the key of each dataset in the paper's tables.
     """
-    table, published = read_metrics(metrics, leak_free=True), read_paper(paper, papers)
+    table, published = read_metrics(metrics), read_paper(paper, papers)
     check_ranked(table)
     table = table[table["metric"].isin(figures.LABELS)]
     methods = {key: figures.plain(name) for key, name in methods.items()}

@@ -128,7 +128,7 @@ def plot_methods(
     the paper's tables. Axes' labels: "{dataset} {metric}". Raises InputError when a table is of
     another kind.
     """
-    ours = read_metrics(metrics, leak_free=True, information=True)
+    ours = read_metrics(metrics, information=True)
     check_ranked(ours)
     drawn = at_one_share(read_intervals(intervals))
     tables = select(ours, drawn, read_paper(paper, papers), methods=methods, latent_dim=latent_dim)

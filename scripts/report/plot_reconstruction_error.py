@@ -67,7 +67,7 @@ def plot_reconstruction_error(
     *, metrics: Path, names: Mapping[str, str], methods: Mapping[str, str]
 ) -> Figure:
     """Draw the errors of the table `metrics`; axes' labels: "{dataset} {method}"."""
-    table = read_metrics(metrics, leak_free=True)
+    table = read_metrics(metrics)
     swept = swept_methods(table)
     drawn = pd.MultiIndex.from_frame(table[["metric", "split"]]).isin(list(IMAGES))
     table = table[drawn & table["method"].isin(swept)]

@@ -90,7 +90,7 @@ def plot_score_histograms(
         else None
         for setting in settings
     ]
-    table = read_metrics(metrics, leak_free=True)
+    table = read_metrics(metrics)
     table = table[(table["dataset"] == settings[0]["dataset"]) & (table["metric"] == "auc")]
     aucs = table.set_index(["method", "latent_dim", "seed", "split"])["value"].sort_index()
     twins = read_table(audit)[["split", "id", "twin"]].query("split == 'test'")

@@ -68,7 +68,7 @@ def plot_scores(
 
     `papers` has the key of each dataset in the paper's tables.
     """
-    table = read_metrics(metrics, leak_free=True, information=True)
+    table = read_metrics(metrics, information=True)
     check_ranked(table)
     table = table[(table["metric"] == "auc") & table["method"].isin([*SWEPT, *LEVELS])]
     theirs = read_paper(paper, papers)

@@ -180,15 +180,6 @@ def test_isic_takes_nevi_for_training_and_all_of_the_test(tmp_path):
     ]
 
 
-def test_good_ungood(tmp_path):
-    root = touch(tmp_path, "train/good/1.png", "test/good/2.png", "test/Ungood/3.png")
-    assert summary(root, read_layout(root, "good_ungood")) == [
-        ("train", "train/good/1.png", 0, None),
-        ("test", "test/Ungood/3.png", 1, None),
-        ("test", "test/good/2.png", 0, None),
-    ]
-
-
 def test_missing_files_are_all_reported(tmp_path):
     root = split_json(tmp_path, [f"{i}.png" for i in range(9)], ["n.png"], ["x.png"])
     for i in range(7):
@@ -270,13 +261,13 @@ def test_hidden_files_others_and_folders_are_ignored_and_logged(tmp_path, caplog
     assert "'.x.png', 'Thumbs.db', 'd.png'" in caplog.text
 
 
-@pytest.mark.parametrize("layout", ["folder", "brats", "good_ungood", "mvtec"])
+@pytest.mark.parametrize("layout", ["folder", "brats", "mvtec"])
 def test_a_missing_or_imageless_folder_is_refused(tmp_path, layout):
     with pytest.raises(InputError, match=r"Cannot list the folder .*No such file"):
         read_layout(tmp_path, layout)
     touch(tmp_path, "train/a.txt", "train/normal/a.txt", "train/good/a.txt")
     touch(tmp_path, "test/tumor/a.png", "test/annotation/a.png", "test/abnormal/a.png")
-    touch(tmp_path, "test/normal/n.png", "test/good/n.png", "test/Ungood/x.png")
+    touch(tmp_path, "test/normal/n.png", "test/good/n.png")
     with pytest.raises(InputError, match=r"There is no image in .*train.*DICOM"):
         read_layout(tmp_path, layout)
 

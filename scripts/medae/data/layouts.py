@@ -302,11 +302,6 @@ def _table(root: Path) -> list[Record]:
     ]
 
 
-def _good_ungood(root: Path) -> list[Record]:
-    """Read `train/good` and `test/{good,Ungood}` (Camelyon16 of MedIAnomaly)."""
-    return _folders(root, "train/good", "test/good", "test/Ungood")
-
-
 def _isic(root: Path) -> list[Record]:
     """Read the folders of ISIC 2018 task 3; class NV is normal, and training takes only that."""
     records = []
@@ -349,7 +344,6 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "mvtec": Layout(_mvtec, masks=True),
     "isic": Layout(_isic),
-    "good_ungood": Layout(_good_ungood),
     "table": Layout(_table, masks=True, group_pattern=r"^(patient\d+)/"),
     "volumes": Layout(_volumes, masks=True, group_pattern=r"([^/]+)/[^/]+/\d+$", of_volumes=True),
 }

@@ -131,7 +131,6 @@ class Metric(NamedTuple):
     """In figures, which read mathtext."""
     value: Callable[[RankingCurve], np.ndarray]
     """A fraction."""
-    lower_is_better: bool = False
     note: str = ""
     """A sentence below tables that have it."""
     chance: Callable[[float], float] | None = None

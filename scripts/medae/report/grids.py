@@ -64,8 +64,7 @@ def make_grid(
     wide = 100 * shown.pivot(index="row", columns=index, values=["mean", "std"]).reindex(list(rows))
     mean, std = (wide[part][keys].to_numpy(dtype=float) for part in ("mean", "std"))
     groups = groups or [""] * len(rows)
-    signs = [-1 if TABLE_METRICS[metric].lower_is_better else 1 for _, metric, _ in columns]
-    ranks = rank_cells(mean * signs, groups)
+    ranks = rank_cells(mean, groups)
     text = [
         describe_cells(shown["n_seeds"], columns, groups=groups if ranks.any() else []),
         *describe_test_sets(cells, names, columns),

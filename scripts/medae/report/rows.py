@@ -72,16 +72,15 @@ def by_score(rows: pd.DataFrame, *, information: bool = False) -> pd.DataFrame:
     return rows.assign(method=rows["method"].where(~other, rows["method"] + INFORMED))[kept]
 
 
-def read_metrics(path: Path, *, leak_free: bool = False, information: bool = False) -> pd.DataFrame:
-    """Read `metrics.tsv` for a figure: rows with all training images on the published test set.
+def read_metrics(path: Path, *, information: bool = False) -> pd.DataFrame:
+    """Read `metrics.tsv` for a figure: rows with all training images.
 
-    With `leak_free` also those on the leak-free test set, where it is another one; `information` is
-    that of `by_score`, and `at_one_share` says what AP is. Raises InputError when the file is no
-    table of metrics.
+    Those on the leak-free test set only where it is another one; `information` is that of
+    `by_score`, and `at_one_share` says what AP is. Raises InputError when the file is no table of
+    metrics.
     """
     metrics = read_table(path, METRIC_COLUMNS).query("training_set == 'all'")
-    metrics = at_one_share(distinct_splits(by_score(metrics, information=information)))
-    return metrics if leak_free else metrics[metrics["split"] == PUBLISHED_SPLIT]
+    return at_one_share(distinct_splits(by_score(metrics, information=information)))
 
 
 def at_one_share(rows: pd.DataFrame) -> pd.DataFrame:

@@ -57,8 +57,6 @@ def complete_schema(schema: dict) -> dict:
         }
 
     found = fill(copy.deepcopy(schema))
-    if "methods" not in found["properties"]:
-        return found
     _check_methods()
     found["properties"]["methods"]["properties"] = {
         key: {

@@ -1,9 +1,8 @@
 """Print every key of the configuration: type and range, default, what it means.
 
-PYTHONPATH=scripts python -m medae.workflow.options [SCHEMA.yaml …]
+PYTHONPATH=scripts python -m medae.workflow.options
 """
 
-import argparse
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +63,4 @@ def reference(schema: dict) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("schemas", type=Path, nargs="*", default=[SCHEMA])
-    for path in parser.parse_args().schemas:
-        print(reference(complete_schema(yaml.safe_load(path.read_text(encoding="utf-8")))))
+    print(reference(complete_schema(yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))))
