@@ -1,6 +1,5 @@
 """Files that a gallery is made from, small and random, for the tests of the page."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +22,8 @@ METHODS = {"ae": "AE", "vae": "VAE", "nearest": "Nearest training image"}
 REFERENCE = {"method": "ae", "latent_dim": 4}
 
 
-def write_gallery_files(
-    folder: Path, *, masks=True, channels=1, ids=IDS, labels=LABELS, scored=None
-) -> dict:
-    """Write the inputs and return them with the parameters, as `write_gallery` takes them.
-
-    `ids` are those of the test images, `scored` those in scores.tsv and maps.h5 where they differ.
-    """
+def write_gallery_files(folder: Path, *, masks=True, channels=1, ids=IDS, labels=LABELS) -> dict:
+    """Write the inputs and return them with the parameters, as `write_gallery` takes them."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (len(IDS), channels, SIDE, SIDE), dtype=np.uint8)
     outlines = np.zeros((len(IDS), SIDE, SIDE), np.uint8)
@@ -37,7 +31,7 @@ def write_gallery_files(
     files: dict = {"packed": folder / "packed.h5", "audit": folder / "images.tsv"}
     masked = outlines if masks else None
     write_packed(files["packed"], images[:1], images, labels, masks=masked, test_ids=ids)
-    data = replace(read_packed(files["packed"]), test_ids=scored or ids)
+    data = read_packed(files["packed"])
     files |= {"scores": [], "maps": []}
     for setting in SETTINGS:
         where = folder / f"{setting['method']}{setting['latent_dim']}"

@@ -5,14 +5,6 @@ import numpy as np
 from medae.data.statistics import brightness, contrast, total_variation
 
 
-def test_statistics_by_hand():
-    image = np.array([[[[0, 200], [100, 100]]]], dtype=np.uint8)
-    assert brightness(image).tolist() == [100.0]
-    assert contrast(image).tolist() == [5000.0]  # deviations 100, 100, 0, 0
-    # vertical neighbours 100 and 100, horizontal ones 200 and 0
-    assert total_variation(image).tolist() == [200.0]
-
-
 def test_statistics_equal_brute_force_in_colour():
     images = np.random.default_rng(0).integers(0, 256, (4, 3, 6, 6), dtype=np.uint8)
     values = images.astype(float)

@@ -1,5 +1,4 @@
 import io
-import json
 import struct
 import warnings
 import zlib
@@ -12,7 +11,6 @@ from image_files import encoded
 from PIL import Image, ImageChops, ImageFile, PngImagePlugin
 
 from medae.base.errors import InputError
-from medae.data.formats import PILLOW
 from medae.data.images import (
     Preparation,
     check_range,
@@ -215,10 +213,10 @@ def test_bytes_that_are_no_image_are_refused(start, rest):
             decode_mask(start + rest, image_size=8)
 
 
-def test_formats_that_run_programs_or_hide_truncation_are_not_opened():
+@pytest.mark.parametrize("image_format", ["EPS", "JPEG2000"])
+def test_formats_that_run_programs_or_hide_truncation_are_not_opened(image_format):
     with pytest.raises(ImageError, match=r"unknown format"):
-        decode(Image.fromarray(noise((64, 64))), "JPEG2000")
-    assert not {"EPS", "PSD", "JPEG2000"} & set(PILLOW)
+        decode(Image.fromarray(noise((64, 64))), image_format)
 
 
 @pytest.mark.parametrize("side", [9_000, 100_000])
@@ -460,12 +458,3 @@ def test_percentiles_scale_each_file_by_its_own_values():
         assert found.limits == tuple(np.percentile(scaled, (0.5, 99.5)))
     assert check_range("percentiles") == "percentiles"
     assert not decode(Image.new("L", (8, 8), 9), intensity_range="percentiles").pixels.any()
-
-
-@pytest.mark.parametrize(
-    "preparation", [Preparation(), Preparation("percentiles"), Preparation((0.0, 9.0), "pad")]
-)
-def test_a_preparation_survives_its_text(preparation):
-    text = preparation.as_json()
-    assert Preparation.from_json(json.loads(text)) == preparation
-    assert Preparation().as_json() == "null" and Preparation((0.0, 9.0)).as_json() == "[0.0, 9.0]"

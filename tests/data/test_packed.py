@@ -259,19 +259,6 @@ def test_all_bad_files_are_reported_by_kind_and_nothing_remains(tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_failure_keeps_the_earlier_output(tmp_path):
-    root = dataset(tmp_path / "toy")
-    pack(root, tmp_path / "x.h5")
-    before = (tmp_path / "x.h5").read_bytes()
-    truncate(root / "test/normal/a.png")
-    with pytest.raises(InputError):
-        pack(root, tmp_path / "x.h5")
-    assert (tmp_path / "x.h5").read_bytes() == before
-    with pytest.raises(InputError, match=r"3 instead of 4 of test_abnormal"):
-        pack(root, tmp_path / "x.h5", expected={"train": 3, "test_abnormal": 4})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["toy", "x.h5"]
-
-
 def test_masks_are_packed_when_the_registry_says_so(tmp_path):
     bare = dataset(tmp_path / "bare", masks=False)
     with pytest.raises(InputError, match=r"has masks, but there are none"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from generate_phantom import describe, generate_phantom
+from generate_phantom import generate_phantom
 from nilearn import datasets
 from PIL import Image
 
@@ -99,26 +99,6 @@ def test_template_comes_from_the_installed_package_and_lies_where_the_code_says(
     assert volume.max() <= 1
 
 
-def test_tissues_have_flair_like_signals_and_an_empty_background():
-    tissues = render_tissues(factors=FACTOR_MEAN, image_size=SIZE)
-    image = render_normal(factors=FACTOR_MEAN, tissues=tissues)
-    brain, grey, white = tissues
-    ventricle = (brain > 0.99) & (grey + white < 0.2)
-    ventricle[:20] = ventricle[-20:] = False
-    assert ventricle.any()
-    assert image[ventricle].max() < 0.6 * image[white > 0.9].min()
-    assert image[white > 0.9].mean() == pytest.approx(phantom.WHITE_MATTER_SIGNAL, rel=0.03)
-    assert 1.2 < image[grey > 0.8].mean() / image[white > 0.9].mean() < 1.4
-    assert (image[brain == 0] == 0).all()
-
-
-def test_mean_image_is_symmetric_and_upright():
-    image = render(FACTOR_MEAN)
-    assert np.allclose(image, image[:, ::-1], atol=1e-4)
-    rows, columns = np.nonzero(image)
-    assert np.ptp(rows) > 1.15 * np.ptp(columns)
-
-
 @pytest.mark.parametrize("size", [64, 96])
 def test_no_brain_is_cut_off_nor_saturated_even_at_the_extremes(size):
     rng = np.random.default_rng(0)
@@ -158,49 +138,8 @@ def test_factors_are_as_many_as_the_dimensions_of_the_images(place):
     assert singular[-1] > 0.02 * singular[0]
 
 
-def centre(image: np.ndarray) -> tuple[float, float]:
-    """Return the centre of mass in mm to the right and upwards of the image's centre."""
-    x, y = phantom._pixel_centres(len(image))
-    return (image * x).sum() / image.sum(), (image * y).sum() / image.sum()
-
-
 def brain(factors: np.ndarray) -> np.ndarray:
     return render_tissues(factors=factors, image_size=SIZE)[0]
-
-
-def test_shift_moves_by_its_millimetres_to_the_right_and_upwards():
-    right = np.subtract(centre(brain(at("shift_x", 1))), centre(brain(FACTOR_MEAN)))
-    up = np.subtract(centre(brain(at("shift_y", 1))), centre(brain(FACTOR_MEAN)))
-    # The warps are at their mean, zero, so the shift is the same everywhere.
-    assert right == pytest.approx([2, 0], abs=0.02)
-    assert up == pytest.approx([0, 2], abs=0.02)
-
-
-def test_scale_changes_the_area_by_its_ratio():
-    for name in ("scale_x", "scale_y"):
-        ratio = brain(at(name, 1)).sum() / brain(FACTOR_MEAN).sum()
-        assert ratio == pytest.approx(1.03, abs=0.002)
-
-
-def test_rotation_is_anticlockwise():
-    image = brain(at("rotation", 1))
-    x, y = phantom._pixel_centres(SIZE)
-    x, y = x - centre(image)[0], y - centre(image)[1]
-    covariance = [(image * a * b).sum() for a, b in ((x, x), (x, y), (y, y))]
-    axis = np.degrees(0.5 * np.arctan2(2 * covariance[1], covariance[0] - covariance[2])) % 180
-    assert axis == pytest.approx(90 + 4, abs=0.2)
-
-
-def test_receive_field_is_bright_on_the_right_and_above():
-    edge = 0.15 * 63 / 64  # the centre of the last pixel
-    for name, logs in [
-        ("bias_1", (0.3, 0.3, 0.3, 0.3)),
-        ("bias_2", (-edge, edge, -edge, edge)),
-        ("bias_3", (edge, edge, -edge, -edge)),
-    ]:
-        field = phantom.receive_field(factors=at(name, 1), image_size=SIZE)
-        corners = np.broadcast_to(field, (SIZE, SIZE))[[0, 0, -1, -1], [0, -1, 0, -1]]
-        assert corners == pytest.approx(np.exp(logs))
 
 
 def test_inactive_factors_stay_at_their_mean_and_leave_the_others():
@@ -312,12 +251,8 @@ def test_table_describes_every_image(small):
     assert row[list(FACTORS)].to_numpy(dtype=float) == pytest.approx(expected, rel=1e-8)
 
 
-def test_source_states_what_the_images_are(small):
-    text = (small / "SOURCE.md").read_text(encoding="utf-8")
-    assert "10.1016/j.neuroimage.2010.07.033" in text and "not patients" in text
-    assert "| rotation | 0 | 4 | degrees" in text
-    text = describe(options=PhantomOptions(factors=["shift_x"]), image_size=SIZE)
-    assert "| rotation | 0 | 0 (inactive) | degrees" in text
+def test_the_licence_is_beside_the_images(small):
+    assert "Permission to use, copy, modify" in (small / "SOURCE.md").read_text(encoding="utf-8")
 
 
 def test_same_parameters_give_the_same_bytes_in_another_process(small, tmp_path):

@@ -123,33 +123,22 @@ def test_the_floor_is_of_training_images_only(setting):
     assert first[1] == second[1]  # the other seed's model has its own
 
 
-def test_the_floor_is_of_the_training_images_that_were_used(setting):
-    rows = pd.DataFrame({"id": setting.data.train_ids, "seed3": [1, 1, 0, 0, 0], "seed7": 1})
-    write_table(rows, setting.folder / "rows.tsv")
-    table = read_table(setting.folder / "scores0.tsv")
-    table.loc[[2, 3, 4], "reconstruction_error"] = 9.0
-    write_table(table, setting.folder / "scores0.tsv")
-    chosen = {"training_set": "without_random", "training_rows": setting.folder / "rows.tsv"}
-    setting.run(**chosen)
-    pair = {"images": setting.floats, "reconstructions": setting.again[0]}
-    own, _ = score_reconstructions("information", **pair, floor=FLOOR)
-    scores = read_table(setting.folder / "others0.tsv")
-    np.testing.assert_allclose(scores["information"], own, rtol=1e-8)
-
-
-def test_the_floor_of_held_out_images_leaves_out_those_of_the_control(setting):
-    """Of images that a model was not trained on, some are left out of a training set alone."""
+@pytest.mark.parametrize(
+    ("name", "others"), [("information", [2, 3, 4]), ("information_held_out", [0, 1, 2])]
+)
+def test_the_floor_is_of_the_images_that_were_used_or_held_out(name, others, setting):
+    """Image 2 is neither: it is left out of a training set alone."""
     rows = {"held_out": [0, 0, 0, 1, 1], "group": 0, "seed3": [1, 1, 0, 0, 0], "seed7": 1}
     write_table(pd.DataFrame({"id": setting.data.train_ids, **rows}), setting.folder / "rows.tsv")
     table = read_table(setting.folder / "scores0.tsv")
-    table.loc[[0, 1, 2], "reconstruction_error"] = 9.0
+    table.loc[others, "reconstruction_error"] = 9.0
     write_table(table, setting.folder / "scores0.tsv")
     chosen = {"training_set": "without_random", "training_rows": setting.folder / "rows.tsv"}
-    setting.run(**chosen, score_names=["information_held_out"])
+    setting.run(**chosen, score_names=[name])
     pair = {"images": setting.floats, "reconstructions": setting.again[0]}
     own, _ = score_reconstructions("information", **pair, floor=FLOOR)
     scores = read_table(setting.folder / "others0.tsv")
-    np.testing.assert_allclose(scores["information_held_out"], own, rtol=1e-8)
+    np.testing.assert_allclose(scores[name], own, rtol=1e-8)
 
 
 @pytest.mark.parametrize("error", [0.0, np.nan, np.inf])

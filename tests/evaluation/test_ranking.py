@@ -65,26 +65,6 @@ def brute_force(labels, scores, weights):
 # --- by hand ---
 
 
-def test_by_hand_without_ties():
-    curve = curve_of([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
-    assert curve.thresholds.tolist() == [0.8, 0.4, 0.35, 0.1]
-    assert curve.true_positives.tolist() == [1, 1, 2, 2]
-    assert curve.false_positives.tolist() == [0, 1, 1, 2]
-    assert auc(curve) == 3 / 4  # 0.35 loses against 0.4
-    assert average_precision(curve) == pytest.approx(1 / 2 + 1 / 2 * 2 / 3, abs=EXACT)
-    assert dice_max(curve) == (pytest.approx(4 / 5, abs=EXACT), 0.35)
-
-
-def test_by_hand_with_ties():
-    curve = curve_of([1, 0, 1, 0, 0], [2.0, 1.0, 1.0, 1.0, 0.0])
-    assert curve.thresholds.tolist() == [2.0, 1.0, 0.0]
-    # pairs: 2 beats all three; 1 ties with two and beats one
-    assert auc(curve) == pytest.approx((3 + 0.5 + 0.5 + 1) / 6, abs=EXACT)
-    assert average_precision(curve) == pytest.approx(0.5 * 1 + 0.5 * 2 / 4, abs=EXACT)
-    # thresholds 2, 1, 0: 2/3, 4/6, 4/7; of the two equal ones the highest
-    assert dice_max(curve) == (pytest.approx(2 / 3, abs=EXACT), 2.0)
-
-
 def test_average_precision_at_another_share_of_abnormal_cases():
     """Normal cases of weight 1/2: at 0.8 all are abnormal, at 0.35 two of 2.5."""
     cases = {"labels": [0, 0, 1, 1], "scores": [0.1, 0.4, 0.35, 0.8], "what": "cases"}

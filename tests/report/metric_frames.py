@@ -37,6 +37,11 @@ def metric_table(*groups):
     return pd.DataFrame([row for group in groups for row in group], columns=METRIC_COLUMNS)
 
 
+def table_lines(markdown):
+    """The lines of tables and headings, without the captions."""
+    return [line for line in markdown.splitlines() if line.startswith(("|", "#"))]
+
+
 def drawn(plot, tables, **options):
     """The figure that a script draws of tables, which are written to files; lists of them too."""
     with TemporaryDirectory() as folder:

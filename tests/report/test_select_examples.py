@@ -3,10 +3,9 @@
 import h5py
 import numpy as np
 import pytest
-from gallery_files import IDS, LABELS, SETTINGS, write_gallery_files
+from gallery_files import LABELS, SETTINGS, write_gallery_files
 from select_examples import select_examples
 
-from medae.base.errors import InputError
 from medae.data.packed import read_packed
 from medae.models.information import INFORMATION
 from medae.models.score_files import read_maps, read_scores, rescore
@@ -88,9 +87,3 @@ def test_file_holds_the_images_that_the_reference_chooses(tmp_path, channels, ma
         assert "information" not in file["ae/d1"]
     again, _ = select(tmp_path / "two", channels=channels, masks=masks)
     assert again.read_bytes() == path.read_bytes()
-
-
-def test_files_about_other_images_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"vae16/scores[^$]*run the workflow again"):
-        select(tmp_path, scored=IDS[::-1])
-    assert not list(tmp_path.glob("*examples*"))

@@ -183,9 +183,3 @@ def test_fewer_images_where_the_page_would_be_too_large(make, monkeypatch):
     with pytest.raises(InputError, match=r"5 settings of 16 × 16 pixels.*gallery: false"):
         write_gallery(**files, page=files["packed"].parent / "too_large.html")
     assert not (files["packed"].parent / "too_large.html").exists()
-
-
-def test_files_about_other_images_are_named(make, tmp_path):
-    with pytest.raises(InputError, match="ae1/scores"):
-        make(scored=IDS[::-1])
-    assert not (tmp_path / "page.html").exists()

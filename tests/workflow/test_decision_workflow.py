@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-from small_project import SMALL
 
 from medae.base.files import read_table
 from medae.models.checkpoints import load_tensors
@@ -67,10 +66,3 @@ def test_from_held_out_images_to_flagged_files(fresh):
     apart = (found["information"] - threshold).abs() > 1e-5  # not the image that is the threshold
     assert (found["flagged"] == (found["information"] > threshold))[apart].all()
     assert "which at most 10 % of normal images" in scored.stderr
-
-
-def test_a_run_without_held_out_images_has_no_table_and_no_threshold(fresh):
-    planned = fresh.planned()
-    assert "draw_training_set" in planned  # of baselines
-    fresh.configure(baselines=SMALL["baselines"] | {"training_sets": ["all"]})
-    assert "draw_training_set" not in fresh.planned()

@@ -55,10 +55,7 @@ def results_of(model):
     return {name: (model / name).read_bytes() for name in names}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_training_that_is_told_to_stop_goes_on_to_the_same_weights(
-    number, packed, undisturbed, tmp_path
-):
+def test_a_training_that_is_told_to_stop_goes_on_to_the_same_weights(packed, undisturbed, tmp_path):
     model = tmp_path / "model"
     job = training_job(packed, model, epochs=EPOCHS, seeds=[0])
     arguments = command("train_autoencoder", job, tmp_path / "job.json")
@@ -66,11 +63,11 @@ def test_a_training_that_is_told_to_stop_goes_on_to_the_same_weights(
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
         wait_for(log.exists, process)
         time.sleep(0.2)
-        process.send_signal(number)
+        process.terminate()
         screen = process.stderr.read()
     assert process.returncode == 1
     for text in (screen, log.read_text()):
-        assert f"stopped by {number.name} after epoch" in text
+        assert "stopped by SIGTERM after epoch" in text
         assert "Run the same command again" in text and "Traceback" not in text
     assert files_below(model) == ["log.txt", "seed0/resume.safetensors"]
     code, text = run(arguments)
@@ -262,20 +259,15 @@ def assert_full_disk(code, text, *, log, name):
     assert f"{name}: No space left on device. Free some space" in text
     assert "Traceback" not in text
     assert "partial" not in text.split("left:")[1]
-    if log:
-        assert "No space left on device. Free" in log.read_text()
+    assert "No space left on device. Free" in log.read_text()
 
 
-@pytest.mark.parametrize("log_too", [False, True])
-def test_a_full_disk_during_packing(log_too, images, tmp_path):
+def test_a_full_disk_during_packing(images, tmp_path):
     disk = tmp_path / "disk"
-    job = packing_job(images, disk)
-    if not log_too:
-        job["log"] = [str(tmp_path / "log.txt")]
+    job = packing_job(images, disk) | {"log": [str(tmp_path / "log.txt")]}
     arguments = command("pack_dataset", job, tmp_path / "job.json")
     code, text = on_a_full_disk(disk, 100, arguments)
-    log = None if log_too else tmp_path / "log.txt"
-    assert_full_disk(code, text, log=log, name="packed.h5")
+    assert_full_disk(code, text, log=tmp_path / "log.txt", name="packed.h5")
 
 
 def test_a_full_disk_during_training(packed, tmp_path):
@@ -330,17 +322,6 @@ def read_only(tmp_path):
         folder.chmod(0o755)
 
 
-def test_an_output_folder_that_is_read_only(images, read_only, unprivileged, tmp_path):
-    read_only(tmp_path / "results")
-    job = packing_job(images, tmp_path / "results") | {"log": [str(tmp_path / "log.txt")]}
-    arguments = command("pack_dataset", job, tmp_path / "job.json")
-    code, text = run([*unprivileged, *arguments])
-    assert code == 1
-    for place in (text, (tmp_path / "log.txt").read_text()):
-        assert "results" in place and "Permission denied. Let the user" in place
-        assert "Traceback" not in place
-
-
 @pytest.mark.parametrize("name", ["results", "results/small/logs"])
 def test_results_that_are_read_only_are_noticed_before_any_job(
     name, fresh, read_only, unprivileged
@@ -353,23 +334,6 @@ def test_results_that_are_read_only_are_noticed_before_any_job(
     assert code == 1
     assert f"Cannot use {name}" in text and "Permission denied. Let the user" in text
     assert "Traceback" not in text and not (fresh.results / "raw").exists()
-
-
-# --- damaged files between the stages ------------------------------------------------------------
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-1000])
-
-
-def test_a_damaged_checkpoint_stops_the_scoring(packed, checkpoint, tmp_path):
-    path = Path(shutil.copy(checkpoint, tmp_path / "checkpoint.safetensors"))
-    cut(path)
-    job = scoring_job(packed, [str(path)], tmp_path / "scores")
-    code, text = run(command("score_images", job, tmp_path / "job.json"))
-    assert code == 1
-    assert f"{path} is not a whole checkpoint" in text and "Traceback" not in text
-    assert files_below(tmp_path / "scores") == ["log.txt"]
 
 
 # --- datasets ------------------------------------------------------------------------------------
@@ -398,14 +362,6 @@ def own_dataset(project, *, counts=(10, 5, 5), image=noise, name="my images", su
             Image.fromarray(image(rng, number + 1)).save(path, "PNG")
     grid = [{"methods": ["ae"], "latent_dims": [4]}]
     project.configure(datasets=["mine"], grid=grid, registry={"mine": own_entry(root)})
-
-
-def test_a_dataset_that_cannot_be_used_says_why(fresh):
-    own_dataset(fresh, counts=(10, 0, 5))
-    screen = fresh.fails("results/small/metrics/mine/all/ae/d4.tsv")
-    for text in (screen, (fresh.results / "logs/pack_dataset/mine.log").read_text()):
-        assert "has no image of test_normal" in text and "my images" in text
-        assert "Traceback" not in text
 
 
 @takes_minutes
@@ -485,11 +441,3 @@ def test_make_clean_empties_results_that_are_a_link(root, tmp_path):
     assert code == 0, text
     assert [path.name for path in (tmp_path / "disk").iterdir()] == ["reference"]
     assert (tmp_path / "results").is_symlink()
-
-
-# --- configuration -------------------------------------------------------------------------------
-
-
-def test_what_to_do_about_an_unusable_state_retrains_nothing(finished_copy):
-    finished_copy.configure(training=SMALL["training"] | {"unusable_state": "stop"})
-    assert set(finished_copy.planned()) <= {"record_provenance"}

@@ -67,11 +67,3 @@ def test_slurm_profile_asks_for_more_with_each_attempt():
         for name in ("mem_mb", "runtime"):
             asked = [eval(resources[name], {"attempt": attempt}) for attempt in attempts]
             assert asked == sorted(set(asked)) and asked[0] > 0, (rule, name, asked)
-
-
-def test_only_trainings_take_a_gpu_from_slurm():
-    profile = read("slurm")
-    assert profile["default-resources"]["slurm_partition"] == "cpu"
-    with_gpu = {rule for rule, own in profile["set-resources"].items() if "gpu" in own}
-    elsewhere = {rule for rule, own in profile["set-resources"].items() if "slurm_partition" in own}
-    assert with_gpu == elsewhere == {"train_autoencoder"}
