@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.data.groups import image_groups
-from medae.duplicates.held_out import hold_out, image_components
+from medae.duplicates.held_out import check_enough, hold_out, image_components
 from medae.duplicates.training_sets import draw_training_rows
 
 logger = logging.getLogger(__name__)
@@ -30,13 +29,14 @@ def draw_training_set(
     seeds: Sequence[int],
     table: Path,
     held_out: float = 0,
-    least: int = 0,
+    false_positive_rate: float = 1,
     group_pattern: str | None = None,
 ) -> None:
     """Write the table of the training set; `images` is images.tsv of the dataset's audit.
 
-    The share `held_out` of the training images is held out, at least `least` images, those of a
-    patient together; `group_pattern` finds the patient in an image's id.
+    The share `held_out` of the training images is held out, enough for a threshold at
+    `false_positive_rate`, those of a patient together; `group_pattern` finds the patient in an
+    image's id.
     """
     audit = read_table(images)
     train = (audit["split"] == "train").to_numpy()
@@ -45,12 +45,7 @@ def draw_training_set(
     if held_out:
         groups = copies[train], image_groups(list(drawn["id"].astype(str)), pattern=group_pattern)
         kept = ~hold_out(*groups, share=held_out, seed=SEED)
-        if (found := np.count_nonzero(~kept)) < least:
-            raise InputError(
-                f"{found} of {len(kept)} training images are held out, but a threshold at this "
-                f"false-positive rate needs {least}. Raise decision.held_out or "
-                "decision.false_positive_rate in the configuration, or add normal training images."
-            )
+        check_enough(np.count_nonzero(~kept), len(kept), rate=false_positive_rate)
         drawn = drawn.assign(held_out=(~kept).astype(int), group=image_components(*groups))
     for seed in seeds:
         rows = kept.copy()
@@ -69,4 +64,6 @@ def draw_training_set(
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    run_script(draw_training_set, snakemake)
+    # Not a parameter: another rate draws the same images, but Snakemake would train again.
+    rate = snakemake.config["decision"]["false_positive_rate"]
+    run_script(draw_training_set, snakemake, false_positive_rate=rate)

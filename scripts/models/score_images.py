@@ -17,7 +17,7 @@ import pandas as pd
 from medae.base.files import atomic_path, write_table
 from medae.base.hdf5 import new_hdf5
 from medae.data.packed import as_floats, read_packed
-from medae.duplicates.held_out import read_held_out
+from medae.duplicates.held_out import check_enough, read_held_out
 from medae.duplicates.training_sets import read_training_rows
 from medae.models.checkpoints import load_checkpoint
 from medae.models.decision import decide
@@ -90,6 +90,7 @@ def score_images(
             seed, training_set = description["seed"], description["training_set"]
             used = read_training_rows(training_rows, data, training_set=training_set, seed=seed)
             held, groups = read_held_out(training_rows)
+            check_enough(len(groups), len(held), rate=false_positive_rate)
             own = scored[: len(used)]
             floor = noise_floor(own[used], what=str(table))
             of_held_out = {PLAIN_SCORE: own.loc[held, "score"].to_numpy()}

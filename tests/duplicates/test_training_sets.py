@@ -11,6 +11,7 @@ from packed_files import write_audit
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.data.packed import PackedDataset
+from medae.duplicates.held_out import check_enough
 from medae.duplicates.training_sets import draw_training_rows, read_training_rows
 
 
@@ -123,10 +124,18 @@ def held_out_tables(tmp_path, **options):
             training_set=name,
             seeds=[0, 1],
             table=tmp_path / f"{name}.tsv",
-            **{"held_out": 0.4, "least": 19, "group_pattern": "(p[0-9]+)_"} | options,
+            **{"held_out": 0.4, "false_positive_rate": 0.05, "group_pattern": "(p[0-9]+)_"}
+            | options,
         )
         found[name] = read_table(tmp_path / f"{name}.tsv")
     return found
+
+
+@pytest.mark.parametrize(("rate", "least"), [(0.05, 19), (0.01, 99), (0.1, 9), (0.5, 1), (0.3, 3)])
+def test_the_least_number_of_images_for_a_threshold(rate, least):
+    check_enough(least, 100, rate=rate)
+    with pytest.raises(InputError, match=rf"{least - 1} of 100 .* needs {least}\."):
+        check_enough(least - 1, 100, rate=rate)
 
 
 def test_patients_and_copies_are_held_out_whole_from_every_training_set(tmp_path):
@@ -148,5 +157,5 @@ def test_patients_and_copies_are_held_out_whole_from_every_training_set(tmp_path
 
 def test_too_few_held_out_images_are_refused_before_any_training(tmp_path):
     with pytest.raises(InputError, match=r"2[0-9] of 60 .* needs 99\. Raise decision\.held_out"):
-        held_out_tables(tmp_path, least=99)
+        held_out_tables(tmp_path, false_positive_rate=0.01)
     assert not (tmp_path / "all.tsv").exists()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medae.models.decision import decide, least_images, threshold_at, threshold_interval
+from medae.models.decision import decide, threshold_at, threshold_interval
 
 
 @pytest.mark.parametrize(
@@ -19,10 +19,6 @@ from medae.models.decision import decide, least_images, threshold_at, threshold_
 def test_thresholds_by_hand(count, rate, threshold):
     scores = np.random.default_rng(0).permutation(np.arange(1.0, count + 1))
     assert threshold_at(scores, rate) == threshold
-
-
-def test_the_least_number_of_images():
-    assert [least_images(rate) for rate in (0.05, 0.01, 0.1, 0.5, 0.3)] == [19, 99, 9, 1, 3]
 
 
 def test_new_normal_images_exceed_it_as_rarely_as_stated():

@@ -18,19 +18,21 @@ SETTING = "phantom/all/ae/d4/seed0"
 def test_from_held_out_images_to_flagged_files(fresh):
     counts = {"train": 60, "test_normal": 6, "test_abnormal": 6}
     generator = {"train_normal": 60, "test_normal": 6, "test_abnormal": 6}
-    fresh.configure(
-        grid=[{"methods": ["ae"], "latent_dims": [4]}],
-        seeds=[0],
-        image_size=32,
-        registry={"phantom": {"generator": generator, "expected": counts}},
-        scoring={"scores": ["information", "information_held_out"]},
-        decision={"held_out": 0.4, "false_positive_rate": 0.1},
-    )
+    changes = {
+        "grid": [{"methods": ["ae"], "latent_dims": [4]}],
+        "seeds": [0],
+        "image_size": 32,
+        "registry": {"phantom": {"generator": generator, "expected": counts}},
+        "scoring": {"scores": ["information", "information_held_out"]},
+        "decision": {"held_out": 0.4, "false_positive_rate": 0.1},
+    }
+    fresh.configure(**changes)
     fresh.run(cores=1)
     drawn = read_table(fresh.results / "audit/phantom/all.tsv")
     held = (drawn["held_out"] == 1).to_numpy()
     assert held.sum() == pytest.approx(24, abs=2)
     model = fresh.results / "models" / SETTING / "checkpoint.safetensors"
+    trained = model.stat().st_mtime_ns
     assert load_tensors(model)[1]["n_train"] == (~held).sum()  # no model has seen them
 
     table = read_table(fresh.results / "scores" / SETTING / "scores.tsv")
@@ -66,3 +68,9 @@ def test_from_held_out_images_to_flagged_files(fresh):
     apart = (found["information"] - threshold).abs() > 1e-5  # not the image that is the threshold
     assert (found["flagged"] == (found["information"] > threshold))[apart].all()
     assert "which at most 10 % of normal images" in scored.stderr
+
+    fresh.configure(**changes | {"decision": {"held_out": 0.4, "false_positive_rate": 0.2}})
+    fresh.run(cores=1)
+    assert model.stat().st_mtime_ns == trained  # another threshold of the same model
+    decision = read_table(model.with_name("decision.tsv")).set_index("score")
+    assert decision.loc["information", "threshold"] < threshold

@@ -163,6 +163,7 @@ def test_report_holds_every_item_with_its_caption(finished_copy):
         ),
         ({"audit": {"moved": False}}, {"audit_dataset"}),
         ({"baselines": {"latent_dims": [3]}}, {"score_baselines"}),
+        ({"scoring": {"scores": ["information", "relative"]}}, {"compute_metrics"}),
     ],
 )
 def test_editing_a_key_reruns_only_what_uses_it(finished_copy, changes, expected):

@@ -14,7 +14,6 @@ from medae.base.errors import InputError
 from medae.base.logs import explain
 from medae.duplicates.training_sets import TRAINING_SETS
 from medae.models.baselines import BASELINES
-from medae.models.decision import least_images
 from medae.models.information import INFORMATION, INFORMED
 from medae.workflow.configuration import (
     check_configuration,

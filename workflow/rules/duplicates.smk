@@ -42,11 +42,6 @@ rule draw_training_set:
     params:
         seeds=config["seeds"],
         held_out=HELD_OUT_SHARE,
-        least=(
-            least_images(config["decision"]["false_positive_rate"])
-            if HELD_OUT_SHARE
-            else 0
-        ),
         group_pattern=of_dataset("group_pattern"),
     message:
         "Drawing the training set {wildcards.training_set} of {wildcards.dataset}"

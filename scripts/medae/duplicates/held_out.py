@@ -6,6 +6,7 @@ patients connects them. The table of a training set has held-out images in the c
 their components in the column group.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,20 @@ def hold_out(
             "none of this dataset out."
         )
     return np.isin(components, chosen)
+
+
+def check_enough(found: int, count: int, *, rate: float) -> None:
+    """Raise InputError unless `found` held-out images of `count` give a threshold at this rate.
+
+    ⌈(1 - rate) / rate⌉ are needed: a new image is then as likely as any of them to be the highest.
+    """
+    least = math.ceil(round((1 - rate) / rate, 9))
+    if found < least:
+        raise InputError(
+            f"{found} of {count} training images are held out, but a threshold at this "
+            f"false-positive rate needs {least}. Raise decision.held_out or "
+            "decision.false_positive_rate in the configuration, or add normal training images."
+        )
 
 
 def read_held_out(path: Path) -> tuple[np.ndarray, np.ndarray]:

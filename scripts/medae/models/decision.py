@@ -30,11 +30,6 @@ held-out images and the groups that they are drawn in, and ε (squared intensity
 REPLICATES = 2000
 
 
-def least_images(rate: float) -> int:
-    """Return how many held-out images a threshold at this false-positive rate needs."""
-    return math.ceil(round((1 - rate) / rate, 9))
-
-
 def threshold_at(scores: np.ndarray, rate: float) -> float:
     """Return the threshold of scores (n,), the highest score where they are too few."""
     rank = math.ceil(round((1 - rate) * (len(scores) + 1), 9))  # from 1
