@@ -55,14 +55,14 @@ def test_from_dicom_to_metrics_and_gallery(fresh, tmp_path):
             if i == 0:  # the same values, stored the other way round
                 values, tags = 4095 - values, {"RescaleSlope": -1, "RescaleIntercept": 3071}
             path.write_bytes(dicom(values, WindowCenter=476, WindowWidth=3000, **tags))
-    metrics = run(fresh, own_entry(folder), layout="patients", copy_threshold=0.998)
+    metrics = run(fresh, own_entry(folder), layout="patients")
     packed = read_packed(fresh.results / "packed/mine_32px.h5")
     assert packed.test_ids[0] == "test/abnormal/p20/IM00000"
     means = [images.mean() for images in (packed.train_images, packed.test_images)]
     assert means == pytest.approx([128, 128], abs=10)
     assert tuple(metrics.loc["auc", ["n_train", "n_normal", "n_abnormal"]]) == (10, 4, 4)
     used = read_table(fresh.results / "audit/mine/thresholds.tsv").query("used == 1")
-    assert used["threshold"].item() == 0.998  # not the default's 0.99
+    assert used["origin"].item() == "calibrated"  # patients are the folders
     for path in fresh.results.rglob("*"):
         content = path.read_bytes() if path.is_file() else b""
         assert PATIENT.encode() not in content and b"4711" not in path.name.encode()

@@ -132,6 +132,11 @@ def test_provenance_names_code_packages_and_times(finished):
     assert record["test_images_of_training_patients"] == {"phantom": 0}
 
 
+def test_a_dataset_has_a_copy_threshold_of_its_own(finished):
+    used = read_table(finished.results / "audit/phantom/thresholds.tsv").query("used == 1")
+    assert used["threshold"].item() == 0.999  # config/datasets.yaml, not config.yaml's 0.99
+
+
 def test_a_finished_run_has_nothing_to_do(finished):
     assert finished.planned() == {}
 
