@@ -21,6 +21,8 @@ from safetensors import safe_open
 from sklearn.metrics import average_precision_score, roc_auc_score
 from small_project import SMALL, own_entry, wait_for
 
+from medae.base.files import read_table
+
 pytestmark = pytest.mark.workflow
 
 ONE_MODEL = {"grid": [{"methods": ["ae"], "latent_dims": [4]}], "seeds": [0]}
