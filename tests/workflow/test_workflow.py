@@ -26,6 +26,7 @@ from medae.base.files import read_table
 pytestmark = pytest.mark.workflow
 
 ONE_MODEL = {"grid": [{"methods": ["ae"], "latent_dims": [4]}], "seeds": [0]}
+OWN_THRESHOLD = {"copy_threshold": 0.998}
 KEEPING = ONE_MODEL | {"scoring": {"keep_maps": True}}
 FILES = [
     "metrics.tsv",
@@ -132,11 +133,6 @@ def test_provenance_names_code_packages_and_times(finished):
     assert list(record["configuration"]["registry"]) == ["phantom"]
     assert record["hardware"]["cores"] >= 1
     assert record["test_images_of_training_patients"] == {"phantom": 0}
-
-
-def test_a_dataset_has_a_copy_threshold_of_its_own(finished):
-    used = read_table(finished.results / "audit/phantom/thresholds.tsv").query("used == 1")
-    assert used["threshold"].item() == 0.999  # config/datasets.yaml, not config.yaml's 0.99
 
 
 def test_a_finished_run_has_nothing_to_do(finished):
@@ -417,9 +413,11 @@ def test_an_own_dataset_in_a_folder_runs_without_code(fresh, finished):
     """The folder layout, pointed at by `path`, as config/README.md shows."""
     source = fresh.folder / "my images"
     shutil.copytree(finished.results / "raw/phantom", source)
-    registry = {"mine": own_entry(source, masks=True)}
+    registry = {"mine": own_entry(source, masks=True) | OWN_THRESHOLD}
     fresh.configure(datasets=["mine"], registry=registry, **KEEPING)
     fresh.run()
+    used = read_table(fresh.results / "audit/mine/thresholds.tsv").query("used == 1")
+    assert used["threshold"].item() == OWN_THRESHOLD["copy_threshold"]
     assert set(metrics_of(fresh)["dataset"]) == {"mine"}
     assert fresh.planned() == {}
     grown = [{"methods": ["ae"], "latent_dims": [4, 8]}]
@@ -433,7 +431,7 @@ def what_users_do_to_images(project, source):
     """Times, places and descriptions train nothing again; other pixels and other settings do."""
 
     def configure(entry=None, **changes):
-        registry = {"mine": own_entry(source, masks=True) | (entry or {})}
+        registry = {"mine": own_entry(source, masks=True) | OWN_THRESHOLD | (entry or {})}
         project.configure(datasets=["mine"], registry=registry, **KEEPING | changes)
 
     def planned(**changes):
