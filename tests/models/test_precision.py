@@ -9,7 +9,7 @@ from small_models import CPU, make_images, make_model
 from torch.nn import functional as F
 
 from medae.models.networks import RoundedConvolutions, normalise
-from medae.models.torch_setup import resolve_precision
+from medae.models.torch_setup import allow_tf32, resolve_precision
 
 
 def rounded(values):
@@ -55,3 +55,11 @@ def test_auto_is_what_torch_does_on_the_device():
     for supported, expected in [(True, "tf32"), (False, "float32")]:
         with patch("torch.cuda.is_tf32_supported", return_value=supported):
             assert resolve_precision("auto", torch.device("cuda")) == expected
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("tf32", True), ("float32", False)])
+def test_cudas_convolutions_round_only_for_tf32(precision, allowed):
+    allow_tf32(precision)
+    assert torch.backends.cudnn.allow_tf32 == allowed
+    assert not torch.backends.cuda.matmul.allow_tf32
+    allow_tf32("float32")

@@ -3,8 +3,10 @@
 import sys
 from math import prod
 
+import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +58,38 @@ def test_a_comparison_runs_in_processes_of_its_own(bench, cases):
     (row,) = bench["run"].compare([case], 1, once=False).to_dict("records")
     assert (row["name"], row["unit"]) == ("pixel metrics", "pixels/s")
     assert min(row["plain"], row["project"]) > 0
+
+
+def test_on_a_gpu_the_plain_loop_is_timed_once(bench, monkeypatch):
+    run = bench["run"]
+    rates = iter([4.0, 2.0, 6.0])
+    monkeypatch.setattr(run, "rate", lambda *_: next(rates))
+    table = run.compare([run.Comparison(name, "train", (), {}) for name in "ab"], 1, once=True)
+    assert list(table["ratio"]) == [2.0, 3.0]
+
+
+def test_the_median_and_the_range_of_ratios(bench):
+    table = pd.DataFrame(
+        {"name": "a", "unit": "u", "plain": [10.0, 20, 40], "project": [20.0, 60, 48]}
+    )
+    table["ratio"] = table["project"] / table["plain"]
+    assert bench["run"].summary(table) == [["a", "u", "20", "48", "2.00", "1.20 to 3.00"]]
+
+
+def test_the_work_of_a_linear_layer(bench):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(6, 3, bias=False)
+
+        def noise(self, shape, generator):
+            return None
+
+        def loss(self, images, noise):
+            return {"loss": self.layer(images.flatten(1)).sum()}
+
+    pixels = torch.zeros(4, 1, 2, 3, dtype=torch.uint8)
+    flop, traffic = bench["roofline"].work(Model, pixels)
+    # Forward N · 6 · 3, the weight's gradient as much; the images want none. Two per multiply-add.
+    assert flop == 2 * 2 * 6 * 3
+    assert traffic > 6 * (1 + 4)

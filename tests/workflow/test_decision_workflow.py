@@ -74,3 +74,7 @@ def test_from_held_out_images_to_flagged_files(fresh):
     assert model.stat().st_mtime_ns == trained  # another threshold of the same model
     decision = read_table(model.with_name("decision.tsv")).set_index("score")
     assert decision.loc["information", "threshold"] < threshold
+    fresh.configure(**changes | {"decision": {"held_out": 0.4, "false_positive_rate": 0.01}})
+    text = fresh.fails()
+    assert f"{held.sum()} of 60 training images are held out" in text and "needs 99." in text
+    assert model.stat().st_mtime_ns == trained

@@ -94,8 +94,9 @@ def test_what_is_shown_stands_in_the_order_of_figures():
 
 def test_a_variant_is_its_method_with_other_options():
     methods = grid_methods(CONFIG)
-    assert methods["wide"] == ("ae", "Wide", {"width": 32, "hidden_dim": 8}, False)
+    assert methods["wide"] == ("ae", "Wide", {"width": 32, "hidden_dim": 8})
     assert methods["ae"].display_name == "AE"
+    assert (methods["wide"].own_map, methods["aeu"].own_map) == (False, True)
     assert methods["vae"].options["kl_weight"] == 0.005
 
 

@@ -23,20 +23,23 @@ class GridMethod(NamedTuple):
     display_name: str
     options: dict
     """Keyword arguments of its class."""
-    own_map: bool
-    """Whether its own score is that of an anomaly map of its own, not the squared error."""
+
+    @property
+    def own_map(self) -> bool:
+        """Whether its own score is that of an anomaly map of its own, not the squared error."""
+        return METHODS[self.module].own_map
 
 
 def grid_methods(config: dict) -> dict[str, GridMethod]:
     """Return what a grid may name: the methods, then the variants of the configuration."""
     found = {
-        key: GridMethod(key, method.display_name, config["methods"][key], method.own_map)
+        key: GridMethod(key, method.display_name, config["methods"][key])
         for key, method in METHODS.items()
     }
     for key, variant in config["variants"].items():
         module = variant["method"]
         options = config["methods"][module] | variant["options"]
-        found[key] = GridMethod(module, variant["name"], options, METHODS[module].own_map)
+        found[key] = GridMethod(module, variant["name"], options)
     return found
 
 
@@ -142,7 +145,7 @@ def method_notes(config: dict, names: dict[str, str]) -> list[str]:
     methods = grid_methods(config)
     notes = []
     for key in networks["method"].unique():
-        module, _, options, _ = methods[key]
+        module, _, options = methods[key]
         notes += [METHODS[module].note] if METHODS[module].note else []
         for option, value in options.items():
             sentence = METHODS[module].options[option].get("notes", {}).get(value)
