@@ -167,9 +167,10 @@ def test_a_spatial_latent_is_an_image_in_a_row():
 # --- scores of trained models ---
 
 
-@pytest.mark.parametrize(
-    ("method", "of"), [("ae_grad", "ae"), ("vae_rec", "vae"), ("vae_combi", "vae")]
-)
+TRAINED_AS = {key: of.trained_as for key, of in methods.METHODS.items() if of.trained_as}
+
+
+@pytest.mark.parametrize(("method", "of"), TRAINED_AS.items())
 def test_a_score_of_a_trained_model_leaves_its_weights_and_errors(method, of, tmp_path):
     (first, history), (second, again) = (fit(tmp_path / name, method=name) for name in (method, of))
     assert equal(first, second) and history.equals(again)

@@ -62,6 +62,7 @@ def test_the_file_says_what_the_class_is(method):
     assert class_.__module__ == module.__name__
     assert class_.display_name == known.display_name
     assert vars(class_).get("note", "") == known.note
+    assert vars(class_).get("trained_as", "") == known.trained_as
     assert known.options == methods.SIZES | getattr(class_, "options", {})
 
 

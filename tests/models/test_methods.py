@@ -28,6 +28,7 @@ class Good(Helper):
     display_name = "Good"
     options = {KNOB}
     note = "It is good."
+    trained_as = "plain"
     def anomaly_map(self, images, latents, reconstructions): ...
 """
 PLAIN = """
@@ -49,9 +50,10 @@ def test_a_class_is_read_with_the_options_that_it_inherits(tmp_path):
     (tmp_path / "_helper.py").write_text("1 / 0")
     found = read_methods(tmp_path)
     assert list(found) == ["child", "good", "plain"]
-    assert found["good"] == ("Good", "Good", SIZES | KNOB, "It is good.", True)
-    assert (found["child"].note, found["child"].own_map) == ("", True)
-    assert found["plain"] == ("Plain", "Plain", SIZES, "", False)
+    assert found["good"] == ("Good", "Good", SIZES | KNOB, "It is good.", "plain", True)
+    child = found["child"]
+    assert (child.note, child.trained_as, child.own_map) == ("", "", True)
+    assert found["plain"] == ("Plain", "Plain", SIZES, "", "", False)
     assert found["child"].defaults == {"width": 16, "hidden_dim": 1024, "knob": 3, "more": 1}
 
 

@@ -12,6 +12,7 @@ from medae.workflow.grid import (
     grid_methods,
     method_notes,
     network_runs,
+    shared_weights,
     used_configuration,
 )
 
@@ -98,6 +99,20 @@ def test_a_variant_is_its_method_with_other_options():
     assert methods["ae"].display_name == "AE"
     assert (methods["wide"].own_map, methods["aeu"].own_map) == (False, True)
     assert methods["vae"].options["kl_weight"] == 0.005
+
+
+def test_a_score_of_weights_that_the_grid_trains_takes_these_over():
+    methods = ["ae_grad", "wide_grad", "ae", "wide", "vae_rec"]
+    variant = {"method": "ae_grad", "name": "Wide grad", "options": {"width": 32, "hidden_dim": 8}}
+    given = CONFIG["methods"] | {"ae_grad": CONFIG["methods"]["ae"]}
+    config = CONFIG | {
+        "grid": [{"methods": methods, "latent_dims": [4]}],
+        "variants": CONFIG["variants"] | {"wide_grad": variant},
+        "methods": given,
+    }
+    assert shared_weights(config) == {"ae_grad": "ae", "wide_grad": "wide"}
+    given["ae_grad"] = given["ae_grad"] | {"hidden_dim": 9}
+    assert shared_weights(config) == {"wide_grad": "wide"}
 
 
 def test_the_examples_fit_a_page_and_keep_the_reference():

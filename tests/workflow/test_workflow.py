@@ -22,6 +22,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from small_project import SMALL, own_entry, wait_for
 
 from medae.base.files import read_table
+from medae.models.checkpoints import load_tensors
 
 pytestmark = pytest.mark.workflow
 
@@ -295,6 +296,28 @@ def test_a_grid_without_the_plain_autoencoder_is_planned(fresh):
     assert "Nothing is trained of the block {'datasets': ['lgg']" in fresh.run("--dry-run")
     for plan in (planned, fresh.planned()):
         assert not {"plot_scores", "tabulate_latent_dimension"} & set(plan)
+
+
+def test_a_score_of_weights_that_the_grid_trains_is_not_trained_again(fresh):
+    fresh.configure(grid=[{"methods": ["ae_grad", "ae"], "latent_dims": [4]}])
+    fresh.run("--until", "copy_weights")
+    for seed in (0, 1):
+        own, other = (
+            fresh.results / f"models/phantom/all/{method}/d4/seed{seed}"
+            for method in ("ae_grad", "ae")
+        )
+        assert (own / "history.tsv").read_bytes() == (other / "history.tsv").read_bytes()
+        (copy, of_copy), (model, of_model) = (
+            load_tensors(folder / "checkpoint.safetensors") for folder in (own, other)
+        )
+        assert of_copy == of_model | {"method": "ae_grad"}
+        assert copy.keys() == model.keys() and all(copy[key].equal(model[key]) for key in copy)
+    assert "train_autoencoder" not in fresh.planned()
+    fresh.configure(
+        grid=[{"methods": ["ae_grad", "ae"], "latent_dims": [4]}],
+        methods={"ae_grad": {"hidden_dim": 8}},
+    )
+    assert fresh.planned()["train_autoencoder"] == 1  # the AE's are there
 
 
 def test_the_projects_configurations_have_runs_of_their_own(root):

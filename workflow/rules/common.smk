@@ -29,6 +29,7 @@ from medae.workflow.grid import (
     example_views,
     grid_methods,
     method_notes,
+    shared_weights,
     used_configuration,
 )
 from medae.workflow.startup import (
@@ -78,8 +79,10 @@ for block in config["grid"]:
         )
 
 METHODS = grid_methods(config)
+SHARED_WEIGHTS = shared_weights(config)
 # Networks and baselines; the Snakefile adds the paths of their files.
 RUNS = all_runs(config)
+NETWORKS = list(RUNS.query("network")["method"].unique())
 EXAMPLE_VIEWS = example_views(RUNS)
 NAMES = {dataset: config["registry"][dataset]["name"] for dataset in config["datasets"]}
 METHOD_NAMES = {  # in the order of the grid, in which a sweep stands as it was written
@@ -154,6 +157,14 @@ def training_rows(wildcards):
 def of_seeds(pattern):
     """The files of a setting for all seeds."""
     return expand(pattern, seed=config["seeds"], allow_missing=True)
+
+
+def of_partner(pattern):
+    """As `of_seeds`, of the method whose weights the wildcard `method` takes over."""
+    return lambda wildcards: expand(
+        of_seeds(pattern),
+        **{**wildcards, "method": SHARED_WEIGHTS[wildcards.method]},
+    )
 
 
 def of_runs(pattern, chosen):

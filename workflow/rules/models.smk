@@ -8,17 +8,15 @@ rule train_autoencoder:
         training_rows=training_rows,
         modules=method_modules("models/train_autoencoder"),
     output:
-        checkpoints=of_seeds(f"{MODEL}/checkpoint.safetensors"),
-        histories=of_seeds(f"{MODEL}/history.tsv"),
-        snapshots=(
-            of_seeds(f"{MODEL}/snapshots.safetensors")
-            if config["training"]["snapshots"]
-            else []
-        ),
+        checkpoints=of_seeds(CHECKPOINT),
+        histories=of_seeds(HISTORY),
+        snapshots=of_seeds(SNAPSHOTS),
     log:
         f"{LOGS}/train_autoencoder/{SETTING}.log",
     benchmark:
         f"{BENCHMARKS}/train_autoencoder/{SETTING}.tsv"
+    wildcard_constraints:
+        method="|".join(key for key in NETWORKS if key not in SHARED_WEIGHTS),
     priority: 1
     conda:
         "../../envs/environment.yaml"
@@ -45,10 +43,39 @@ rule train_autoencoder:
         "../../scripts/models/train_autoencoder.py"
 
 
+if SHARED_WEIGHTS:
+
+    # A method that is another score of weights which the grid trains anyway.
+    rule copy_weights:
+        input:
+            trained=of_partner(CHECKPOINT),
+            trained_histories=of_partner(HISTORY),
+            trained_snapshots=of_partner(SNAPSHOTS),
+            modules=modules("models/copy_weights"),
+        output:
+            checkpoints=of_seeds(CHECKPOINT),
+            histories=of_seeds(HISTORY),
+            snapshots=of_seeds(SNAPSHOTS),
+        log:
+            f"{LOGS}/copy_weights/{SETTING}.log",
+        benchmark:
+            f"{BENCHMARKS}/copy_weights/{SETTING}.tsv"
+        wildcard_constraints:
+            method="|".join(SHARED_WEIGHTS),
+        conda:
+            "../../envs/environment.yaml"
+        params:
+            module=lambda wildcards: METHODS[wildcards.method].module,
+        message:
+            "Copying weights for {wildcards.method}, d = {wildcards.latent_dim}, on {wildcards.dataset}, {wildcards.training_set}"
+        script:
+            "../../scripts/models/copy_weights.py"
+
+
 rule score_images:
     input:
         packed=PACKED,
-        checkpoints=of_seeds(f"{MODEL}/checkpoint.safetensors"),
+        checkpoints=of_seeds(CHECKPOINT),
         training_rows=training_rows if HELD_OUT_SHARE else [],
         modules=method_modules("models/score_images"),
     output:

@@ -56,7 +56,7 @@ rule measure_entropy:
     input:
         packed=PACKED,
         audit=f"{AUDIT}/images.tsv",
-        checkpoints=of_seeds(f"{MODEL}/checkpoint.safetensors"),
+        checkpoints=of_seeds(CHECKPOINT),
         modules=method_modules("theory/measure_entropy"),
     output:
         table=ENTROPY,

@@ -61,6 +61,22 @@ def network_runs(config: dict) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*SETTING_COLUMNS, "seed"]).drop_duplicates(ignore_index=True)
 
 
+def shared_weights(config: dict) -> dict[str, str]:
+    """Return, by method of the grid that is another score of another one's weights, that other one.
+
+    Both have the same options; a method without such a partner is trained itself.
+    """
+    methods = grid_methods(config)
+    used = network_runs(config)["method"].unique()
+    return {
+        key: partner
+        for key in used
+        for partner in used
+        if methods[partner].module == METHODS[methods[key].module].trained_as
+        and methods[partner].options == methods[key].options
+    }
+
+
 def baseline_runs(config: dict) -> list[dict]:
     """Return what the baselines score on every dataset: training_set, method, latent_dim and seed.
 

@@ -9,6 +9,8 @@ Such a file has one class with a `display_name`, a `torch.nn.Module` with
   `"unit": "pixels"` may not exceed the image's side; `"notes": {value: sentence}` says below the
   table of methods what a value means. `note = "…"`, a literal as well, is such a sentence about
   the method itself and is not inherited;
+- optionally `trained_as = "ae"`, a literal that is not inherited: the method is another score of
+  that one's weights, which it takes over where a grid has both with equal options;
 - keyword-only arguments `image_size`, `channels`, `latent_dim` and all options, without defaults;
 - `noise(shape, generator)` → what the loss of a batch of `shape` N × C × H × W takes at random, one
   tensor on the generator's device, or None; the only source of randomness;
@@ -61,6 +63,7 @@ class Method(NamedTuple):
     display_name: str
     options: dict[str, dict]  # option -> JSON schema, which has its description and default
     note: str
+    trained_as: str  # the method whose weights it has, or ""
     own_map: bool  # whether it has an `anomaly_map`, inherited or not
 
     @property
@@ -106,9 +109,9 @@ def _read_class(path: Path) -> tuple[Method, str | None]:
         raise ValueError(f"{len(classes)} of its classes have a display_name instead of one")
     ((node, literals),) = classes
     options = literals.get("options", {})
-    texts = literals["display_name"], literals.get("note", "")
+    texts = [literals.get(key, "") for key in ("display_name", "note", "trained_as")]
     if not all(isinstance(text, str) for text in texts) or not isinstance(options, dict):
-        raise ValueError("display_name and note have to be texts, and options a dict")
+        raise ValueError("display_name, note and trained_as have to be texts, and options a dict")
     for option, schema in options.items():
         if not isinstance(schema, dict) or not {"default", "description"} <= set(schema):
             raise ValueError(f"its option {option} needs a default and a description")
@@ -121,12 +124,13 @@ def _read_class(path: Path) -> tuple[Method, str | None]:
     }
     parents = (methods[base.id] for base in node.bases if getattr(base, "id", None) in methods)
     own_map = any(getattr(statement, "name", None) == "anomaly_map" for statement in node.body)
-    return Method(node.name, texts[0], options, texts[1], own_map), next(parents, None)
+    name, note, trained_as = texts
+    return Method(node.name, name, options, note, trained_as, own_map), next(parents, None)
 
 
 def _attributes(node: ast.ClassDef) -> dict[str, Any]:
     """Return what a class says that is read without running it; ValueError if not literals."""
-    keys = {"display_name", "options", "note"}
+    keys = {"display_name", "options", "note", "trained_as"}
     return {
         statement.targets[0].id: ast.literal_eval(statement.value)
         for statement in node.body

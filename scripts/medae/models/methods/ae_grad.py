@@ -12,12 +12,10 @@ def gradients(values: Tensor, images: Tensor) -> Tensor:
 
 
 class GradientAutoEncoder(AutoEncoder):
-    """A pixel is abnormal when a change of it would change the image's error.
-
-    Trained as the AE is: the same seed gives the AE's weights, bit for bit.
-    """
+    """A pixel is abnormal when a change of it would change the image's error."""
 
     display_name = "AE-grad"
+    trained_as = "ae"
     needs_gradient = True
 
     def anomaly_map(self, images: Tensor, latents: Tensor, reconstructions: Tensor) -> Tensor:

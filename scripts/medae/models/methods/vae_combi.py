@@ -7,12 +7,10 @@ from medae.models.methods.vae import VariationalAutoEncoder, kl_divergence
 
 
 class CombinedGradientVae(VariationalAutoEncoder):
-    """A pixel is abnormal when it is off and a change of it would change the image's KL.
-
-    Trained as the VAE is: the same seed gives the VAE's weights, bit for bit.
-    """
+    """A pixel is abnormal when it is off and a change of it would change the image's KL."""
 
     display_name = "VAE-combi"
+    trained_as = "vae"
     needs_gradient = True
 
     def anomaly_map(self, images: Tensor, latents: Tensor, reconstructions: Tensor) -> Tensor:

@@ -7,12 +7,10 @@ from medae.models.methods.vae import VariationalAutoEncoder
 
 
 class ReconstructionGradientVae(VariationalAutoEncoder):
-    """A pixel is abnormal when a change of it would change the image's error.
-
-    Trained as the VAE is: the same seed gives the VAE's weights, bit for bit.
-    """
+    """A pixel is abnormal when a change of it would change the image's error."""
 
     display_name = "VAE-rec"
+    trained_as = "vae"
     needs_gradient = True
 
     def anomaly_map(self, images: Tensor, latents: Tensor, reconstructions: Tensor) -> Tensor:
