@@ -112,7 +112,7 @@ def compare(
         cells[f"{who}_tolerance"] = tolerance
         # The paper's numbers have one decimal: a billionth of a point only absorbs rounding.
         verdict = np.where(difference.abs() <= tolerance + 1e-9, "within", "outside")
-        verdict = np.where(cells["n_seeds"] < 2, "one seed", verdict)
+        verdict = np.where(tolerance.isna(), "one seed", verdict)
         cells[f"{who}_verdict"] = np.where(difference.isna(), "", verdict)
     cells = cells[["table", *(column for column in cells if column != "table")]]
     return sort_rows(cells, by=["table", *KEY], names=names)

@@ -344,8 +344,8 @@ CODE = pd.DataFrame(  # of the paper's code, a row per seed
 )
 
 
-def compared(metrics, paper=PAPER):
-    return compare(metrics=metrics, paper=paper, reference_code=CODE, names=NAMES)
+def compared(metrics, paper=PAPER, code=CODE):
+    return compare(metrics=metrics, paper=paper, reference_code=code, names=NAMES)
 
 
 def test_the_tolerance_itself_is_within():
@@ -353,6 +353,12 @@ def test_the_tolerance_itself_is_within():
     for theirs, verdict in ((50.0, "within"), (49.9, "outside")):
         paper = paper_table(("table1", "xray", "ae", 4, "auc", theirs, 0.1))
         assert compared(ours, paper)["paper_verdict"].tolist() == [verdict]
+
+
+def test_one_seed_of_theirs_gives_no_verdict():
+    found = compared(metric_table(metric_rows([0.70, 0.72])), code=CODE[:1])
+    assert found["code_verdict"].tolist() == ["one seed"]
+    assert found["paper_verdict"].tolist() == ["within"]
 
 
 @pytest.fixture
