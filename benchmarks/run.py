@@ -1,13 +1,13 @@
 """Time this project against the plain loop, side by side, and write the table of ratios.
 
-    python benchmarks/run.py [--out results/bench] [--repeats 5] [--images 1024] [--trials]
+    python benchmarks/run.py [--out results/bench] [--repeats 5] [--images 1000] [--trials]
 
 Every repeat runs both, one after the other, in processes of their own and in alternating order;
 the ratio of a repeat is of these two, so that what else the machine does mostly cancels out.
 Outputs: bench.md, bench.tsv (a row per comparison and repeat), provenance.json. On a machine with a
 GPU only networks are timed, once by default, the plain loop once per repeat, and outputs go to a
-folder with the card's name. --trials adds what may be faster and is not part of the project, and a
-profile of a step.
+folder with the card's name. --trials times instead what may be faster and is not part of the
+project, and adds a profile of a step.
 """
 
 import argparse
@@ -70,6 +70,11 @@ def comparisons(folder: Path, images: int, device: torch.device, trials: bool) -
     if device.type == "cuda":
         return gpu_comparisons(pixels, network, trials)
     training = network | {"epochs": 2}
+    if trials:
+        return [
+            Comparison(f"trial: {option} {value}", "train", (pixels,), training, {option: value})
+            for option, value in {"compiled": True, "channels_last": False}.items()
+        ]
     found = [
         Comparison(
             f"{name}, {precision}", "train", (pixels,), training, {"precision": precision}, n
@@ -80,13 +85,6 @@ def comparisons(folder: Path, images: int, device: torch.device, trials: bool) -
         ]
         for precision in PRECISIONS["cpu"]
     ]
-    if trials:
-        for option, value in {"compiled": True, "channels_last": False}.items():
-            found.append(
-                Comparison(
-                    f"trial: {option} {value}", "train", (pixels,), training, {option: value}
-                )
-            )
     found.append(Comparison("scoring", "score", (pixels,), network))
     for side in FILE_SIDES:
         name = f"packing files of {side} × {side} pixels"
@@ -108,20 +106,18 @@ def gpu_comparisons(pixels: np.ndarray, network: dict, trials: bool) -> list[Com
         own = {"precision": "tf32", "epochs": int(rounds)} | own
         return Comparison(f"training, {name}", "train", (pixels,), plain, own)
 
+    if trials:
+        return [
+            training(f"{models} at once, {option} {value}", models=models, **{option: value})
+            for option, value in [("channels_last", False), ("compiled", True)]
+            for models in ((1, 3, 8) if option == "compiled" else AT_ONCE)
+        ]
     found = [training("one model, eager", cuda_graphs=False)]
     for precision in PRECISIONS["cuda"]:
         found += [
             training(f"{models} at once, {precision}", models=models, precision=precision)
             for models in (AT_ONCE if precision == "tf32" else AT_ONCE[:2])
         ]
-    if trials:
-        for option, value in [("channels_last", False), ("compiled", True)]:
-            for models in (1, 3, 8) if option == "compiled" else AT_ONCE:
-                found.append(
-                    training(
-                        f"{models} at once, {option} {value}", models=models, **{option: value}
-                    )
-                )
     for size in (64, None):
         own = {"batch_size": size, "precision": "tf32", "rounds": 20}
         name = f"scoring, batches of {size or CUDA_BATCH:,}"
@@ -144,10 +140,11 @@ def training_images(folder: Path) -> np.ndarray:
     return np.stack([Image.open(path).resize(size, Image.BILINEAR) for path in files])[:, None]
 
 
-def compare(cases: list[Comparison], repeats: int, *, once: bool) -> pd.DataFrame:
-    """Return a row per comparison and repeat: both rates and their ratio.
+def compare(cases: list[Comparison], repeats: int, *, once: bool, out: Path) -> pd.DataFrame:
+    """Return a row per comparison and repeat, with both rates and their ratio.
 
-    With `once` the plain loop's function is timed once in a repeat, for all of its comparisons.
+    The table `out` grows with every row. With `once` the plain loop's function is timed once in a
+    repeat, for all of its comparisons.
     """
     rows = []
     for repeat in range(repeats):
@@ -166,6 +163,7 @@ def compare(cases: list[Comparison], repeats: int, *, once: bool) -> pd.DataFram
             print(f"{repeat + 1}/{repeats}  {case.name}: {ratio:.2f}", flush=True)
             rows.append({"name": case.name, "unit": case.unit, "repeat": repeat, **found})
             rows[-1]["ratio"] = ratio
+            write_table(pd.DataFrame(rows), out)
     return pd.DataFrame(rows)
 
 
@@ -203,7 +201,8 @@ def run(*, out: Path | None, repeats: int | None, images: int, trials: bool) -> 
     repeats = repeats or (1 if on_gpu else 5)
     with tempfile.TemporaryDirectory() as folder:
         cases = comparisons(Path(folder), images, device, trials)
-        table = compare(cases, repeats, once=on_gpu)
+        out.mkdir(parents=True, exist_ok=True)
+        table = compare(cases, repeats, once=on_gpu, out=out / "bench.tsv")
         batch = torch.from_numpy(training_images(Path(folder))[: plain_loop.BATCH])
     header = ["What", "Unit", "Plain loop", "This project", "Ratio", "Range"]
     work = ["Precision", "MFLOP per image", "Matrix product, GFLOP/s", "Images/s at most by FLOP"]
@@ -225,9 +224,7 @@ def run(*, out: Path | None, repeats: int | None, images: int, trials: bool) -> 
             batch.numpy(), build=project.autoencoder, device=device, precision=precision
         )
         parts.append(f"\n```\n{roofline.kernels(step, device)}```\n")
-    out.mkdir(parents=True, exist_ok=True)
     write_text("\n".join(parts), out / "bench.md")
-    write_table(table, out / "bench.tsv")
     git = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     done = subprocess.run(git, cwd=project.ROOT, capture_output=True, text=True, check=False)
     options = f"--repeats {repeats} --images {images}{' --trials' if trials else ''}"
@@ -246,6 +243,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--repeats", type=int)
-    parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--trials", action="store_true")
     run(**vars(parser.parse_args()))

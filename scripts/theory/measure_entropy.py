@@ -28,6 +28,7 @@ from medae.models.checkpoints import load_checkpoint
 from medae.models.networks import normalise
 from medae.models.scoring import batch_size_on
 from medae.models.torch_setup import (
+    allow_tf32,
     is_out_of_memory,
     make_deterministic,
     select_device,
@@ -158,7 +159,8 @@ def measure_entropy(
     logger.info("%d of %d training images are no duplicates", len(images), len(data.train_ids))
     rows = []
     for seed, checkpoint in zip(seeds, checkpoints, strict=True):
-        model, _ = load_checkpoint(checkpoint, chosen, data)
+        model, description = load_checkpoint(checkpoint, chosen, data)
+        allow_tf32(description["training"]["precision"])
         network = Network(model, device=chosen, batch_size=batch_size or batch_size_on(chosen))
         found = entropy_of(network, images, metric_images=metric_images, rise=rise)
         if hasattr(model, "rate"):

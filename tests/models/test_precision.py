@@ -8,6 +8,7 @@ import torch
 from small_models import CPU, make_images, make_model
 from torch.nn import functional as F
 
+from medae.base.errors import InputError
 from medae.models.networks import RoundedConvolutions, normalise
 from medae.models.torch_setup import allow_tf32, resolve_precision
 
@@ -55,6 +56,19 @@ def test_auto_is_what_torch_does_on_the_device():
     for supported, expected in [(True, "tf32"), (False, "float32")]:
         with patch("torch.cuda.is_tf32_supported", return_value=supported):
             assert resolve_precision("auto", torch.device("cuda")) == expected
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_a_gpu_that_lacks_a_precision_is_refused(precision):
+    cuda = torch.device("cuda")
+    supports = f"torch.cuda.is_{precision.replace('bfloat', 'bf')}_supported"
+    with patch(supports, return_value=True):
+        assert resolve_precision(precision, cuda) == precision
+    with (
+        patch(supports, return_value=False),
+        pytest.raises(InputError, match=f"'{precision}', which this GPU cannot compute. Set it to"),
+    ):
+        resolve_precision(precision, cuda)
 
 
 @pytest.mark.parametrize(("precision", "allowed"), [("tf32", True), ("float32", False)])

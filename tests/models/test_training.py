@@ -1,15 +1,19 @@
 """Training: the loop, its state, stops, and what happens when memory runs out."""
 
+import weakref
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_models import CPU, equal, fit, fit_all, make_images, make_training
+from small_models import CPU, equal, fit, fit_all, make_images, make_model, make_training
 
 from medae.base.errors import InputError
-from medae.models import training
+from medae.models import steps, training
 from medae.models.checkpoints import load_tensors
 from medae.models.methods.ae import AutoEncoder
+from medae.models.steps import Stepper
 from medae.models.torch_setup import select_device, to_device
 from medae.models.training import Member, batches
 
@@ -233,6 +237,9 @@ def fit_within_memory(*folders, **more):
         RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError(
+            "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"
+        ),
     ],
 )
 def test_out_of_memory_starts_again_with_half_the_batch(error, tmp_path, monkeypatch, caplog):
@@ -291,6 +298,37 @@ def test_memory_that_holds_one_model_trains_them_one_by_one_at_the_full_batch(
     assert "batches of" not in caplog.text
     for one, other in zip(found, expected, strict=True):
         assert equal(one.model, other.model) and one.batch_size == 8
+
+
+def test_models_that_did_not_fit_are_gone_before_fewer_are_tried(tmp_path, monkeypatch):
+    """Even where memory ran out in a recording, at which all of them are there."""
+
+    class Recording(Stepper):
+        def __init__(self, trainees, **_):
+            super().__init__(trainees)
+            self._may_record = len(trainees) > 1
+
+    def record(taken, seen):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    built, alive = [], []
+
+    def build(seed):
+        model = make_model(seed=seed)
+        built.append(weakref.ref(model))
+        return model
+
+    def count():
+        alive.append(sum(model() is not None for model in built))
+
+    monkeypatch.setattr(training, "Stepper", Recording)
+    monkeypatch.setattr(steps, "record", record)
+    monkeypatch.setattr(torch.cuda, "empty_cache", count)
+    trainings = [
+        make_training(tmp_path / str(seed))._replace(build=partial(build, seed)) for seed in (0, 1)
+    ]
+    fit_all(trainings, at_once=2)
+    assert (len(built), alive) == (4, [0])
 
 
 def test_another_error_of_torch_is_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from medae.base.files import read_table
+
 
 @pytest.fixture(scope="module")
 def bench(root):
@@ -35,7 +37,7 @@ def gpu_cases(bench, cases):
         patch.setattr(run, "IMAGES_TIMED", 2)
         patch.setattr(run, "AT_ONCE", [1, 3])
         network = {key: network[key] for key in ("build", "device")}
-        found = run.gpu_comparisons(pixels, network, True)
+        found = [case for t in (False, True) for case in run.gpu_comparisons(pixels, network, t)]
     return [case for case in found if not case.own.get("compiled")]
 
 
@@ -53,19 +55,23 @@ def test_both_sides_count_the_same_items(bench, cases, gpu_cases):
         assert items[0] == items[1], case
 
 
-def test_a_comparison_runs_in_processes_of_its_own(bench, cases):
+def test_a_comparison_runs_in_processes_of_its_own(bench, cases, tmp_path):
     case = next(one for one in cases if one.function == "rank_pixels")
-    (row,) = bench["run"].compare([case], 1, once=False).to_dict("records")
+    (row,) = (
+        bench["run"].compare([case], 1, once=False, out=tmp_path / "bench.tsv").to_dict("records")
+    )
     assert (row["name"], row["unit"]) == ("pixel metrics", "pixels/s")
     assert min(row["plain"], row["project"]) > 0
 
 
-def test_on_a_gpu_the_plain_loop_is_timed_once(bench, monkeypatch):
+def test_on_a_gpu_the_plain_loop_is_timed_once_and_rows_are_kept(bench, monkeypatch, tmp_path):
     run = bench["run"]
     rates = iter([4.0, 2.0, 6.0])
     monkeypatch.setattr(run, "rate", lambda *_: next(rates))
-    table = run.compare([run.Comparison(name, "train", (), {}) for name in "ab"], 1, once=True)
-    assert list(table["ratio"]) == [2.0, 3.0]
+    cases = [run.Comparison(name, "train", (), {}) for name in "abc"]
+    with pytest.raises(StopIteration):  # the third one is cut off
+        run.compare(cases, 1, once=True, out=tmp_path / "bench.tsv")
+    assert list(read_table(tmp_path / "bench.tsv")["ratio"]) == [2.0, 3.0]
 
 
 def test_the_median_and_the_range_of_ratios(bench):

@@ -163,6 +163,7 @@ def measure(tmp_path):
                 model.encoder.bottleneck[-1].weight.mul_(spread)
                 model.prior.log_scales.add_(0.1)
         description = {"method": method, "arguments": SIZES, "dataset_sha256": source}
+        description["training"] = {"precision": "float32"}
         save_checkpoint(tmp_path / "model.safetensors", model, description)
         measure_entropy.measure_entropy(
             packed=packed,

@@ -98,7 +98,10 @@ def _launch(
     def fetch() -> Scores:
         if event:
             event.synchronize()
-        latents, reconstructions, errors, maps = arrived
+        # Copies, since page-locked memory would pile up over a large folder of images.
+        latents, reconstructions, errors, maps = (
+            (tensor.clone() for tensor in arrived) if event else arrived
+        )
         scores = _means(maps)
         if maps.shape[1:] != batch.shape[2:]:
             maps = F.interpolate(maps[:, None], batch.shape[2:], mode="bilinear")[:, 0]

@@ -106,10 +106,12 @@ class Stepper:
             found = [*replay(other), *self._copies()]
             self._put(before)
         except RuntimeError as error:
-            cause = error.__context__ or error  # ending a failed recording raises another error
-            if is_out_of_memory(cause):
-                raise torch.OutOfMemoryError(str(cause)) from error
-            reason = str(cause).partition("\n")[0]
+            # Ending a failed recording raises another error. The first one gets no name here, which
+            # would keep what the recording had allocated.
+            text = str(error.__context__ or error)
+            if is_out_of_memory(error.__context__ or error):
+                raise torch.OutOfMemoryError(text) from error
+            reason = text.partition("\n")[0]
             raise InputError(
                 f"A training step could not be recorded as a CUDA graph: {reason}. Set `training: "
                 "{cuda_graphs: false}`, which changes no number; training then takes longer and "

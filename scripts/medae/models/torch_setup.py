@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import logging
 import os
 import random
@@ -17,7 +18,12 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 KEPT_BYTES = 2**30
 
 # torch has a class for CUDA's allocator alone.
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "ALLOC_FAILED",
+    "STATUS_NOT_INITIALIZED",  # of cuBLAS and cuDNN, where their own memory doesn't fit
+)
 
 
 def select_device(name: str) -> torch.device:
@@ -74,8 +80,14 @@ def smaller_batch(batch_size: int, *, least: int, what: str) -> int:
     logger.warning(
         "%s: out of memory with batches of %d images; now %d.", what, batch_size, smaller
     )
-    torch.cuda.empty_cache()
+    free_memory()
     return smaller
+
+
+def free_memory() -> None:
+    """Give back what failed on the GPU; errors refer to themselves through their frames."""
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def make_deterministic(torch_threads: int) -> None:
@@ -95,12 +107,24 @@ def make_deterministic(torch_threads: int) -> None:
 def resolve_precision(name: str, device: torch.device) -> str:
     """Return the precision to train in; `auto` is tf32 on a CUDA device that has it, else float32.
 
-    That is what torch, and with it the reference code, does if nobody says anything.
+    That is what torch, and with it the reference code, does if nobody says anything. Raises
+    InputError for a precision that a CUDA device lacks: it would compute in another one.
     """
-    if name != "auto":
-        return name
-    has_tf32 = device.type == "cuda" and torch.cuda.is_tf32_supported()
-    return "tf32" if has_tf32 else "float32"
+    if device.type != "cuda":
+        return "float32" if name == "auto" else name
+    native = {
+        "float32": True,
+        "tf32": torch.cuda.is_tf32_supported(),
+        "bfloat16": torch.cuda.is_bf16_supported(including_emulation=False),
+    }
+    if name == "auto":
+        return "tf32" if native["tf32"] else "float32"
+    if not native[name]:
+        raise InputError(
+            f"training.precision is '{name}', which this GPU cannot compute. Set it to 'float32' "
+            "or 'auto', or training.device to 'cpu'."
+        )
+    return name
 
 
 def allow_tf32(precision: str) -> None:

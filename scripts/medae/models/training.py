@@ -15,7 +15,12 @@ from tqdm import tqdm
 from medae.base.errors import InputError
 from medae.models.checkpoints import load_tensors, save_tensors
 from medae.models.steps import Batch, Stepper, Trainee
-from medae.models.torch_setup import epoch_generators, is_out_of_memory, smaller_batch
+from medae.models.torch_setup import (
+    epoch_generators,
+    free_memory,
+    is_out_of_memory,
+    smaller_batch,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -345,7 +350,7 @@ def train(
                 "%s: out of memory with %d models at once; now %d.",
                 group[0].label, len(group), at_once,
             )  # fmt: skip
-            torch.cuda.empty_cache()
+            free_memory()
         else:
             size = smaller_batch(size, least=2, what=group[0].label)
             group[0].state.unlink(missing_ok=True)
