@@ -42,6 +42,21 @@ def test_a_recording_that_does_something_else_is_not_used(record, monkeypatch, c
     assert "without a CUDA graph, which is slower" in caplog.text
 
 
+def test_batches_of_every_shape_are_recorded_when_they_come_again(monkeypatch, tmp_path):
+    recorded = []
+
+    def record(taken, seen):
+        recorded.append([len(rows) for rows, _ in seen])
+        return lambda new: one_by_one(taken, new)
+
+    monkeypatch.setattr(steps, "record", record)
+    found = step_through(tmp_path / "a", "ae", "vae", records=True)
+    assert recorded == [[4, 4], [2, 2]]  # of 14 images
+    for member in found:
+        (plain,) = step_through(tmp_path / "b", member.training.label.split()[1], records=False)
+        assert equal(member.trainee.model, plain.trainee.model)
+
+
 def test_a_loss_that_is_nan_is_not_blamed_on_the_recording(monkeypatch, caplog, tmp_path):
     monkeypatch.setattr(steps, "record", lambda taken, seen: lambda new: one_by_one(taken, new))
     (member,) = step_through(tmp_path, "vae", records=True, spoil=float("nan"))

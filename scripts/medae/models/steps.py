@@ -48,30 +48,30 @@ class Stepper:
 
     On CUDA these steps are recorded as one CUDA graph, each on a stream of its own: the networks
     are so small that launching their kernels takes longer than running them, and that one model
-    leaves most of a GPU idle. The recording is used only where it gives every model the same bits
-    as its steps alone; otherwise a warning is logged and training goes on without.
+    leaves most of a GPU idle. The short last batch of an epoch has a graph of its own. A recording
+    is used only where it gives every model the same bits as its steps alone; otherwise a warning is
+    logged and training goes on without.
     """
 
     def __init__(self, trainees: Sequence[Trainee], *, cuda_graphs: bool = True) -> None:
         self.trainees = trainees
         self._may_record = cuda_graphs and trainees[0].images.device.type == "cuda"
-        self._shapes: list[tuple | None] = []  # of the first batches, which are the ones to record
-        self._replay: Callable[[Sequence[Batch]], list[Tensor]] | None = None
+        self._seen: set[tuple] = set()  # shapes of batches
+        self._replays: dict[tuple, Callable[[Sequence[Batch]], list[Tensor]]] = {}
 
     def __call__(self, batches: Sequence[Batch | None]) -> list[Tensor | None]:
         """Take a step of each model on its batch, if it has one; return their losses.
 
         Raises InputError when the steps cannot be recorded, and torch.OutOfMemoryError.
         """
-        shapes = [batch and batch[0].shape for batch in batches]
-        if not self._shapes:
-            self._shapes = shapes
-        elif shapes == self._shapes and self._may_record:  # optimisers have their state by now
-            self._may_record = False
-            self._replay = self._checked_recording(batches)
-        if self._replay and shapes == self._shapes:
-            return self._replay(batches)
-        return self._one_by_one(batches)
+        shapes = tuple(batch and batch[0].shape for batch in batches)
+        known = shapes in self._seen  # optimisers have their state by then
+        self._seen.add(shapes)
+        if known and self._may_record and shapes not in self._replays and all(batches):
+            if replay := self._checked_recording(batches):
+                self._replays[shapes] = replay
+            self._may_record = bool(replay)
+        return self._replays.get(shapes, self._one_by_one)(batches)
 
     def _one_by_one(self, batches: Sequence[Batch | None]) -> list[Tensor | None]:
         pairs = zip(self.trainees, batches, strict=True)
