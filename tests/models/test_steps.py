@@ -107,11 +107,10 @@ def test_a_recording_forks_a_stream_for_each_model_and_replays_on_what_it_is_giv
     capture.return_value.__exit__.side_effect = lambda *_: calls.append("end")
     here = Mock()
     here.wait_stream.side_effect = lambda stream: calls.append(f"join {stream.name}")
-    names = iter("ab")
 
-    def new_stream():
+    def new_stream(number):
         stream = Mock()
-        stream.name = next(names)
+        stream.name = "ab"[number]
         stream.wait_stream.side_effect = lambda other: calls.append(f"fork {stream.name}")
         return stream
 
@@ -122,7 +121,7 @@ def test_a_recording_forks_a_stream_for_each_model_and_replays_on_what_it_is_giv
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
     monkeypatch.setattr(torch.cuda, "graph", capture)
-    monkeypatch.setattr(torch.cuda, "Stream", new_stream)
+    monkeypatch.setattr(steps, "_stream", new_stream)
     monkeypatch.setattr(torch.cuda, "stream", within)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: here)
     results, seen = [torch.tensor([1.0]), torch.tensor([5.0])], {}
@@ -153,8 +152,8 @@ def test_streams_are_joined_when_a_step_fails(monkeypatch):
     """A capture whose streams are not joined cannot be ended, and hides the reason."""
     here, joined = Mock(), []
     here.wait_stream.side_effect = joined.append
-    for name in ("Stream", "stream"):
-        monkeypatch.setattr(torch.cuda, name, MagicMock())
+    monkeypatch.setattr(steps, "_stream", MagicMock())
+    monkeypatch.setattr(torch.cuda, "stream", MagicMock())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: here)
 
     def fails(rows, noise):

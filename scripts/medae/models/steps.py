@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -127,6 +128,12 @@ class Stepper:
         return None
 
 
+@cache
+def _stream(number: int) -> torch.cuda.Stream:
+    """Return a stream by its number; recordings share them, for cuBLAS keeps memory for each."""
+    return torch.cuda.Stream()
+
+
 def record(
     steps: Sequence[Callable[[Tensor, Tensor | None], Tensor]], batches: Sequence[Batch]
 ) -> Callable[[Sequence[Batch]], list[Tensor]]:
@@ -137,7 +144,7 @@ def record(
     RuntimeError when something in a step cannot be recorded.
     """
     kept = [(rows.clone(), None if noise is None else noise.clone()) for rows, noise in batches]
-    streams = [torch.cuda.Stream() for _ in steps]
+    streams = [_stream(number) for number in range(len(steps))]
 
     def side_by_side() -> list[Tensor]:
         here, forked, results = torch.cuda.current_stream(), [], []
