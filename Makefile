@@ -54,17 +54,21 @@ score: $(READY) ## score a folder of images: IMAGES=folder MODEL=…/checkpoint.
 	$(BIN)/python scripts/score_folder.py $${SCORE_OUT:+--out "$$SCORE_OUT"} -- "$$SCORE_IMAGES" "$$SCORE_MODEL"
 
 # What is drawn from metrics and intervals alone; contact sheets and histograms need the images.
-DRAWN := tabulate_latent_dimension tabulate_methods tabulate_training_sets compare_with_paper \
-	plot_latent_dimension plot_methods plot_reconstruction_error plot_training_sets \
-	$(if $(wildcard results/reference/$(RUN)/tests),plot_scores tabulate_scores)
+DRAWN := tabulate_latent_dimension tabulate_methods tabulate_scores tabulate_training_sets \
+	compare_with_paper plot_latent_dimension plot_methods plot_scores plot_reconstruction_error \
+	plot_training_sets
+KEPT := $(wildcard $(foreach name,latent_dimension methods training_sets paper_comparison \
+	reconstruction_error $(if $(wildcard results/reference/$(RUN)/tests),scores),results/reference/$(RUN)/tables/$(name).tsv results/reference/$(RUN)/figures/$(name).png))
 REDRAWN := results/redrawn
 
 redraw: $(READY) ## draw tables and figures of results/reference/RUN again: RUN=brain_tumor
 	@test -n "$(RUN)" || { echo "Name a run: make redraw RUN=brain_tumor" >&2; exit 2; }
 	mkdir -p $(REDRAWN) && cd results/reference/$(RUN) && \
 		cp -r metrics.tsv intervals $$(ls -d selection tests 2>/dev/null) $(CURDIR)/$(REDRAWN)/
-	$(SNAKEMAKE) $(DRAWN) --configfile config/$(RUN).yaml --config run=redrawn --allowed-rules $(DRAWN)
-	cp -r $(REDRAWN)/tables $(REDRAWN)/figures results/reference/$(RUN)/
+	$(SNAKEMAKE) $(KEPT:results/reference/$(RUN)/%=$(REDRAWN)/%) --configfile config/$(RUN).yaml \
+		--config run=redrawn --allowed-rules $(DRAWN)
+	cd $(REDRAWN) && for file in $$(find tables figures -type f); do \
+		kept=$(CURDIR)/results/reference/$(RUN)/$$file; test ! -e $$kept || cp $$file $$kept || exit; done
 	rm -r $(REDRAWN)
 
 bench: $(READY) ## time this project against a plain loop, side by side (BENCH=--help: options)
