@@ -1,11 +1,11 @@
-"""Small tables of metrics, written row by row, and figures of them."""
+"""Small tables of metrics, written row by row, and what scripts make of them."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from medae.base.files import write_table
+from medae.base.files import read_table, write_table
 from medae.evaluation.metrics import METRIC_COLUMNS
 
 COUNTS = {("scans", "published"): (30, 40), ("scans", "leak_free"): (10, 40)}
@@ -42,14 +42,38 @@ def table_lines(markdown):
     return [line for line in markdown.splitlines() if line.startswith(("|", "#"))]
 
 
+def paper_table(*rows):
+    columns = ["table", "dataset", "method", "latent_dim", "metric", "mean", "std"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def written(folder, tables):
+    """Write tables, and lists of them, to files; return these by the tables' names."""
+    paths = {}
+    for name, found in tables.items():
+        several = found if isinstance(found, list) else [found]
+        files = [Path(folder, f"{name}{i}.tsv") for i in range(len(several))]
+        for table, path in zip(several, files, strict=True):
+            write_table(table, path)
+        paths[name] = files if isinstance(found, list) else files[0]
+    return paths
+
+
 def drawn(plot, tables, **options):
-    """The figure that a script draws of tables, which are written to files; lists of them too."""
+    """The figure that a script draws of tables."""
     with TemporaryDirectory() as folder:
-        paths = {}
-        for name, found in tables.items():
-            several = found if isinstance(found, list) else [found]
-            written = [Path(folder, f"{name}{i}.tsv") for i in range(len(several))]
-            for table, path in zip(several, written, strict=True):
-                write_table(table, path)
-            paths[name] = written if isinstance(found, list) else written[0]
-        return plot(**paths, **options)
+        return plot(**written(folder, tables), **options)
+
+
+def tabulated(tabulate, tables, *forms, **options):
+    """The texts that a script makes of tables, by form, and the rows of its TSV."""
+    with TemporaryDirectory() as folder:
+        outputs = {form: Path(folder, form) for form in (*forms, "table")}
+        tabulate(**written(folder, tables), **options, **outputs)
+        texts = {form: outputs[form].read_text(encoding="utf-8") for form in forms}
+        return texts | {"rows": read_table(outputs["table"])}
+
+
+def panel(figure, label):
+    (found,) = [axes for axes in figure.axes if axes.get_label() == label]
+    return found

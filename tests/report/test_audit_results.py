@@ -5,12 +5,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from metric_frames import drawn
+from metric_frames import drawn, panel, tabulated
 from plot_audit import FLOOR, LEFT, distance, plot_audit
 from sklearn.metrics import roc_auc_score
 from tabulate_audit import dataset_cells, measure_audit, separability, tabulate_audit
 
-from medae.base.files import read_table, write_table
 from medae.duplicates.audit import IMAGE_COLUMNS, leak_free
 
 # Training a1 a2 b3, normal test a4 (a twin of a1) c5, abnormal test c6.
@@ -46,26 +45,17 @@ THRESHOLDS = pd.DataFrame(
 NAMES = {"scans": "Scans & more", "xray": "X-ray"}
 
 
-def tabulate(folder, moved=True):
-    write_table(IMAGES, folder / "images.tsv")
-    write_table(THRESHOLDS, folder / "thresholds.tsv")
+def tabulate(moved=True):
     clean = THRESHOLDS.assign(**dict.fromkeys(COUNTS, 0), origin="configured")
-    write_table(clean, folder / "clean.tsv")
-    write_table(IMAGES.assign(twin=0, patient_in_both=0), folder / "clean_images.tsv")
-    outputs = {name: folder / f"audit.{name}" for name in ("markdown", "html", "table")}
-    tabulate_audit(
-        images=[folder / "images.tsv", folder / "clean_images.tsv"],
-        thresholds=[folder / "thresholds.tsv", folder / "clean.tsv"],
-        names=NAMES,
-        group_patterns=["([abc])", None],
-        moved=moved,
-        **outputs,
-    )
-    return {name: path.read_text(encoding="utf-8") for name, path in outputs.items()}
+    images = [IMAGES, IMAGES.assign(twin=0, patient_in_both=0)]
+    tables = {"images": images, "thresholds": [THRESHOLDS, clean]}
+    options = {"names": NAMES, "group_patterns": ["([abc])", None], "moved": moved}
+    return tabulated(tabulate_audit, tables, "markdown", "html", **options)
 
 
-def test_the_three_tables(tmp_path):
-    text = tabulate(tmp_path)["markdown"]
+def test_the_three_tables():
+    texts = tabulate()
+    text = texts["markdown"]
     for row in (
         "|  | Scans & more | X-ray |",
         "| Training images | 3 | 3 |",
@@ -90,14 +80,14 @@ def test_the_three_tables(tmp_path):
     ):
         assert f"{row}\n" in text
     assert text.count(", used |") == 2
-    text = tabulate(tmp_path)["html"]
+    text = texts["html"]
     page = ElementTree.fromstring(text.partition("<meta")[0] + text[text.index("<title>") :])
     tables = page.findall(".//table")
     assert [len(table.findall(".//tr")) for table in tables] == [15, 7, 11]
 
 
-def test_patients_in_both_are_warned_of_and_not_leak_free(tmp_path):
-    text = tabulate(tmp_path)["markdown"]
+def test_patients_in_both_are_warned_of_and_not_leak_free():
+    text = tabulate()["markdown"]
     assert "WARNING: 1 test images of Scans & more are of patients who have images" in text
     assert text.count("WARNING") == 1
     images = IMAGES.assign(twin=0)
@@ -111,19 +101,18 @@ def test_an_abnormal_image_with_a_normal_copy_is_counted():
     assert measure_audit(images, THRESHOLDS, None)["dataset"]["all"]["label_conflicts"] == 1
 
 
-def test_words_follow_the_configuration(tmp_path):
-    text = tabulate(tmp_path)["markdown"]
+def test_words_follow_the_configuration():
+    text = tabulate()["markdown"]
     assert "over the eight ways to mirror and rotate" in text
     assert "Unmoved: with a twin" in text
-    text = tabulate(tmp_path, moved=False)["markdown"]
+    text = tabulate(moved=False)["markdown"]
     assert "mirror" not in text and "unmoved" not in text
     assert "| Normal test images with a twin | 1 (50.0 %) | 0 |" in text
     assert "| Scans & more | 0.9000 | 2 | 1 | 2 | 3 | 2 | 1 |\n" in text
 
 
-def test_tsv_has_every_number(tmp_path):
-    tabulate(tmp_path)
-    table = read_table(tmp_path / "audit.table")
+def test_tsv_has_every_number():
+    table = tabulate()["rows"]
     keys = ["dataset", "table", "row", "quantity"]
     assert list(table.columns) == [*keys, "value"]
     assert not table.duplicated(keys).any()
@@ -169,12 +158,11 @@ def images():
     return pd.DataFrame(rows, columns=[*columns, "other_patient_similarity"])
 
 
-def panel(label, *, patients=False, moved=True):
+def audit_panel(label, *, patients=False, moved=True):
     table = images() if patients else images().assign(other_patient_similarity=np.nan)
     tables = {"images": table, "thresholds": LINES}
     figure = drawn(plot_audit, tables, name="Scans $1", moved=moved)
-    (axes,) = [axes for axes in figure.axes if axes.get_label() == label]
-    return axes
+    return panel(figure, label)
 
 
 def legend(axes):
@@ -182,7 +170,7 @@ def legend(axes):
 
 
 def test_shares_of_each_class_are_percent_of_it():
-    axes = panel("shares", patients=True)
+    axes = audit_panel("shares", patients=True)
     assert legend(axes) == [
         "normal test images (n = 4)",
         "abnormal test images (n = 2)",
@@ -195,7 +183,7 @@ def test_shares_of_each_class_are_percent_of_it():
     assert distance(np.array([1.0, 0.9, -1.0])) == pytest.approx([FLOOR, 0.1, LEFT])
     lines = [line.get_xdata()[0] for line in axes.get_lines() if len(line.get_xdata()) == 2]
     assert sorted(lines) == pytest.approx(sorted([0.02, 0.01, 0.001, 0.01]))
-    assert len(legend(panel("shares"))) == 3
+    assert len(legend(audit_panel("shares"))) == 3
 
 
 def counts_at(line, threshold):
@@ -204,9 +192,9 @@ def counts_at(line, threshold):
 
 
 def test_numbers_of_twins_by_threshold():
-    moved, unmoved = panel("counts").get_lines()[:2]
+    moved, unmoved = audit_panel("counts").get_lines()[:2]
     # The image with identical pixels counts at every threshold, whatever its similarity.
     assert [counts_at(moved, t) for t in (0.9, 0.99, 0.999)] == [4, 3, 2]
     assert [counts_at(unmoved, t) for t in (0.9, 0.99, 0.999)] == [3, 2, 1]
-    axes = panel("counts", moved=False)
+    axes = audit_panel("counts", moved=False)
     assert legend(axes) == ["with a copy in training", "threshold 0.9900 (configured)"]

@@ -13,7 +13,7 @@ from matplotlib.colors import same_color
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from metric_frames import drawn
+from metric_frames import drawn, panel, paper_table
 from PIL import Image
 from plot_examples import plot_examples
 from plot_latent_dimension import plot_latent_dimension
@@ -31,15 +31,12 @@ METHODS = {"ae": "AE", "vae": "Wide VAE", "memae": "MemAE"}
 METHODS |= {"nearest": "Nearest training image", "pca": "PCA", "contrast": "Low contrast"}
 SIZES = [1, 2, 4, 8, 16, 32, 64, 128]
 ERRORS = ["error_train_normal", "error_test_normal", "error_test_abnormal"]
-PAPER = pd.DataFrame(
-    [
-        ("table1", "rsna", "ae", 4, "auc", 72.9, 2.1),
-        ("table1", "rsna", "ae", 128, "auc", 60.5, 0.6),
-        ("table1", "rsna", "ae", 4, "ap", 70.3, 0.9),
-        ("table1", "brats", "ae", 4, "ap_pix", 33.4, 5.4),
-        ("table2", "rsna", "vae", 16, "auc", 67.9, 0.8),
-    ],
-    columns=["table", "dataset", "method", "latent_dim", "metric", "mean", "std"],
+PAPER = paper_table(
+    ("table1", "rsna", "ae", 4, "auc", 72.9, 2.1),
+    ("table1", "rsna", "ae", 128, "auc", 60.5, 0.6),
+    ("table1", "rsna", "ae", 4, "ap", 70.3, 0.9),
+    ("table1", "brats", "ae", 4, "ap_pix", 33.4, 5.4),
+    ("table2", "rsna", "vae", 16, "auc", 67.9, 0.8),
 )
 
 
@@ -71,15 +68,10 @@ def style():
         yield
 
 
-def draw_latent(metrics, paper=PAPER, *, names=NAMES, methods=METHODS, notes=None):
+def draw_latent(metrics, *, names=NAMES, methods=METHODS, notes=None):
     options = {"names": names, "methods": methods, "dataset_notes": notes or {}}
     options["papers"] = dict(zip(names, names, strict=True))
-    return drawn(plot_latent_dimension, {"metrics": metrics, "paper": paper}, **options)
-
-
-def panel(figure, label):
-    (found,) = [axes for axes in figure.axes if axes.get_label() == label]
-    return found
+    return drawn(plot_latent_dimension, {"metrics": metrics, "paper": PAPER}, **options)
 
 
 def labels(figure):

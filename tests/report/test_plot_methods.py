@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from metric_frames import drawn
+from metric_frames import drawn, panel
 from plot_methods import plot_methods
 
 from medae.base.files import read_table
@@ -75,10 +75,6 @@ def drawn_from(*tables, methods=METHODS):
         latent_dim=16,
         dataset_notes={"xray": "X-rays are small."},
     )
-
-
-def panel(figure, label):
-    return next(axes for axes in figure.axes if axes.get_label() == label)
 
 
 def line_names(axes):

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import plot_training_sets as script
 import pytest
-from metric_frames import drawn, metric_rows, metric_table
+from metric_frames import drawn, metric_rows, metric_table, tabulated
 from tabulate_training_sets import measure_losses, tabulate_training_sets
 
-from medae.base.files import read_table, write_table
 from medae.report.rows import NothingToShowError, retrained_rows, training_sizes
 
 NAMES = {"scans": "Scans & $", "clean": "Clean", "xray": "X-ray"}
@@ -48,17 +47,10 @@ def metrics():
     )
 
 
-@pytest.fixture
-def tabulate(tmp_path):
-    def run(metrics):
-        write_table(metrics, tmp_path / "metrics.tsv")
-        outputs = {name: tmp_path / f"t.{name}" for name in ("markdown", "html", "table")}
-        tabulate_training_sets(
-            metrics=tmp_path / "metrics.tsv", names=NAMES, methods=METHODS, **outputs
-        )
-        return {name: path.read_text(encoding="utf-8") for name, path in outputs.items()}
-
-    return run
+def tabulate(metrics):
+    options = {"names": NAMES, "methods": METHODS}
+    tables = {"metrics": metrics}
+    return tabulated(tabulate_training_sets, tables, "markdown", "html", **options)
 
 
 def test_only_models_with_several_training_sets_are_compared(metrics):
@@ -113,7 +105,7 @@ def test_losses_by_hand(metrics):
     assert (part["n_normal"], part["n_abnormal"]) == (10, 40)
 
 
-def test_the_forms_of_the_table(metrics, tabulate, tmp_path):
+def test_the_forms_of_the_table(metrics):
     texts = tabulate(metrics)
     first, _, *lines = texts["markdown"].splitlines()
     assert "Scans & $: all 100, without leaked images 40, without random images 41." in first
@@ -138,15 +130,16 @@ def test_the_forms_of_the_table(metrics, tabulate, tmp_path):
         "Published test set",
         "Leak-free test set",
     ]
-    assert len(read_table(tmp_path / "t.table")) == 4
+    assert len(texts["rows"]) == 4
 
 
 @pytest.mark.parametrize("query", ["dataset == 'clean'", "training_set == 'all'"])
-def test_without_twins_there_is_nothing_to_show(query, metrics, tabulate, tmp_path):
+def test_without_twins_there_is_nothing_to_show(query, metrics):
+    rows = metrics.query(query)
     with pytest.raises(NothingToShowError, match="No model was trained on training sets"):
-        tabulate(metrics.query(query))
+        tabulate(rows)
     with pytest.raises(NothingToShowError, match="No model was trained on training sets"):
-        script.plot_training_sets(metrics=tmp_path / "metrics.tsv", names=NAMES, methods=METHODS)
+        drawn(script.plot_training_sets, {"metrics": rows}, names=NAMES, methods=METHODS)
 
 
 # --- the figure ---

@@ -3,31 +3,23 @@
 import numpy as np
 import pandas as pd
 import pytest
-from metric_frames import drawn, metric_rows, metric_table
+from metric_frames import drawn, metric_rows, metric_table, paper_table, tabulated
 from plot_scores import plot_scores
 from tabulate_scores import tabulate_scores
 
-from medae.base.files import read_table, write_table
+from medae.base.files import write_table
 from medae.evaluation.bootstrap import TEST_COLUMNS
 from medae.evaluation.summary import one_precision
 from medae.report import figures
 from medae.report.rows import NothingToShowError, by_score, read_paper
 
 NAMES = {"scans": "Scans", "xray": "X-ray"}
-METHODS = {
-    "ae": "AE",
-    "vae": "VAE",
-    "pca": "PCA",
-    "total_variation": "Low TV",
-    "local_variance": "Low σ²",
-}
+METHODS = {"ae": "AE", "vae": "VAE", "pca": "PCA"}
+METHODS |= {"total_variation": "Low TV", "local_variance": "Low σ²"}
 SPLITS = ("published", "leak_free")
-PAPER = pd.DataFrame(
-    [
-        ("table1", "theirs", "ae", 4, "auc", 70.0, 1.0),
-        ("table1", "theirs", "ae", 4, "ap", 9.0, 1.0),
-    ],
-    columns=["table", "dataset", "method", "latent_dim", "metric", "mean", "std"],
+PAPER = paper_table(
+    ("table1", "theirs", "ae", 4, "auc", 70.0, 1.0),
+    ("table1", "theirs", "ae", 4, "ap", 9.0, 1.0),
 )
 
 
@@ -60,22 +52,9 @@ def metrics():
 
 @pytest.fixture
 def tests():
+    setting = ("scans", "all", "ae", 16)
     rows = [
-        (
-            "scans",
-            "all",
-            "ae",
-            16,
-            score,
-            "published",
-            metric,
-            against,
-            d,
-            d - 0.1,
-            d + 0.1,
-            0.02,
-            p,
-        )
+        (*setting, score, "published", metric, against, d, d - 0.1, d + 0.1, 0.02, p)
         for score in ("information", "information_w17")
         for metric in ("auc", "ap")
         for against, d, p in (("squared_error", 0.2, 0.04), ("total_variation", 0.09, 0.0004))
@@ -83,26 +62,21 @@ def tests():
     return pd.DataFrame(rows, columns=TEST_COLUMNS)
 
 
-def test_the_table_has_every_score_and_the_tests_of_information(metrics, tests, tmp_path):
-    write_table(metrics, tmp_path / "metrics.tsv")
-    write_table(tests, tmp_path / "tests.tsv")
+def test_the_table_has_every_score_and_the_tests_of_information(metrics, tests):
     choices = pd.DataFrame(
         {"dataset": ["scans"] * 2, "score": ["squared_error", "information_w17"]}
     )
-    write_table(choices, tmp_path / "selection.tsv")
-    outputs = {name: tmp_path / f"out.{name}" for name in ("table", "markdown", "html")}
-    tabulate_scores(
-        metrics=tmp_path / "metrics.tsv",
-        tests=[tmp_path / "tests.tsv"],
-        selections=[tmp_path / "selection.tsv"],
+    found = tabulated(
+        tabulate_scores,
+        {"metrics": metrics, "tests": [tests], "selections": [choices]},
+        *("markdown", "html"),
         names=NAMES,
         methods=METHODS,
         own_maps=["vae"],
         latent_dim=4,
         dataset_notes={},
-        **outputs,
     )
-    text = outputs["markdown"].read_text()
+    text = found["markdown"]
     assert "map of its own" not in text  # no method that is tested has one
     scans, xray = text.partition("## Scans")[2].split("## X-ray")
     lines = [line for line in scans.splitlines() if line.startswith("|")]
@@ -124,8 +98,7 @@ def test_the_table_has_every_score_and_the_tests_of_information(metrics, tests, 
         "| +9.0 | -1.0 to +19.0 | <0.001 | Low TV |"
     ]
     assert "| VAE | 8 | own map | 90.0 |" in xray  # the only d that it has
-    table = read_table(outputs["table"])
-    row = table.query("score == 'information' and latent_dim == 16 and metric == 'auc'")
+    row = found["rows"].query("score == 'information' and latent_dim == 16 and metric == 'auc'")
     assert row["value_percent"].tolist() == pytest.approx([75, 65])
 
 

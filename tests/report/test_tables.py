@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from collect_metrics import collect_metrics
 from compare_with_paper import HEADER, compare, compare_with_paper
-from metric_frames import metric_rows, metric_table, table_lines
+from metric_frames import metric_rows, metric_table, paper_table, table_lines, tabulated
 from tabulate_latent_dimension import tabulate_latent_dimension
 
 from medae.base.errors import InputError
@@ -194,30 +194,19 @@ TABLE = """\
 """
 
 
-@pytest.fixture
-def tabulate(tmp_path):
-    def run(metrics):
-        write_table(metrics, tmp_path / "metrics.tsv")
-        outputs = {name: tmp_path / name for name in ("markdown", "latex", "html", "table")}
-        tabulate_latent_dimension(
-            metrics=tmp_path / "metrics.tsv",
-            names=NAMES,
-            methods=METHODS,
-            dataset_notes={"xray": "X-rays are small."},
-            **outputs,
-        )
-        return {name: path.read_text(encoding="utf-8") for name, path in outputs.items()}
-
-    return run
+def tabulate(metrics):
+    options = {"names": NAMES, "methods": METHODS, "dataset_notes": {"xray": "X-rays are small."}}
+    forms = ("markdown", "latex", "html")
+    return tabulated(tabulate_latent_dimension, {"metrics": metrics}, *forms, **options)
 
 
-def test_latent_dimension_markdown(metrics, tabulate):
+def test_latent_dimension_markdown(metrics):
     text = tabulate(metrics)["markdown"]
     assert table_lines(text) == TABLE.splitlines()
     assert [words for words in CAPTIONS if words not in text] == []
 
 
-def test_latent_dimension_latex_and_html(metrics, tabulate):
+def test_latent_dimension_latex_and_html(metrics):
     texts = tabulate(metrics)
     text = texts["latex"]
     lines = text.splitlines()
@@ -239,9 +228,8 @@ def test_latent_dimension_latex_and_html(metrics, tabulate):
     ElementTree.fromstring(page.partition("<meta")[0] + page[page.index("<title>") :])
 
 
-def test_latent_dimension_tsv(metrics, tabulate, tmp_path):
-    tabulate(metrics)
-    table = read_table(tmp_path / "table")
+def test_latent_dimension_tsv(metrics):
+    table = tabulate(metrics)["rows"]
     first = table.loc[0, ["method", "latent_dim", "dataset", "metric", "split"]].tolist()
     assert first == ["ae", 16, "scans", "auc", "published"]
     ae = [95.0, 40.0, 61.0, 80.04, 20.0, 71.0, 80.0, 50.0, 25.0]
@@ -251,7 +239,7 @@ def test_latent_dimension_tsv(metrics, tabulate, tmp_path):
     assert table["n_normal"].tolist()[:3] == [30, 10, 5]
 
 
-def test_one_seed_prints_means_only(metrics, tabulate):
+def test_one_seed_prints_means_only(metrics):
     text = tabulate(metrics[metrics["seed"] == 0])["markdown"]
     assert text.startswith("Percent; one seed.")
     assert "±" not in text
@@ -324,11 +312,6 @@ def test_collect_refuses_repeated_rows_and_other_columns(metrics, tmp_path):
 # --- compare_with_paper ---
 
 
-def paper_table(*rows):
-    columns = ["table", "dataset", "method", "latent_dim", "metric", "mean", "std"]
-    return pd.DataFrame(rows, columns=columns)
-
-
 PAPER = paper_table(
     ("table2", "xray", "vae", 4, "auc", 67.9, 0.8),
     ("table1", "xray", "ae", 4, "ap", 83.0, 1.0),
@@ -361,22 +344,14 @@ def test_one_seed_of_theirs_gives_no_verdict():
     assert found["paper_verdict"].tolist() == ["within"]
 
 
-@pytest.fixture
-def run_comparison(tmp_path):
-    def run(metrics):
-        write_table(metrics, tmp_path / "metrics.tsv")
-        write_table(PAPER.replace("xray", "theirs"), tmp_path / "paper.tsv")
-        write_table(CODE, tmp_path / "code.tsv")
-        inputs = {"metrics": tmp_path / "metrics.tsv", "paper": tmp_path / "paper.tsv"}
-        inputs |= {"reference_code": tmp_path / "code.tsv", "papers": {"xray": "theirs"}}
-        outputs = {name: tmp_path / f"out.{name}" for name in ("table", "markdown", "html")}
-        compare_with_paper(**inputs, names=NAMES, methods=METHODS, **outputs)
-        return read_table(outputs["table"]), outputs["markdown"].read_text(encoding="utf-8")
-
-    return run
+def run_comparison(metrics):
+    tables = {"metrics": metrics, "paper": PAPER.replace("xray", "theirs"), "reference_code": CODE}
+    options = {"papers": {"xray": "theirs"}, "names": NAMES, "methods": METHODS}
+    found = tabulated(compare_with_paper, tables, "markdown", "html", **options)
+    return found["rows"], found["markdown"]
 
 
-def test_comparison_by_hand(metrics, run_comparison):
+def test_comparison_by_hand(metrics):
     table, text = run_comparison(metrics)
     assert table["our_std"][:3].tolist() == pytest.approx([np.sqrt(2), np.sqrt(2), 0.0])
     assert table["paper_difference"].tolist() == pytest.approx([-4.0, 3.0, -3.0, 31.1])
@@ -403,7 +378,7 @@ def test_comparison_by_hand(metrics, run_comparison):
     ]
 
 
-def test_ap_beside_the_papers_is_at_its_share(metrics, run_comparison):
+def test_ap_beside_the_papers_is_at_its_share(metrics):
     """Where that is the test set's own it is not marked."""
     plain = metrics[metrics["metric"] == "ap"]
     shared = plain.assign(metric="ap_share", value=plain["value"] + 0.02)
@@ -416,12 +391,12 @@ def test_ap_beside_the_papers_is_at_its_share(metrics, run_comparison):
     assert not table["at_share"].any() and "AP*" not in text
 
 
-def test_other_scores_are_not_compared_with_the_paper(metrics, run_comparison):
+def test_other_scores_are_not_compared_with_the_paper(metrics):
     other = metrics.assign(score="information", value=0.9)
     assert run_comparison(metrics)[1] == run_comparison(pd.concat([metrics, other]))[1]
 
 
-def test_comparison_without_a_common_cell(metrics, run_comparison):
+def test_comparison_without_a_common_cell(metrics):
     table, text = run_comparison(metrics.assign(dataset="scans").iloc[:4])
     assert len(table) == 0
     assert table.columns[0] == "table" and table.columns[-1] == "code_verdict"

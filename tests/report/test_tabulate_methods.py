@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from metric_frames import metric_rows, metric_table, table_lines
+from metric_frames import metric_rows, metric_table, table_lines, tabulated
 from tabulate_methods import tabulate_methods
 
-from medae.base.files import read_table, write_table
+from medae.base.files import read_table
 from medae.evaluation.bootstrap import INTERVAL_COLUMNS
 from medae.evaluation.summary import summarise
 from medae.report.rows import add_statistics, oracle_dimensions
@@ -92,38 +92,25 @@ def intervals():
     return {key: pd.DataFrame(rows, columns=INTERVAL_COLUMNS) for key, rows in found.items()}
 
 
-@pytest.fixture
-def tabulate(tmp_path):
-    def run(metrics, intervals, notes=("A note on z = μ.",), chosen=(), score="squared_error"):
-        selections = []
-        for dataset, size in chosen:
-            selections.append(tmp_path / f"selection_{dataset}.tsv")
-            rows = [(dataset, "ae", "knee", "squared_error", "ae", 128, "")]
-            for score in ("squared_error", "ncc"):
-                rows.append((dataset, "ae", "one_se", score, "ae", size, ""))
-            keys = ["dataset", "family", "selector", "score", "method", "latent_dim", "criterion"]
-            write_table(pd.DataFrame(rows, columns=keys), selections[-1])
-        write_table(metrics, tmp_path / "metrics.tsv")
-        paths = [tmp_path / f"intervals_{key}.tsv" for key in intervals]
-        for path, table in zip(paths, intervals.values(), strict=True):
-            write_table(table, path)
-        outputs = {name: tmp_path / name for name in ("markdown", "latex", "html", "table")}
-        tabulate_methods(
-            metrics=tmp_path / "metrics.tsv",
-            intervals=paths,
-            selections=selections,
-            names=NAMES,
-            methods=METHODS,
-            reference={"method": "ae", "latent_dim": 16, "score": score},
-            selector="one_se",
-            notes=notes,
-            dataset_notes={"scans": "Scans are large."},
-            **outputs,
-        )
-        texts = {name: path.read_text(encoding="utf-8") for name, path in outputs.items()}
-        return texts | {"rows": read_table(outputs["table"])}
-
-    return run
+def tabulate(metrics, intervals, notes=("A note on z = μ.",), chosen=(), score="squared_error"):
+    selections = []
+    for dataset, size in chosen:
+        rows = [(dataset, "ae", "knee", "squared_error", "ae", 128, "")]
+        for name in ("squared_error", "ncc"):
+            rows.append((dataset, "ae", "one_se", name, "ae", size, ""))
+        keys = ["dataset", "family", "selector", "score", "method", "latent_dim", "criterion"]
+        selections.append(pd.DataFrame(rows, columns=keys))
+    return tabulated(
+        tabulate_methods,
+        {"metrics": metrics, "intervals": list(intervals.values()), "selections": selections},
+        *("markdown", "latex", "html"),
+        names=NAMES,
+        methods=METHODS,
+        reference={"method": "ae", "latent_dim": 16, "score": score},
+        selector="one_se",
+        notes=notes,
+        dataset_notes={"scans": "Scans are large."},
+    )
 
 
 # --- the oracle ---
@@ -144,7 +131,7 @@ def test_the_papers_best_d_follow_from_its_values(root):
     assert not paper.duplicated(["table", "dataset", "method", "latent_dim", "metric"]).any()
 
 
-def test_the_d_that_was_chosen_without_labels_is_a_row_with_tests(metrics, intervals, tabulate):
+def test_the_d_that_was_chosen_without_labels_is_a_row_with_tests(metrics, intervals):
     found = tabulate(metrics, intervals, chosen=[("xray", 4)])
     assert "AE[d_auto] (d without labels)" in found["markdown"]
     assert "`one_se` chose on held-out normal images (X-ray d = 4)" in found["markdown"]
@@ -246,7 +233,7 @@ TABLES = """\
 """
 
 
-def test_markdown_html_and_latex(tabulate, metrics, intervals):
+def test_markdown_html_and_latex(metrics, intervals):
     others = metrics.assign(training_set="without_twins", value=0.0)  # are left out
     texts = tabulate(pd.concat([metrics, others]), intervals)
     assert table_lines(texts["markdown"]) == TABLES.splitlines()
@@ -259,7 +246,7 @@ def test_markdown_html_and_latex(tabulate, metrics, intervals):
     assert rf"AE[d\_optimal] (oracle: d by test AUC) {best}" in texts["latex"]
 
 
-def test_tsv(tabulate, metrics, intervals):
+def test_tsv(metrics, intervals):
     table = tabulate(metrics, intervals)["rows"]
     order = ["ae", "vae", "ceae", "ae_d_optimal", "nearest", "pca"]
     assert table["method"].drop_duplicates().tolist() == order
@@ -274,7 +261,7 @@ def test_tsv(tabulate, metrics, intervals):
     assert vae[["n_seeds", "n_train", "replicates", "n_groups"]].tolist() == [2, 90, 2000, 7]
 
 
-def test_one_dataset_one_seed_one_d(tabulate, metrics, intervals):
+def test_one_dataset_one_seed_one_d(metrics, intervals):
     one = metrics.query("dataset == 'xray' and seed == 0 and latent_dim == 16")
     texts = tabulate(one, {"xray": intervals["xray"]}, notes=[])
     assert texts["markdown"].startswith("Percent; one seed.")
@@ -285,13 +272,13 @@ def test_one_dataset_one_seed_one_d(tabulate, metrics, intervals):
     assert "| AUC | VAE | 16 | 63.0 | 59.0 to 69.0 | +3.0 |" in texts["markdown"]
 
 
-def test_differences_to_the_autoencoder_by_information(tabulate, metrics, intervals):
+def test_differences_to_the_autoencoder_by_information(metrics, intervals):
     texts = tabulate(metrics, intervals, score="information")
     assert "Differences to the AE (information) with d = 16 are in" in texts["markdown"]
     assert "| Difference to AE (information) |" in texts["markdown"]
 
 
-def test_without_the_autoencoder_there_are_no_tests(tabulate, metrics, intervals):
+def test_without_the_autoencoder_there_are_no_tests(metrics, intervals):
     alone = {key: table[table["method"] != "ae"].copy() for key, table in intervals.items()}
     for table in alone.values():
         table[["difference", "difference_low", "difference_high", "p_value"]] = np.nan
