@@ -1,17 +1,15 @@
 """The table and the figure of scores, and which score and which AP other tables show."""
 
-import numpy as np
 import pandas as pd
 import pytest
 from metric_frames import drawn, metric_rows, metric_table, paper_table, tabulated
 from plot_scores import plot_scores
 from tabulate_scores import tabulate_scores
 
-from medae.base.files import write_table
 from medae.evaluation.bootstrap import TEST_COLUMNS
 from medae.evaluation.summary import one_precision
 from medae.report import figures
-from medae.report.rows import NothingToShowError, by_score, read_paper
+from medae.report.rows import NothingToShowError, by_score
 
 NAMES = {"scans": "Scans", "xray": "X-ray"}
 METHODS = {"ae": "AE", "vae": "VAE", "pca": "PCA"}
@@ -166,9 +164,3 @@ def test_one_ap_per_test_set():
     assert pairs["ae"] == pairs["vae"] == expected
     old = frame[frame["metric"] != "ap_share"]
     assert one_precision(old).equals(old)
-
-
-def test_a_dataset_can_stand_beside_another_key_of_the_paper(tmp_path):
-    write_table(PAPER, tmp_path / "paper.tsv")
-    found = read_paper(tmp_path / "paper.tsv", {"mine": "theirs", "other": "other"})
-    assert found["dataset"].tolist() == ["mine", "mine"] and np.isclose(found["mean"][0], 70)
