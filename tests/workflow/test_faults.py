@@ -221,18 +221,18 @@ def run_whole(project, grid, *targets):
 
 # --- full disks ----------------------------------------------------------------------------------
 
-MOUNT = 'mount -t tmpfs -o size="$1"k tmpfs "$2" || exit 77; folder=$2; shift 2; '
+MOUNT = 'mount -t tmpfs -o size=100k tmpfs "$1" || exit 77; folder=$1; shift; '
 RUN = '"$@"; code=$?; echo "left:" $(ls -AR "$folder"); exit $code'
 
 
-def on_a_full_disk(folder, kilobytes, arguments):
-    """Run a command where `folder` is a disk of its own; return its code and what it printed.
+def on_a_small_disk(folder, arguments):
+    """Run a command where `folder` is a disk of 100 kB; return its code and what it printed.
 
     Of the system of mounts that only this command sees, so that nothing is left to unmount.
     """
     folder.mkdir()
     prefix = ["unshare", "--mount"] + (["--user", "--map-root-user"] if os.geteuid() else [])
-    shell = ["sh", "-c", MOUNT + RUN, "sh", str(kilobytes), str(folder)]
+    shell = ["sh", "-c", MOUNT + RUN, "sh", str(folder)]
     try:
         code, text = run([*prefix, *shell, *arguments])
     except OSError as error:
@@ -254,7 +254,11 @@ def images(tmp_path):
     return tmp_path / "images"
 
 
-def assert_full_disk(code, text, *, log, name):
+def check_full_disk(script, job, tmp_path, *, name):
+    """Run a job that fills `tmp_path`/disk by its file `name`; it has to end with a sentence."""
+    log = tmp_path / "log.txt"
+    arguments = command(script, job | {"log": [str(log)]}, tmp_path / "job.json")
+    code, text = on_a_small_disk(tmp_path / "disk", arguments)
     assert code == 1, text
     assert f"{name}: No space left on device. Free some space" in text
     assert "Traceback" not in text
@@ -263,19 +267,13 @@ def assert_full_disk(code, text, *, log, name):
 
 
 def test_a_full_disk_during_packing(images, tmp_path):
-    disk = tmp_path / "disk"
-    job = packing_job(images, disk) | {"log": [str(tmp_path / "log.txt")]}
-    arguments = command("pack_dataset", job, tmp_path / "job.json")
-    code, text = on_a_full_disk(disk, 100, arguments)
-    assert_full_disk(code, text, log=tmp_path / "log.txt", name="packed.h5")
+    job = packing_job(images, tmp_path / "disk")
+    check_full_disk("pack_dataset", job, tmp_path, name="packed.h5")
 
 
 def test_a_full_disk_during_training(packed, tmp_path):
-    disk = tmp_path / "disk"
-    job = training_job(packed, disk) | {"log": [str(tmp_path / "log.txt")]}
-    arguments = command("train_autoencoder", job, tmp_path / "job.json")
-    code, text = on_a_full_disk(disk, 100, arguments)
-    assert_full_disk(code, text, log=tmp_path / "log.txt", name="resume.safetensors")
+    job = training_job(packed, tmp_path / "disk")
+    check_full_disk("train_autoencoder", job, tmp_path, name="resume.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -287,11 +285,8 @@ def checkpoint(packed, tmp_path_factory):
 
 
 def test_a_full_disk_during_scoring(packed, checkpoint, tmp_path):
-    disk = tmp_path / "disk"
-    job = scoring_job(packed, [checkpoint], disk) | {"log": [str(tmp_path / "log.txt")]}
-    arguments = command("score_images", job, tmp_path / "job.json")
-    code, text = on_a_full_disk(disk, 100, arguments)
-    assert_full_disk(code, text, log=tmp_path / "log.txt", name="maps.h5")
+    job = scoring_job(packed, [checkpoint], tmp_path / "disk")
+    check_full_disk("score_images", job, tmp_path, name="maps.h5")
 
 
 # --- folders that cannot be written --------------------------------------------------------------
