@@ -73,9 +73,7 @@ def read(path, *, ids=IDS, seed=0):
 @pytest.fixture
 def draw(tmp_path):
     def drawn(training_set):
-        write_audit(tmp_path / "images.tsv", IDS, ["x", "y", "z"])
-        audit = read_table(tmp_path / "images.tsv").assign(copy_group=GROUPS)
-        write_table(audit, tmp_path / "images.tsv")
+        write_audit(tmp_path / "images.tsv", IDS, ["x", "y", "z"], copy_group=GROUPS.tolist())
         options = {"training_set": training_set, "seeds": [0, 3], "table": tmp_path / "rows.tsv"}
         draw_training_set(images=tmp_path / "images.tsv", **options)
         return options["table"]
@@ -111,23 +109,16 @@ def held_out_tables(tmp_path, **options):
     """60 training images, two of each of 30 patients, with copies across, of all training sets."""
     train = [f"train/p{i // 2}_{i}.png" for i in range(60)]
     test = [f"test/{i}.png" for i in range(6)]
-    path = tmp_path / "images.tsv"
-    write_audit(path, train, test)
-    audit = read_table(path)
-    audit["copy_group"] = [*range(60), *range(6)]  # six training images are in the test set
-    audit.loc[audit["id"].isin([train[20], train[41]]), "copy_group"] = 20
-    write_table(audit, path)
+    groups = [*range(60), *range(6)]  # six training images are in the test set
+    groups[41] = 20
+    write_audit(tmp_path / "images.tsv", train, test, copy_group=groups)
+    shared = {"held_out": 0.4, "false_positive_rate": 0.05, "group_pattern": "(p[0-9]+)_"}
+    shared |= {"images": tmp_path / "images.tsv", "seeds": [0, 1]} | options
     found = {}
     for name in ("all", "without_twins", "without_random"):
-        draw_training_set(
-            images=path,
-            training_set=name,
-            seeds=[0, 1],
-            table=tmp_path / f"{name}.tsv",
-            **{"held_out": 0.4, "false_positive_rate": 0.05, "group_pattern": "(p[0-9]+)_"}
-            | options,
-        )
-        found[name] = read_table(tmp_path / f"{name}.tsv")
+        path = tmp_path / f"{name}.tsv"
+        draw_training_set(training_set=name, table=path, **shared)
+        found[name] = read_table(path)
     return found
 
 
