@@ -73,14 +73,23 @@ def test_repeated_images_add_no_component():
     np.testing.assert_allclose(once, often, atol=1e-5)
 
 
+def score(folder, runs, **options):
+    """Score a dataset with baselines; return the table of each run, and the metrics."""
+    paths = [folder / f"{i}.tsv" for i in range(len(runs))]
+    given = {"training_sets": {}, "mapped": [], "information": False, "maps": []} | options
+    files = {"packed": folder / "p.h5", "audit": folder / "images.tsv"}
+    files |= {"scores": paths, "metrics": folder / "metrics.tsv"}
+    score_baselines(**files, dataset="toy", runs=runs, share=None, **given)
+    return [read_table(path) for path in paths], read_table(files["metrics"], METRIC_COLUMNS)
+
+
 def test_all_baselines_of_a_dataset(tmp_path):
     """The first test image is the first training image, which one training set leaves out."""
     train, test = (np.random.default_rng(i).integers(0, 256, (4, 1, 16, 16), "u1") for i in (0, 1))
     test[0] = train[0]
     masks = np.zeros((4, 16, 16), np.uint8)
     masks[2:, :4] = 1
-    packed = write_packed(tmp_path / "p.h5", train, test, [0, 0, 1, 1], masks=masks)
-    truth = read_packed(packed)
+    truth = read_packed(write_packed(tmp_path / "p.h5", train, test, [0, 0, 1, 1], masks=masks))
     write_audit(tmp_path / "images.tsv", truth.train_ids, truth.test_ids, twin=[1, 0, 0, 0])
     table = pd.DataFrame({"id": truth.train_ids, "seed0": [0, 1, 1, 1]})
     write_table(table, tmp_path / "without_twins.tsv")
@@ -91,26 +100,14 @@ def test_all_baselines_of_a_dataset(tmp_path):
         for name, method in sources
     ]
     runs.append(runs[2] | {"latent_dim": 4})  # no error on the four training images
-    scores = [tmp_path / f"{i}.tsv" for i in range(len(runs))]
-    score_baselines(
-        packed=packed,
-        audit=tmp_path / "images.tsv",
-        training_sets={"without_twins": tmp_path / "without_twins.tsv"},
-        dataset="toy",
-        runs=runs,
-        mapped=runs[:1],
-        share=None,
-        information=True,
-        scores=scores,
-        maps=[tmp_path / "maps.h5"],
-        metrics=tmp_path / "metrics.tsv",
-    )
-    first = [read_table(path).query("split == 'test'")["score"].iloc[0] for path in scores]
+    options = {"training_sets": {"without_twins": tmp_path / "without_twins.tsv"}}
+    options |= {"mapped": runs[:1], "maps": [tmp_path / "maps.h5"], "information": True}
+    tables, metrics = score(tmp_path, runs, **options)
+    first = [one.query("split == 'test'")["score"].iloc[0] for one in tables]
     assert first[0] == 0 < first[1]
     assert first[3] == pytest.approx(-test[0].var())
     assert first[4] == pytest.approx(test[0].mean() / 127.5 - 1, abs=1e-6)
     assert not read_maps(tmp_path / "maps.h5", truth)[0].any()
-    metrics = read_table(tmp_path / "metrics.tsv")
     informed = metrics["score"] == "information"
     assert set(metrics.loc[informed, "method"]) == {"pca"}
     assert set(metrics.loc[informed, "latent_dim"]) == {2}
@@ -142,21 +139,8 @@ def test_plain_intensity_without_masks_has_scores_and_no_metrics(tmp_path):
     truth = read_packed(write_packed(tmp_path / "p.h5", images, images, [0, 1]))
     write_audit(tmp_path / "images.tsv", truth.train_ids, truth.test_ids)
     run = {"training_set": "all", "method": "intensity", "latent_dim": 0, "seed": 0}
-    score_baselines(
-        packed=tmp_path / "p.h5",
-        audit=tmp_path / "images.tsv",
-        training_sets={},
-        dataset="toy",
-        runs=[run],
-        mapped=[],
-        share=None,
-        information=False,
-        scores=[tmp_path / "0.tsv"],
-        maps=[],
-        metrics=tmp_path / "metrics.tsv",
-    )
-    assert len(read_table(tmp_path / "0.tsv")) == 4
-    assert read_table(tmp_path / "metrics.tsv", METRIC_COLUMNS).empty
+    (table,), metrics = score(tmp_path, [run])
+    assert len(table) == 4 and metrics.empty
 
 
 def test_low_local_variance_is_the_information_score_without_a_reconstruction():
