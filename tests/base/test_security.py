@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from pack_dataset import pack_dataset
+from image_files import pack_folder
 from PIL import Image
 
 from medae.base.errors import InputError
@@ -99,18 +99,7 @@ def odd_dataset(tmp_path):
 
 @pytest.fixture
 def packed_dataset(odd_dataset, tmp_path):
-    pack_dataset(
-        root=odd_dataset,
-        packed=tmp_path / "packed.h5",
-        dataset="odd",
-        layout="folder",
-        channels=1,
-        image_size=16,
-        masks=False,
-        modality="none",
-        source=odd_dataset.name,
-        workers=2,
-    )
+    pack_folder(odd_dataset, tmp_path / "packed.h5", masks=False, source=odd_dataset.name)
     return read_packed(tmp_path / "packed.h5")
 
 

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pack_dataset as script
 import pytest
-from pack_dataset import pack_dataset
+from image_files import pack_folder
 from packed_files import write_packed
 from PIL import Image
 
@@ -60,22 +60,8 @@ def dataset(root, *, names=("a.png", "b.png", "c.png"), masks=True, reverse=Fals
 
 
 def pack(root, output, **changes):
-    pack_only(root, output, **changes)
+    pack_folder(root, output, **changes)
     return read_packed(output)
-
-
-def pack_only(root, output, **changes):
-    arguments = {
-        "dataset": "toy",
-        "layout": "folder",
-        "channels": 1,
-        "image_size": 16,
-        "masks": True,
-        "modality": "noise",
-        "source": "toy",
-        "workers": 2,
-    }
-    pack_dataset(root=root, packed=output, **(arguments | changes))
 
 
 def write(path, *, masks=True):
@@ -405,7 +391,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
         for i in range(n_train):
             (root / f"train/normal/x{i}.png").write_bytes(stream.getvalue())
         tracemalloc.start()
-        pack_only(root, tmp_path / "x.h5", masks=False, image_size=128, workers=1)
+        pack_folder(root, tmp_path / "x.h5", masks=False, image_size=128, workers=1)
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return used

@@ -7,7 +7,7 @@ from functools import partial
 import nibabel
 import numpy as np
 import pytest
-from pack_dataset import pack_dataset
+from image_files import pack_folder
 
 from medae.base.errors import InputError
 from medae.data.groups import group_names
@@ -32,10 +32,10 @@ def save(path, values, affine=RAS):
     nibabel.save(nibabel.Nifti1Image(values, affine), path)
 
 
-def head(seed, shape=(20, 24, 10)):
+def head(seed):
     """A volume whose first and last slice are empty, in units of its own."""
     random = np.random.default_rng(seed)
-    values = random.integers(1, 100, shape) * (seed + 1)
+    values = random.integers(1, 100, (20, 24, 10)) * (seed + 1)
     values[..., [0, -1]] = 0
     return values.astype(np.int16)
 
@@ -77,11 +77,9 @@ def test_brats_as_it_is_distributed(tmp_path):
 
 def test_volumes_are_packed_by_their_own_percentiles(tmp_path):
     root = brats(tmp_path / "brats", patients=5)
-    arguments = dict(root=root, packed=tmp_path / "x.h5", dataset="toy", layout="volumes")
-    arguments |= dict(channels=1, image_size=16, masks=True, modality="", source="", workers=2)
     with pytest.raises(InputError, match="values of a NIfTI volume, which .*Set `intensity_range"):
-        pack_dataset(**arguments)
-    pack_dataset(**arguments, intensity_range="percentiles")
+        pack_folder(root, tmp_path / "x.h5", layout="volumes")
+    pack_folder(root, tmp_path / "x.h5", layout="volumes", intensity_range="percentiles")
     packed = read_packed(tmp_path / "x.h5")
     # Slices without content are left out; the volumes' units differ by up to 5 times.
     means = [image.mean() for image in packed.train_images]

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from dicom_files import PATIENT, dicom
-from pack_dataset import pack_dataset
+from image_files import pack_folder
 from PIL import Image
 from score_folder import PANELS, draw_picture, picture_name, read_images, score_folder
 from score_images import score_images
@@ -72,10 +72,8 @@ class Run:
         counts = {"train/normal": 5, "test/normal": 3, "test/abnormal": 3}
         for seed, (part, count) in enumerate(counts.items()):
             write_images(self.images / part, count, kind, seed)
-        texts = {"dataset": "mine", "layout": "folder", "modality": "none", "source": "none"}
-        options = {"image_size": 16, "channels": channels, "masks": False, "workers": 1}
-        options |= {"intensity_range": value_range}
-        pack_dataset(root=self.images, packed=self.packed, **texts, **options)
+        options = {"channels": channels, "masks": False, "intensity_range": value_range}
+        pack_folder(self.images, self.packed, **options)
         data = read_packed(self.packed)
         torch.manual_seed(0)
         arguments = SIZES | {"channels": channels}
