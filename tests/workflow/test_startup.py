@@ -146,6 +146,7 @@ SCRIPT_FILES = sorted(
 )
 
 NETWORK_SCRIPTS = {
+    "copy_weights",
     "score_snapshots",
     "train_autoencoder",
     "score_images",
