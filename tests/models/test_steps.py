@@ -57,6 +57,22 @@ def test_batches_of_every_shape_are_recorded_when_they_come_again(monkeypatch, t
         assert equal(member.trainee.model, plain.trainee.model)
 
 
+def test_a_short_batch_that_cannot_be_trusted_ends_all_recordings(monkeypatch, caplog, tmp_path):
+    replayed = []
+
+    def record(taken, seen):
+        if len(seen[0][0]) == 2:
+            return nudging(taken, seen)
+        return lambda new: replayed.append(1) or one_by_one(taken, new)
+
+    monkeypatch.setattr(steps, "record", record)
+    (found,) = step_through(tmp_path / "a", "ae", records=True)
+    (plain,) = step_through(tmp_path / "b", "ae", records=False)
+    assert equal(found.trainee.model, plain.trainee.model)
+    assert len(replayed) == 1 + 2 + 3  # to compare, then until the second epoch ends
+    assert "without a CUDA graph" in caplog.text
+
+
 def test_a_loss_that_is_nan_is_not_blamed_on_the_recording(monkeypatch, caplog, tmp_path):
     monkeypatch.setattr(steps, "record", lambda taken, seen: lambda new: one_by_one(taken, new))
     (member,) = step_through(tmp_path, "vae", records=True, spoil=float("nan"))

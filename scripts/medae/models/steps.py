@@ -69,9 +69,9 @@ class Stepper:
         known = shapes in self._seen  # optimisers have their state by then
         self._seen.add(shapes)
         if known and self._may_record and shapes not in self._replays and all(batches):
-            if replay := self._checked_recording(batches):
-                self._replays[shapes] = replay
+            replay = self._checked_recording(batches)
             self._may_record = bool(replay)
+            self._replays = self._replays | {shapes: replay} if replay else {}
         return self._replays.get(shapes, self._one_by_one)(batches)
 
     def _one_by_one(self, batches: Sequence[Batch | None]) -> list[Tensor | None]:
