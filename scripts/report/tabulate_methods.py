@@ -78,7 +78,8 @@ def tabulate_methods(
     cells = cells[cells["metric"].isin(list(TABLE_METRICS))]
     labels = row_labels(methods, picked=PICKED_NAMES)
     labels = {key: label for key, label in labels.items() if key in set(cells["method"])}
-    cells = cells.assign(row=pd.Categorical(cells["method"], list(labels)))  # in their order
+    shown = cells["method"].where(cells["method"].isin(list(labels)))
+    cells = cells.assign(row=pd.Categorical(shown, list(labels)))  # in their order
 
     def sizes(chosen: Mapping[str, int]) -> str:
         return ", ".join(f"{names[key]} d = {chosen[key]}" for key in names if key in chosen)
