@@ -1,7 +1,8 @@
 """Train a method with one latent dimension on a dataset's normal images, all seeds in one job.
 
-Beside a checkpoint, `resume.safetensors` holds the state of its training until all seeds are done:
-Snakemake deletes the outputs of a job that fails, and the next one rebuilds them from the states.
+Beside a checkpoint, `resume.safetensors` holds the state of its training, and stays: Snakemake
+deletes the outputs before a job and of one that fails, so with more seeds, or after a failure,
+those that are done are rebuilt from their states.
 On SIGTERM, SIGUSR1 or Ctrl-C the state is saved after the epoch, and the job fails.
 Fails when the loss is not finite, when the device is not there, on a damaged packed dataset, and,
 where so configured, on a state that cannot be used.
@@ -144,8 +145,6 @@ def train_autoencoder(
                 for name, value in tensors.items()
             }
             save_tensors(snapshots[number], weights, settings)
-    for one in trainings:
-        one.state.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

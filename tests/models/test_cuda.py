@@ -5,6 +5,7 @@ import pytest
 import torch
 from small_models import equal
 
+from medae.base.errors import InputError
 from medae.models import methods
 from medae.models.networks import set_precision
 from medae.models.scoring import score_batches
@@ -82,7 +83,9 @@ def test_a_model_is_the_same_in_any_company(precision, tmp_path, caplog):
 def test_resumed_equals_uninterrupted(precision, tmp_path):
     settings = [("ae", 16, 0), ("vae", 16, 1)]
     whole = fit(tmp_path / "whole", precision, settings, epochs=4)
-    fit(tmp_path / "parts", precision, settings, epochs=2)
+    asked = iter([None, None, "SIGTERM"])
+    with pytest.raises(InputError):
+        fit(tmp_path / "parts", precision, settings, epochs=4, stop=lambda: next(asked))
     resumed = fit(tmp_path / "parts", precision, settings, epochs=4)
     assert all(equal(a.model, b.model) for a, b in zip(whole, resumed, strict=True))
 

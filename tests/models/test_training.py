@@ -103,7 +103,8 @@ def company(folder):
 
 @pytest.mark.parametrize("at_once", [2, 3])
 def test_a_model_is_the_same_in_any_company(at_once, tmp_path):
-    fit_all(company(tmp_path / "together")[1:2], epochs=1)  # one of them is resumed
+    with pytest.raises(InputError):  # one of them is resumed
+        fit_all(company(tmp_path / "together")[1:2], stop=stop_at(2))
     together = fit_all(company(tmp_path / "together"), at_once=at_once)
     alone = fit_all(company(tmp_path / "alone"))
     for one, other in zip(together, alone, strict=True):
@@ -132,7 +133,8 @@ def test_a_loss_that_is_not_finite_ends_its_model_and_no_other(tmp_path, monkeyp
 def test_snapshots_are_the_weights_of_a_training_that_ended_there(tmp_path):
     shorter, _ = fit(tmp_path / "a", epochs=2)
     training = make_training(tmp_path / "b")
-    fit_all([training], epochs=3, snapshots=[2, 3, 4])
+    with pytest.raises(InputError):
+        fit_all([training], epochs=4, snapshots=[2, 3, 4], stop=stop_at(4))
     (found,) = fit_all([training], epochs=4, snapshots=[2, 3, 4])  # resumed: 2 is in the state
     assert list(found.snapshots) == [2, 3, 4]
     weights = shorter.state_dict()
@@ -143,7 +145,8 @@ def test_snapshots_are_the_weights_of_a_training_that_ended_there(tmp_path):
 
 
 def test_resuming_really_starts_from_the_state(tmp_path, monkeypatch):
-    fit(tmp_path, epochs=2)
+    with pytest.raises(InputError):
+        fit(tmp_path, epochs=4, stop=stop_at(3))
     epochs = []
     original = training.train_epoch
     monkeypatch.setattr(
@@ -153,8 +156,11 @@ def test_resuming_really_starts_from_the_state(tmp_path, monkeypatch):
             epochs.append(len(members[0].history)) or original(members, stepper)
         ),
     )
-    fit(tmp_path, epochs=4)
+    model, history = fit(tmp_path, epochs=4)
     assert epochs == [2, 3]
+    found, again = fit(tmp_path, epochs=4)  # finished: nothing to train
+    assert epochs == [2, 3]
+    assert equal(found, model) and again.equals(history)
 
 
 def stop_at(check):
@@ -190,7 +196,8 @@ def test_an_unusable_state_is_named_with_the_reason_and_not_used(spoil, reason, 
     assert caplog.text == ""
     other = {"epochs": 50, "training": {"batch_size": 4}} if spoil == "settings" else {}
     other |= {"code_sha256": "b"} if spoil == "code" else {}
-    fit(tmp_path / "b", epochs=2, settings=SETTINGS | other)
+    with pytest.raises(InputError, match="stopped by"):
+        fit(tmp_path / "b", settings=SETTINGS | other, stop=stop_at(3))
     state = tmp_path / "b" / "resume.safetensors"
     if spoil == "cut":
         state.write_bytes(state.read_bytes()[:-100])
@@ -204,6 +211,13 @@ def test_an_unusable_state_is_named_with_the_reason_and_not_used(spoil, reason, 
     assert equal(whole, again) and len(history) == 3
     assert "Starting from scratch" in caplog.text and "Resuming" not in caplog.text
     assert str(state) in caplog.text and reason in caplog.text
+
+
+def test_the_state_of_a_finished_training_with_other_settings_is_no_fault(tmp_path, caplog):
+    fit(tmp_path, settings=SETTINGS | {"epochs": 50})
+    model, _ = fit(tmp_path, settings=SETTINGS, unusable_state="stop")
+    assert caplog.text == ""
+    assert equal(model, fit(tmp_path / "b", settings=SETTINGS)[0])
 
 
 # --- memory ---
@@ -264,7 +278,8 @@ def test_a_state_is_resumed_with_its_own_batch_size(tmp_path, monkeypatch, caplo
     too_many(monkeypatch, 4)
     ((whole, history, *_),) = fit_within_memory(tmp_path)
     (tmp_path / "resume.safetensors").unlink()
-    fit_within_memory(tmp_path, epochs=1)
+    with pytest.raises(InputError, match="stopped by"):
+        fit_within_memory(tmp_path, stop=stop_at(4))
     caplog.clear()
     ((resumed, again, used, *_),) = fit_within_memory(tmp_path)
     assert used == 4

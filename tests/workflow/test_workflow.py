@@ -110,8 +110,7 @@ def test_temporary_maps_are_gone_and_latents_kept(finished):
 
 
 def test_nothing_unfinished_is_left(finished):
-    names = [path.name for path in finished.results.rglob("*")]
-    assert not [name for name in names if "partial" in name or name == "resume.safetensors"]
+    assert not [path for path in finished.results.rglob("*") if "partial" in path.name]
 
 
 def test_checkpoints_carry_their_seed_and_settings(finished):
@@ -186,6 +185,17 @@ def test_a_grid_that_grows_trains_what_is_new(finished_copy):
     planned = finished_copy.planned()
     assert planned["train_autoencoder"] == 1
     assert not {"generate_phantom", "pack_dataset"} & set(planned)
+
+
+def test_more_seeds_train_only_those(finished_copy):
+    model = finished_copy.results / "models/phantom/all/ae/d4"
+    before = (model / "seed0/checkpoint.safetensors").read_bytes()
+    finished_copy.configure(seeds=[*SMALL["seeds"], 7])
+    finished_copy.run("results/small/models/phantom/all/ae/d4/seed7/checkpoint.safetensors")
+    assert (model / "seed0/checkpoint.safetensors").read_bytes() == before
+    log = (finished_copy.results / "logs/train_autoencoder/phantom/all/ae/d4.log").read_text()
+    assert re.findall(r"Resuming .*/seed(\d)/.* after epoch 2", log) == ["0", "1"]
+    assert "seed=7: epoch 2" in log and "seed=0: epoch" not in log
 
 
 def touched(project, name):

@@ -49,7 +49,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} is not a whole checkpoint of this workflow ({error}). Delete it and run the "
-            "workflow again; the training that made it is then repeated."
+            "workflow again, which makes it anew."
         ) from error
 
 

@@ -53,7 +53,7 @@ class Training(NamedTuple):
     build: Callable[[], nn.Module]  # returns the new model, on the device of the images
     rows: Tensor  # of the images that it trains on, N, on the CPU
     seed: int
-    settings: dict  # what decides the weights; a state of other settings is not used
+    settings: dict  # what decides the weights, epochs too; a state of other settings isn't used
     state: Path
     label: str
 
@@ -137,25 +137,31 @@ class Member:
             weights = self.trainee.model.state_dict()
             self.snapshots[epoch] = {k: v.cpu().clone() for k, v in weights.items()}
 
-    def save(self) -> None:
-        """Write the state."""
+    def save(self, *, finished: bool = False) -> None:
+        """Write the state; one of a finished training needs no optimiser."""
         if self.history:
             loss = self.history[-1]["loss"]
             logger.info("%s: epoch %d, loss %.6f", self.training.label, len(self.history), loss)
         model, optimizer = self.trainee.model, self.trainee.optimizer
         tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-        tensors |= {
-            f"optimizer.{index}.{name}": value
-            for index, state in optimizer.state_dict()["state"].items()
-            for name, value in state.items()
-        }
+        if not finished:
+            tensors |= {
+                f"optimizer.{index}.{name}": value
+                for index, state in optimizer.state_dict()["state"].items()
+                for name, value in state.items()
+            }
         tensors |= {
             f"snapshot.{epoch}.{name}": value
             for epoch, weights in self.snapshots.items()
             for name, value in weights.items()
         }
-        description = {"settings": self.training.settings, "batch_size": self.batch_size}
-        save_tensors(self.training.state, tensors, description | {"history": self.history})
+        description = {
+            "settings": self.training.settings,
+            "batch_size": self.batch_size,
+            "history": self.history,
+            "finished": finished,
+        }
+        save_tensors(self.training.state, tensors, description)
 
 
 def train_epoch(members: Sequence[Member], stepper: Stepper) -> None:
@@ -184,7 +190,7 @@ def _read_state(path: Path, settings: dict, unusable_state: str) -> tuple[dict, 
     """Return tensors and description of a training's state; None where there is none to use.
 
     A file that is damaged or has other settings is named with the reason, in a warning or, where
-    `unusable_state` is `stop`, by InputError.
+    `unusable_state` is `stop`, by InputError; but a finished training's is no loss.
     """
     try:
         tensors, description = load_tensors(path)
@@ -192,6 +198,9 @@ def _read_state(path: Path, settings: dict, unusable_state: str) -> tuple[dict, 
         if not differences:
             return tensors, description
         fault = f"{path} was made with other settings or other code ({'; '.join(differences)})."
+        if description.get("finished"):
+            logger.info("Starting from scratch: %s", fault)
+            return None
     except InputError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return None
@@ -281,8 +290,9 @@ def _train_together(
             due = now - saved > save_seconds
             saved = now if due else saved
             for member in active:
-                if not member.fault and (due or len(member.history) == epochs):
-                    member.save()
+                finished = len(member.history) == epochs
+                if not member.fault and (due or finished):
+                    member.save(finished=finished)
     return [
         Trained(m.trainee.model, pd.DataFrame(m.history), m.batch_size, m.snapshots, m.fault)
         for m in members
