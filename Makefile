@@ -61,8 +61,8 @@ KEPT := $(wildcard $(foreach name,latent_dimension methods training_sets paper_c
 	reconstruction_error $(if $(wildcard results/reference/$(RUN)/tests),scores),results/reference/$(RUN)/tables/$(name).tsv results/reference/$(RUN)/figures/$(name).png))
 REDRAWN := results/redrawn
 
-redraw: $(READY) ## draw tables and figures of results/reference/RUN again: RUN=brain_tumor
-	@test -n "$(RUN)" || { echo "Name a run: make redraw RUN=brain_tumor" >&2; exit 2; }
+redraw: $(READY) ## draw tables and figures of results/reference/RUN again: RUN=rsna
+	@test -n "$(KEPT)" || { echo "Name a run of results/reference with tables of metrics: make redraw RUN=rsna" >&2; exit 2; }
 	mkdir -p $(REDRAWN) && cd results/reference/$(RUN) && \
 		cp -r metrics.tsv intervals $$(ls -d selection tests 2>/dev/null) $(CURDIR)/$(REDRAWN)/
 	$(SNAKEMAKE) $(KEPT:results/reference/$(RUN)/%=$(REDRAWN)/%) --configfile config/$(RUN).yaml \

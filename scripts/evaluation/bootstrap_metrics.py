@@ -69,7 +69,7 @@ def bootstrap_metrics(
     table of the training set `all`, None where nothing is held out. `reference`, {method,
     latent_dim, score}, is what the others are tested against. `group_pattern` finds an image's
     patient in its id; without it images that are copies, as the audit has them, are a group.
-    `share` is that of `image_metrics`, by default that of the published test set. Where that lacks
+    `share` is that of `image_metrics`, by default that of the full test set. Where that lacks
     a class, both tables are empty.
     """
     truth = read_packed(packed)

@@ -1,6 +1,6 @@
 """Compare our metrics with the paper's tables and with its reference code, the misses included.
 
-Compared are models of all training images on the published test set by their own score, which is
+Compared are models of all training images on the full test set by their own score, which is
 what the paper has; AP at the paper's share of abnormal images. A cell is "within" when |difference|
 <= 2 · sqrt(their_std² + our_std²), with stds over seeds at ddof 1; otherwise "outside". One seed
 has no spread, so there is no verdict ("one seed").
@@ -138,7 +138,7 @@ def describe(
             for who in THEIRS
             if part[f"{who}_mean"].notna().any()
         ),
-        "All are of all training images and the published test set, as the paper's. Numbers are "
+        "All are of all training images and the full test set, as the paper's. Numbers are "
         "percentages, mean ± standard deviation over seeds; a difference is ours minus theirs, in "
         "percentage points, and is within tolerance when it is at most "
         f"{TOLERANCE_SDS:g} √(s_theirs² + s_ours²).",

@@ -1,6 +1,6 @@
 """Draw example images of one dataset with their reconstructions and anomaly maps.
 
-One column per example of the published test set: on top the input with the outline of its mask,
+One column per example of the full test set: on top the input with the outline of its mask,
 below for each setting the reconstruction and the anomaly map side by side, of the reference also
 the map by information. Maps of squared errors have one colour scale, by their root, since a few
 errors are far above the others; maps of other units have one per setting.
@@ -46,7 +46,7 @@ def draw(
     cell = (pair - SEAM) / 2
     bottom = HEAD + pair + GAP + len(shown) * (cell + SEAM)
     method, size = file.attrs["reference"].split("/d")
-    title = f"{name}: examples of the published test set by the score of {methods[method]}"
+    title = f"{name}: examples of the full test set by the score of {methods[method]}"
     sheet = sheets.Sheet(height=bottom + FOOT, title=f"{title}, d = {size}")
     alike = [key for key in keys if maps_squared_errors(file, key)] or keys
     end = np.percentile([file[f"{m}/d{d}/maps"][()] for m, d in alike], PERCENTILE)

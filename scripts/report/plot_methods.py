@@ -1,10 +1,11 @@
-"""Draw methods and baselines on both test sets, with bootstrap intervals and the paper's numbers.
+"""Draw methods and baselines with bootstrap intervals, by both scores, and the paper's numbers.
 
-Rows of AUC and AP with a column per dataset, below them AP_pix and the best Dice of the datasets
-that have masks. A method has a line in each panel, with the mean over seeds and its 95 % interval
-over test images on either test set; small ticks are the single seeds. After the networks comes an
-oracle, the autoencoder at its best d by AUC on the published test set (the paper's has the paper's
-best d); then the baselines. Grey lines are what a random score has. Answers the paper's Table 2.
+Rows of AUC and AP with a column per dataset and test set, below them AP_pix and the best Dice of
+the datasets that have masks. A method has a line in each panel, with the mean over seeds and its
+95 % interval over test images by its own score and by information; small ticks are the single
+seeds. After the networks comes an oracle, the autoencoder at its best d by AUC on the full test set
+(the paper's has the paper's best d); then the baselines. Grey lines are what a random score has.
+Answers the paper's Table 2.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +18,10 @@ from matplotlib.figure import Figure
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import summarise
 from medae.models.baselines import BASELINES
+from medae.models.information import INFORMATION, INFORMED
 from medae.report import figures
 from medae.report.rows import (
     ORACLE,
-    SPLIT_NAMES,
     add_statistics,
     at_one_share,
     check_ranked,
@@ -35,11 +36,9 @@ from medae.report.rows import (
 ORACLE_NAME = "AE, best $d$ (oracle)"
 LINE = 0.175  # inches between two methods
 GAP = 0.7  # of that: more distance before the baselines; here stands the oracle's d
-STEP = 0.27  # of that: distance between published test set, paper and leak-free one
-STYLES = {  # split: marker, filling, colour, and steps below the paper
-    PUBLISHED_SPLIT: ("o", figures.BLUE, figures.BLUE, -1),
-    LEAK_FREE_SPLIT: ("s", "white", figures.VERMILLION, 1),
-}
+STEP = 0.22  # of that: distance between a method's scores and the paper's number
+LEAK_FREE = " leak_free"
+"""Ending of a dataset's key where its leak-free test set stands as a dataset of its own."""
 
 
 def draw_panel(
@@ -51,31 +50,32 @@ def draw_panel(
     places: pd.Series,
     middle: float,
 ) -> None:
-    """Draw one metric of one dataset; `seeds` and `means` are fractions, `paper` percent.
+    """Draw one metric of one test set; `seeds` and `means` are fractions, `paper` percent.
 
-    `seeds` has a row per method, split and seed (column value), `means` one per method and split
+    `seeds` has a row per method, score and seed (column value), `means` one per method and score
     (mean, low, high), and `paper` one per method (mean, std). `places` has the methods' lines, and
     `middle` says how far below these the paper's numbers are.
     """
-    for split, (marker, filling, color, steps) in STYLES.items():
-        rows, single = (table[table["split"] == split] for table in (means, seeds))
+    looks = [
+        (False, "own score", "o", figures.BLUE),
+        (True, "information", "s", figures.VERMILLION),
+    ]
+    for informed, label, marker, color in looks:
+        rows, single = (part[(part["score"] == INFORMATION) == informed] for part in (means, seeds))
         if rows.empty:
             continue
-        below = middle + steps * STEP
+        below = middle + (STEP if informed else -STEP)
         at = rows["method"].map(places) + below
         axes.hlines(at, 100 * rows["low"], 100 * rows["high"], color=color, linewidth=1)
-        look = {"marker": marker, "color": color, "markerfacecolor": filling, "markersize": 3}
-        look |= {"linestyle": "", "zorder": 3, "label": SPLIT_NAMES[split]}
-        axes.plot(100 * rows["mean"], at, **look)
+        look = {"marker": marker, "color": color, "markersize": 3, "linestyle": "", "zorder": 3}
+        axes.plot(100 * rows["mean"], at, label=label, **look)
         if seeds["seed"].nunique() > 1:
             at = single["method"].map(places) + below
-            label = "single seeds" if split == PUBLISHED_SPLIT else None
             look = {"marker": "|", "s": 14, "linewidth": 0.6, "color": "0.2", "zorder": 2}
-            axes.scatter(100 * single["value"], at, label=label, **look)
-        if split == PUBLISHED_SPLIT:
-            for row in rows[rows["method"] == ORACLE].itertuples():
-                at = 100 * row.mean, places[ORACLE] + 0.85
-                axes.text(*at, f"$d$ = {row.latent_dim}", ha="center", va="center")
+            axes.scatter(100 * single["value"], at, label="single seeds", **look)
+        for row in rows[rows["method"] == ORACLE].itertuples():
+            at = 100 * row.mean, places[ORACLE] + 0.85
+            axes.text(*at, f"$d$ = {row.latent_dim}", ha="center", va="center")
     if not paper.empty:
         at = paper["mean"], paper["method"].map(places) + middle
         look = {"color": figures.BLACK, "markersize": 2.5, "label": "paper (mean ± std)"}
@@ -86,6 +86,16 @@ def draw_panel(
     axes.tick_params(axis="y", length=0)
     axes.set_yticks(places)
     axes.set_ylim(places.max() + 0.7 + GAP * (places.index[-1] == ORACLE), -0.7)
+
+
+def as_drawn(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with both scores of a method under its key, a leak-free test set as a dataset."""
+    leak_free = rows["split"] == LEAK_FREE_SPLIT
+    return rows.assign(
+        method=rows["method"].str.removesuffix(INFORMED),
+        dataset=rows["dataset"].where(~leak_free, rows["dataset"] + LEAK_FREE),
+        split=PUBLISHED_SPLIT,
+    )
 
 
 def select(
@@ -107,6 +117,7 @@ def select(
         "paper": compared_rows(paper, **theirs),
     }
     tables = {key: table[table["metric"].isin(figures.LABELS)] for key, table in tables.items()}
+    tables |= {key: as_drawn(tables[key]) for key in ("seeds", "means")}
     shown = {*methods, ORACLE} & set(tables["means"]["method"])
     return {key: table[table["method"].isin(shown)] for key, table in tables.items()}
 
@@ -125,8 +136,8 @@ def plot_methods(
     """Draw `metrics`, `intervals` (a table per dataset) and the paper's values, in percent.
 
     `latent_dim` is that of all methods that have one, and `papers` has the key of each dataset in
-    the paper's tables. Axes' labels: "{dataset} {metric}". Raises InputError when a table is of
-    another kind.
+    the paper's tables. Axes' labels: "{dataset} {metric}", "{dataset} leak_free {metric}". Raises
+    InputError when a table is of another kind.
     """
     ours = read_metrics(metrics, information=True)
     check_ranked(ours)
@@ -135,6 +146,8 @@ def plot_methods(
     means = tables["means"]
     shown = {key: figures.plain(name) for key, name in methods.items()}
     labels = row_labels(shown, picked={ORACLE: ORACLE_NAME})
+    test_sets = [("", ""), (LEAK_FREE, ", leak-free")]
+    names = {key + end: name + words for key, name in names.items() for end, words in test_sets}
     rows = figures.arrange_metrics(means, names)
     places = {}  # how far down each method's line is, in lines, of a metric
     for kind in (figures.IMAGE_LABELS, figures.PIXEL_LABELS):
@@ -142,7 +155,7 @@ def plot_methods(
         keys = [key for key in labels if key in measured]
         lines = [place + GAP * (key in BASELINES) for place, key in enumerate(keys)]
         places |= dict.fromkeys(kind, pd.Series(lines, keys))
-    middle = 0 if LEAK_FREE_SPLIT in set(means["split"]) else STEP  # without it, ours at the tick
+    middle = 0 if INFORMATION in set(means["score"]) else STEP  # without it, ours at the tick
     heights = [LINE * (places[row[0][1]].max() + 1.4 + GAP) + 0.5 for row in rows]
     figure = Figure(figsize=(figures.PAGE_WIDTH, sum(heights) + 0.65), layout="constrained")
     options = {"metrics": means, "names": names, "heights": heights}

@@ -1,7 +1,7 @@
 """Draw the mean reconstruction error against the latent dimension.
 
 One panel per dataset and method (the swept networks, and PCA) with the error on normal training,
-normal test and abnormal test images of the published test set, and on the normal ones without a
+normal test and abnormal test images of the full test set, and on the normal ones without a
 copy in training, where some have one; from two values of d ≥ 32 on, an inset repeats that part of
 the curves. Answers the paper's figure of reconstruction errors.
 """

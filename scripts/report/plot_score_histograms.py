@@ -117,7 +117,7 @@ def plot_score_histograms(
         if axes.get_subplotspec().is_first_col():
             axes.set_ylabel("density")
     figure.supxlabel(f"anomaly score (the highest {TAIL} % in the last bin)", fontsize=8)
-    title = f"{figures.plain(name)}, published test set"
+    title = f"{figures.plain(name)}, full test set"
     figures.add_legend(figure, loc="outside upper center", ncols=3, title=title)
     return figure
 

@@ -2,7 +2,7 @@
 
 A panel per dataset and test set: the autoencoder with both scores (mean, ± one standard deviation,
 faint seeds), PCA likewise, to tell what the score does from what the network does, the paper's
-numbers on the published test set, and as levels what uses no reconstruction.
+numbers on the full test set, and as levels what uses no reconstruction.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Draw the retraining control: AUC against the latent dimension, one line per training set.
 
-One panel per dataset and method with several latent dimensions, on the published test set; dotted
+One panel per dataset and method with several latent dimensions, on the full test set; dotted
 lines are the baseline that takes the nearest training image. Where training sets leave out
 (nearly) no images, the figure is a sentence.
 """

@@ -26,7 +26,7 @@ TITLE = "Metrics over the last epochs"
 HEADER = ["Dataset", "Method", "d", "Seed", "Epochs", "AUC, last", "AUC, range"]
 HEADER += ["Normal error, last", "Normal error, range"]
 EXPLANATION = (
-    "AUC in percent on the published test set by the method's own score, and the mean squared "
+    "AUC in percent on the full test set by the method's own score, and the mean squared "
     "error of its normal images, with the weights of the last epoch and over all epochs that were "
     "kept. Nothing is chosen by this table."
 )

@@ -1,6 +1,6 @@
 """Select example images of one dataset by rule, and collect what every setting makes of them.
 
-Of each class of the published test set the images with the lowest, the median and the highest score
+Of each class of the full test set the images with the lowest, the median and the highest score
 of one reference setting are taken, so that nobody picks the nice ones. The median of n images is at
 position (n - 1) // 2 by ascending score; equal scores are ordered by id. An image of a class of
 fewer than three has several of these roles, and appears once for each.

@@ -57,7 +57,7 @@ DEFINITIONS = (
 )
 PATIENT_LEAK = (
     " WARNING: {test_of_patients_in_both} test images of {name} are of patients who have images in "
-    "training too, so its published test set is not independent; the leak-free one is without them."
+    "training too, so its full test set is not independent; the leak-free one is without them."
 )
 UNMOVED_MEANS = " Unmoved: with a twin that is neither mirrored nor rotated."
 IN_PARENTHESES = " In parentheses: with a twin that is neither mirrored nor rotated."

@@ -87,7 +87,7 @@ def tabulate_methods(
     about = f"All methods with a latent dimension have d = {latent_dim}"
     if oracle:
         about += (
-            ", except AE[d_optimal], an oracle: the d with the best mean AUC on the published test "
+            ", except AE[d_optimal], an oracle: the d with the best mean AUC on the full test "
             f"set, so chosen with the test labels ({sizes(oracle)})"
         )
     if labels.keys() & BASELINES.keys():

@@ -36,7 +36,7 @@ from medae.report.tables import (
 TITLE = "Scores of the same reconstructions"
 ABOUT = (
     "Percent, mean ± standard deviation over seeds where there are several; models of all training "
-    "images. Like contrast, like smoothness: AUC within ten strata of the images' variance, or of "
+    "images. Strata: AUC within ten strata of the images' variance, or of "
     "their low local variance, on which the control still depends a little. AP_pix and ⌈Dice⌉ "
     "(best over all thresholds, chosen on the test set) are of anomaly maps. Information "
     "is ½ log2((D + ε) / (σ² + ε)) over windows, with ε the model's mean error on normal training "
@@ -53,8 +53,8 @@ OWN_MAP = "own map"  # as the name of a score
 TESTED_OWN_MAPS = "A method with an anomaly map of its own is compared with that."
 SHOWN = ["auc", "auc_matched", "auc_matched_local", "ap_pix", "dice_max"]
 LABELS = {key: metric.label for key, metric in TABLE_METRICS.items()} | {
-    "auc_matched": "AUC, like contrast",
-    "auc_matched_local": "AUC, like smoothness",
+    "auc_matched": "AUC, strata of contrast",
+    "auc_matched_local": "AUC, strata of smoothness",
 }
 TEST_HEADER = ["Metric", "Test set", "Method", "d", "To squared error", "95 % interval", "p"]
 TEST_HEADER += ["To the best control", "95 % interval", "p", "Control"]

@@ -1,6 +1,6 @@
 """Write a page that shows what every method and latent dimension makes of test images.
 
-One HTML file that needs no other file and no network. Of each class of the published test set,
+One HTML file that needs no other file and no network. Of each class of the full test set,
 images at evenly spaced ranks of the reference's score are shown, the lowest and the highest among
 them, so that nobody picks the nice ones: as many of GALLERY_IMAGES as fit into GALLERY_BYTES bytes.
 """

@@ -1,6 +1,6 @@
 """Compare the best d and the entropy of the latent vector with a known number of factors.
 
-Inputs: the table of compare_entropy.py, the collected table of metrics (published test set, all
+Inputs: the table of compare_entropy.py, the collected table of metrics (full test set, all
 training images), and the bootstrap intervals of the datasets concerned. `factors` has the number k
 of scalars that a dataset's normal images vary in. Whether the best d and the entropy follow k is
 answered yes or no, by the criterion in CRITERION.
@@ -27,7 +27,7 @@ FACTOR = 2  # how far d may be from k, either way
 SHARE = 0.75  # of the numbers of factors, for which it must not be further
 CRITERION = (
     "The criterion was fixed before the run. The best d of a dataset is the smallest whose AUC "
-    "(published test set, mean over seeds) is within one standard error of the highest; the error "
+    "(full test set, mean over seeds) is within one standard error of the highest; the error "
     "is that of the highest AUC, from its bootstrap interval over test images. The best d follows "
     f"k if it never falls as k rises, and is within a factor {FACTOR} of k for at least three "
     "quarters of the k. The entropy follows k if at the largest d both estimates of H(Z) rise with "

@@ -39,14 +39,14 @@ def percent(groups, key: tuple) -> str:
 PAPER_HEADER = ["AUC", "Brain Tumor, paper", "ours", "RSNA, paper", "ours"]
 LEAKAGE_HEADER = [
     "Brain Tumor, AUC",
-    "published test set",
+    "full test set",
     "leak-free part of it (74 + 600)",
-    "published, retrained without 801 leaked training images",
+    "full, retrained without 801 leaked training images",
     "control: without 801 random ones",
 ]
 
 
-SCORE_HEADER = ["RSNA", "AUC", "among images of like smoothness"]
+SCORE_HEADER = ["RSNA", "AUC", "within strata of equal smoothness"]
 
 
 def paper_rows(run: Path) -> list[list[str]]:
@@ -215,7 +215,7 @@ def test_quoted_lines_stand_in_the_quoted_file_in_that_order(document):
 def test_columns_are_those_of_the_files():
     _, columns = tables_of(read(ROOT / "results/README.md"))
     named = {name for row in columns for name in re.findall(r"`(\w+)`", row[0])}
-    assert named == set(read_table(RESULTS / "brain_tumor/metrics.tsv").columns)
+    assert named == set(read_table(RESULTS / "rsna/metrics.tsv").columns)
 
 
 # --- commands, links and paths --------------------------------------------------------------------
@@ -266,7 +266,7 @@ def test_nothing_names_a_folder_of_one_machine(document):
 @pytest.mark.workflow
 def test_the_configuration_in_the_readme_plans_a_run(fresh, tmp_path):
     text = re.search(r"```yaml\n(.*?)```", read(ROOT / "README.md"), re.S)[1]
-    (fresh.folder / "config/mine.yaml").write_text(text.replace("/where", str(tmp_path)))
+    (fresh.folder / "config/mine.yaml").write_text(text.replace("/path/to", str(tmp_path)))
     assert "train_autoencoder" in fresh.run("--dry-run", config="config/mine.yaml")
 
 

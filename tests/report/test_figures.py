@@ -274,7 +274,7 @@ def test_the_legend_has_configured_names_and_the_notes_stand_below():
     notes = {"rsna": "One head varies nearly linearly, " * 4}
     figure = draw_latent(make_metrics(grid=grid, seeds=[5]), notes=notes)
     assert legend_texts(figure) == [
-        *("AE, this run (1 seed)", "Wide VAE, this run (1 seed)", "chance", "published test set"),
+        *("AE, this run (1 seed)", "Wide VAE, this run (1 seed)", "chance", "full test set"),
         *("AE, paper (mean ± std)", "Wide VAE, paper (mean ± std)"),
     ]
     assert "One head varies" in figure.legends[0].get_title().get_text()
@@ -293,7 +293,7 @@ def test_both_test_sets_have_one_colour_and_two_lines():
     assert (published.get_linestyle(), leak_free.get_linestyle()) == ("-", "--")
     other = panel(figure, "vindr auc")
     assert len([x for x in other.lines if len(x.get_xdata()) == len(SIZES)]) == 1
-    assert {"published test set", "leak-free test set", "chance"} <= set(legend_texts(figure))
+    assert {"full test set", "leak-free test set", "chance"} <= set(legend_texts(figure))
     assert "leak-free test set" not in legend_texts(draw_latent(make_metrics()))
     assert list(line(axes, "PCA").get_xdata()) == [1, 16, 256]
     own = metrics.query("dataset == 'rsna' and method == 'nearest' and metric == 'auc'")["value"]
@@ -580,7 +580,7 @@ def test_examples_have_titles_and_outlines_of_masks(tmp_path, masks):
     titles = [panel(figure, f"input {i}").get_title() for i in (0, 4)]
     assert titles == ["normal\nlowest\n0.0101", "abnormal\nmedian\n0.0500"]
     texts = [text.get_text() for text in figure.texts]
-    assert "BraTS2021: examples of the published test set by the score of AE, d = 4" in texts
+    assert "BraTS2021: examples of the full test set by the score of AE, d = 4" in texts
     outlined = [
         i
         for i in range(6)

@@ -111,7 +111,7 @@ def test_the_forms_of_the_table(metrics):
     assert "Scans & $: all 100, without leaked images 40, without random images 41." in first
     assert "Scans & $ 30 + 40, leak-free 10 + 40" in first
     assert lines == [
-        "## Published test set",
+        "## Full test set",
         "",
         "| Dataset | Metric | Method | d | All | Without leaked images | Without random images "
         "| Loss without leaked | Loss without random | Difference of the losses |",
@@ -127,7 +127,7 @@ def test_the_forms_of_the_table(metrics):
         "| Scans & $ | AUC | AE | 4 | 40.0 | 30.0 | – | +10.0 | – | – |",
     ]
     assert re.findall("<h2>(.*?)</h2>", texts["html"]) == [
-        "Published test set",
+        "Full test set",
         "Leak-free test set",
     ]
     assert len(texts["rows"]) == 4

@@ -79,8 +79,8 @@ def test_the_table_has_every_score_and_the_tests_of_information(metrics, tests):
     scans, xray = text.partition("## Scans")[2].split("## X-ray")
     lines = [line for line in scans.splitlines() if line.startswith("|")]
     assert lines[0] == (
-        "| Method | d | Score | AUC | AUC, leak-free | AUC, like contrast "
-        "| AUC, like contrast, leak-free |"
+        "| Method | d | Score | AUC | AUC, leak-free | AUC, strata of contrast "
+        "| AUC, strata of contrast, leak-free |"
     )
     assert lines[2:9] == [
         "| AE | 4 | squared error | 50.0 ± 1.4 | 40.0 ± 1.4 | 50.0 ± 0.0 | 40.0 ± 0.0 |",
@@ -92,7 +92,7 @@ def test_the_table_has_every_score_and_the_tests_of_information(metrics, tests):
         "| Low σ² | – | – | 64.0 | 64.0 | – | – |",
     ]
     assert lines[11:] == [
-        "| AUC | published test set | AE | 16 | +20.0 | +10.0 to +30.0 | 0.040 "
+        "| AUC | full test set | AE | 16 | +20.0 | +10.0 to +30.0 | 0.040 "
         "| +9.0 | -1.0 to +19.0 | <0.001 | Low TV |"
     ]
     assert "| VAE | 8 | own map | 90.0 |" in xray  # the only d that it has

@@ -178,7 +178,7 @@ def test_fewer_images_where_the_page_would_be_too_large(make, monkeypatch):
     write_gallery(**files, page=files["packed"].parent / "smaller.html")
     smaller = (files["packed"].parent / "smaller.html").read_text()
     assert len(contents(smaller)["images"]) == 6 + 5
-    assert "11 images of the published test set" in smaller
+    assert "11 images of the full test set" in smaller
     monkeypatch.setattr(script, "GALLERY_BYTES", 10_000)
     with pytest.raises(InputError, match=r"5 settings of 16 × 16 pixels.*gallery: false"):
         write_gallery(**files, page=files["packed"].parent / "too_large.html")

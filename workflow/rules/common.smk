@@ -255,7 +255,7 @@ def download_entry(wildcards):
 
 
 def published_share(wildcards):
-    """The share of abnormal images at which AP is given; None: that of the published test set."""
+    """The share of abnormal images at which AP is given; None: that of the full test set."""
     registry = config["registry"]
     counts = registry.get(registry[wildcards.dataset].get("paper"), {}).get("expected")
     if counts:

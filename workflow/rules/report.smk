@@ -41,12 +41,7 @@ DRAWN = {
             "paper": PAPER_VALUES,
         },
         "output": figure("methods", "methods_figure", "methods with intervals"),
-        "params": NOTED
-        | {
-            "methods": INFORMED_NAMES,
-            "latent_dim": REFERENCE["latent_dim"],
-            "papers": PAPERS,
-        },
+        "params": NOTED | {"latent_dim": REFERENCE["latent_dim"], "papers": PAPERS},
         "message": "Plotting the methods",
     },
     "plot_latent_dimension": {

@@ -49,7 +49,7 @@ def measure(
     N × H × W, of which pixel metrics are made. Image metrics are left out without `scores_images`
     and where the test set lacks a class, and the means of reconstruction errors where `table` has
     none. `split_images` says when the leak-free split is left out. AP is also given at the `share`
-    of abnormal images, by default that of the published test set, and AUC also among images that
+    of abnormal images, by default that of the full test set, and AUC also among images that
     are alike by the numbers `matched` of test images (`matched_by`), where there are any of both
     classes. `what` names the scores in errors.
     """

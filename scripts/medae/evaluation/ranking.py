@@ -146,7 +146,7 @@ AT_SHARE = "ap_share"
 SHARE_METRIC = IMAGE_METRICS["ap"]._replace(
     label="AP*",
     latex=r"AP$^\dagger$",
-    note="AP*: at the share of abnormal images of the published test set (of the paper's, where "
+    note="AP*: at the share of abnormal images of the full test set (of the paper's, where "
     "that is rebuilt), by weights on the classes.",
     chance=None,
 )

@@ -1,6 +1,6 @@
 """What tables and figures are made of: metrics as mean and standard deviation over seeds.
 
-A metric has two columns: on the published test set, and on the leak-free one, the test images
+A metric has two columns: on the full test set, and on the leak-free one, the test images
 without a near-duplicate in training. Where the two sets are nearly the same there is one column.
 """
 

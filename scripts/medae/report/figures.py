@@ -44,7 +44,7 @@ IMAGE_LABELS = {key: f"{metric.axis} (%)" for key, metric in IMAGE_METRICS.items
 PIXEL_LABELS = {key: f"{metric.axis} (%)" for key, metric in PIXEL_METRICS.items()}
 LABELS = IMAGE_LABELS | PIXEL_LABELS
 COUNTED = "numbers: normal + abnormal test images"
-SHARED = "; AP at the share of abnormal images of the published test set (rebuilt: of the paper's)"
+SHARED = "; AP at the share of abnormal images of the full test set (rebuilt: of the paper's)"
 NOTE_WIDTH = 110  # characters of a line across the page
 Cell = tuple[str, str] | None
 

@@ -29,7 +29,7 @@ not what a user would get, since the test labels choose it."""
 SELECTED = "ae_d_auto"
 """The autoencoder with the d that was chosen without labels, where a run does that."""
 
-SPLIT_NAMES = {PUBLISHED_SPLIT: "published test set", LEAK_FREE_SPLIT: "leak-free test set"}
+SPLIT_NAMES = {PUBLISHED_SPLIT: "full test set", LEAK_FREE_SPLIT: "leak-free test set"}
 TRAINING_SET_NAMES = {
     "all": "all",
     "without_twins": "without leaked images",
