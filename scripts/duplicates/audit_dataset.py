@@ -48,9 +48,9 @@ def audit_dataset(
 ) -> None:
     """Write the three tables of the audit.
 
-    `group_pattern` finds an image's patient in its id; `threshold` is for datasets without
-    patients; at all of `thresholds` copies are counted; `moved` says whether mirrored and rotated
-    copies count.
+    `group_pattern` finds an image's patient in its id; `threshold` is used without patients, and
+    the highest that is calibrated with them; at all of `thresholds` copies are counted; `moved`
+    says whether mirrored and rotated copies count.
     """
     data = read_packed(packed)
     n_train = len(data.train_ids)

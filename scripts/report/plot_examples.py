@@ -3,10 +3,10 @@
 One column per example of the full test set: on top the input with the outline of its mask,
 below for each setting the reconstruction and the anomaly map side by side, of the reference also
 the map by information. Maps of squared errors have one colour scale, by their root, since a few
-errors are far above the others; maps of other units have one per setting.
+errors are far above the others; other maps have one per setting.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 
@@ -23,15 +23,13 @@ from medae.report.rows import check_test_images
 LABELS, GAP, SEAM, HEAD, FOOT = 0.55, 0.1, 0.03, 0.68, 0.56
 
 
-def maps_squared_errors(file: h5py.File, setting: tuple[str, int]) -> bool:
-    """Return whether the anomaly maps of (method, d) are the squared errors."""
-    group = file["{}/d{}".format(*setting)]
-    errors = np.square(file["images"][()] - group["reconstructions"][()]).mean(axis=1)
-    return np.allclose(group["maps"], errors, atol=1e-5)
-
-
 def draw(
-    file: h5py.File, *, name: str, settings: Sequence[Mapping], methods: Mapping[str, str]
+    file: h5py.File,
+    *,
+    name: str,
+    settings: Sequence[Mapping],
+    methods: Mapping[str, str],
+    own_maps: Collection[str],
 ) -> Figure:
     """Draw the figure; labels of axes: "input {i}", "ae d4 reconstruction {i}", "ae d4 map {i}"."""
     keys = [(setting["method"], setting["latent_dim"]) for setting in settings]
@@ -48,14 +46,15 @@ def draw(
     method, size = file.attrs["reference"].split("/d")
     title = f"{name}: examples of the full test set by the score of {methods[method]}"
     sheet = sheets.Sheet(height=bottom + FOOT, title=f"{title}, d = {size}")
-    alike = [key for key in keys if maps_squared_errors(file, key)] or keys
-    end = np.percentile([file[f"{m}/d{d}/maps"][()] for m, d in alike], PERCENTILE)
+    squared = [key for key in keys if key[0] not in own_maps]
+    errors = [file[f"{m}/d{d}/maps"][()] for m, d in squared]
+    end = np.percentile(errors, PERCENTILE) if squared else 0
     looks = {}
     for method, d, kind in shown:
         maps = file[f"{method}/d{d}/{kind}"][()]
         low = np.percentile(maps, 100 - PERCENTILE) if kind == "information" else 0
         looks[method, d, kind] = {"vmin": low, "vmax": np.percentile(maps, PERCENTILE)}
-        if (method, d) in alike and kind == "maps":
+        if (method, d) in squared and kind == "maps":
             looks[method, d, kind] = {"norm": PowerNorm(0.5, vmin=0, vmax=end)}
     scale = None  # the last picture of the colour bar's scale
     for i in range(count):
@@ -85,19 +84,27 @@ def draw(
     note = "pairs: reconstruction and anomaly map"
     note += "\nbits: the map by information" * any(kind != "maps" for *_, kind in shown)
     note += "\norange outline: mask" if "masks" in file else ""
-    bar = "anomaly map (by default the squared error)"
-    bar = bar if len(alike) == len(shown) else "squared error; other maps have scales of their own"
-    sheet.add_foot(LABELS, bottom + 0.08, note, scale, bar)
+    if len(squared) < len(shown):
+        note += "\nscales of their own: maps other than squared errors"
+    sheet.add_foot(LABELS, bottom + 0.08, note, scale, "squared error")
     return sheet.figure
 
 
 def plot_examples(
-    *, examples: Path, name: str, settings: Sequence[Mapping], methods: Mapping[str, str]
+    *,
+    examples: Path,
+    name: str,
+    settings: Sequence[Mapping],
+    methods: Mapping[str, str],
+    own_maps: Collection[str],
 ) -> Figure:
-    """Draw `settings` of the file `examples`, which select_examples.py writes."""
+    """Draw `settings` of the file `examples`, which select_examples.py writes.
+
+    `own_maps` are the methods whose maps are not squared errors.
+    """
     with h5py.File(examples) as file:
         check_test_images(file.get("images", ()))
-        return draw(file, name=name, settings=settings, methods=methods)
+        return draw(file, name=name, settings=settings, methods=methods, own_maps=own_maps)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from medae.base.files import read_table, write_text
 from medae.base.hardware import machine
 
 PACKAGES = ["snakemake", "torch", "numpy", "pandas", "scikit-learn", "scikit-dimension"]
-PACKAGES += ["constriction", "kneed", "matplotlib", "h5py", "seaborn", "pillow", "nilearn"]
-PACKAGES += ["safetensors"]
+PACKAGES += ["constriction", "kneed", "matplotlib", "h5py", "seaborn", "pillow", "simplejpeg"]
+PACKAGES += ["pydicom", "nibabel", "nilearn", "scipy", "safetensors"]
 
 
 def git_state(folder: Path) -> dict:

@@ -150,6 +150,7 @@ def test_a_table_lists_images_where_they_are(tmp_path):
         ("a/1.png", "../1.png", "1 names that are not those of files"),
         ("m/1.png", "/m/1.png", "1 names that are not those of files"),
         ("b/1.png", "b/2.png", "1 of 4 listed files are missing .*'b/2.png'"),
+        ("b/1.png", "a/1.png", "more than once .*'a/1.png .train 0 and test 0.'"),
     ],
 )
 def test_a_malformed_table_is_refused(tmp_path, old, new, match):

@@ -502,9 +502,10 @@ def make_examples(path, *, settings=EXAMPLES, channels=1, masks=True):
     return path
 
 
-def draw_examples(path, settings):
+def draw_examples(path, settings, own_maps=()):
     chosen = [{"method": method, "latent_dim": d} for method, d in settings]
-    return plot_examples(examples=path, name="BraTS2021", settings=chosen, methods=METHODS)
+    names = {"name": "BraTS2021", "methods": METHODS}
+    return plot_examples(examples=path, settings=chosen, own_maps=own_maps, **names)
 
 
 def drawn_image(figure, label):
@@ -551,13 +552,17 @@ def test_maps_of_another_kind_have_a_scale_of_their_own(tmp_path):
     with h5py.File(path, "r+") as file:
         file["vae/d16/maps"][...] *= 1e-6  # as a gradient's
         maps = {name: file[f"{name}/d16/maps"][()] for name in ("ae", "vae")}
-    figure = draw_examples(path, [("ae", 16), ("vae", 16)])
+    figure = draw_examples(path, [("ae", 16), ("vae", 16)], own_maps=["vae"])
     for name, found in maps.items():
         limits = drawn_image(figure, f"{name} d16 map 0").get_clim()
         assert limits == pytest.approx((0, np.percentile(found, 99.5)))
     bar = panel(figure, "colour bar")
     assert bar.get_xlim()[1] == pytest.approx(np.percentile(maps["ae"], 99.5))
-    assert bar.get_xlabel() == "squared error; other maps have scales of their own"
+    assert bar.get_xlabel() == "squared error"
+    notes = "\n".join(text.get_text() for text in figure.texts)
+    assert "scales of their own" in notes
+    alone = draw_examples(path, [("vae", 16)], own_maps=["vae"])
+    assert "colour bar" not in labels(alone)
 
 
 def test_the_map_by_information_stands_below_that_of_the_squared_error(tmp_path):

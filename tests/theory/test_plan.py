@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from medae.data.groups import group_names
+from medae.data.layouts import LAYOUTS
 from medae.theory.plan import candidates, check_theory, held_out_entries
 from medae.theory.selectors import SELECTORS
 from medae.theory.synthetic import KINDS
@@ -76,6 +78,17 @@ def test_held_out_datasets_are_entries_without_a_source(config):
     assert entry["group_pattern"] == source["group_pattern"]
     assert not {"folder", "expected"} & set(entry)
     assert "pediatric_cxr_validation" not in config["registry"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "patient"),
+    [("table", "patient1/a.png", "patient1"), ("patients", "train/normal/p1/a.png", "p1")],
+)
+def test_synthetic_images_have_the_patients_of_their_layout(config, layout, name, patient):
+    changed = copy.deepcopy(config)
+    changed["registry"]["lgg"]["group_pattern"] = LAYOUTS[layout].group_pattern
+    pattern = held_out_entries(changed)["lgg_validation"]["group_pattern"]
+    assert group_names([name, f"synthetic/blob/{name}"], pattern=pattern) == [patient] * 2
 
 
 def test_candidates_are_the_autoencoders_of_all_images_by_rising_d():

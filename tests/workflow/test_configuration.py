@@ -169,6 +169,11 @@ def test_the_reference_names_every_key(schema):
             ["scoring.scores has information_held_out, but decision.held_out is 0"],
         ),
         (("scoring", "scores"), ["squared_error"], ["squared_error, which every model has"]),
+        (
+            ("training", "snapshots"),
+            [250, 300],
+            ["training.snapshots has 300, but rsna trains for 250 epochs"],
+        ),
         (("audit", "threshold"), float("nan"), ["audit.threshold is nan", "finite number"]),
         (("training", True), 1, ["unknown key 'True'"]),
     ],

@@ -526,7 +526,7 @@ def test_patients_in_training_and_test_are_warned_of_and_measured_apart(fresh):
         for patient in patients:
             image = Image.fromarray(random.integers(0, 256, (64, 64), np.uint8))
             image.save(source / part / f"{patient}.png")
-    entry = own_entry(source) | {"group_pattern": r"/(p\d)[.]", "paper": "rsna"}
+    entry = own_entry(source) | {"group_pattern": r"/(p\d{1})[.]", "paper": "rsna"}
     fresh.configure(datasets=["mine"], registry={"mine": entry})
     audit, metrics = "audit/mine/images.tsv", "metrics/mine/baselines.tsv"
     files = [audit, metrics, "tables/audit.html"]

@@ -2,6 +2,8 @@
 
 NOTED = NAMED | {"dataset_notes": dataset_notes(config)}
 ONE = {"name": of_dataset("name")}
+OWN_MAPS = [key for key, method in METHODS.items() if method.own_map]
+SNAPSHOT_RUNS = "network & training_set == 'all'"
 
 # Tables and figures that are made from others' files: each has a script of its name in
 # scripts/report/.
@@ -18,7 +20,7 @@ DRAWN = {
         | {
             "reference": REFERENCE,
             "methods": INFORMED_NAMES,
-            "notes": method_notes(config, METHOD_NAMES),
+            "notes": lambda wildcards: method_notes(config, METHOD_NAMES),
         },
         "message": "Tabulating the methods",
     },
@@ -61,7 +63,7 @@ DRAWN = {
         "output": table("scores", "scores_table", "scores of the same models"),
         "params": NOTED
         | {
-            "own_maps": [key for key, method in METHODS.items() if method.own_map],
+            "own_maps": OWN_MAPS,
             "latent_dim": REFERENCE["latent_dim"],
         },
         "message": "Tabulating the scores",
@@ -96,7 +98,8 @@ DRAWN = {
     "plot_examples": {
         "input": {"examples": EXAMPLES},
         "output": figure("examples_{view}_{dataset}", "examples", "examples by {view}"),
-        "params": ONE | {"methods": METHOD_NAMES, "settings": examples_shown},
+        "params": ONE
+        | {"methods": METHOD_NAMES, "settings": examples_shown, "own_maps": OWN_MAPS},
         "message": "Plotting example images of {wildcards.dataset}",
     },
     "tabulate_audit": {
@@ -109,7 +112,8 @@ DRAWN = {
         ),
         "params": {
             "names": NAMES,
-            "group_patterns": [
+            # A function, as are the notes above: Snakemake takes braces in a list for wildcards.
+            "group_patterns": lambda wildcards: [
                 config["registry"][key].get("group_pattern") for key in NAMES
             ],
             "moved": config["audit"]["moved"],
@@ -314,7 +318,7 @@ rule record_provenance:
 rule score_snapshots:
     input:
         packed=expand(PACKED, dataset=config["datasets"]),
-        snapshots=lookup("network", within=RUNS, cols="snapshots"),
+        snapshots=lookup(SNAPSHOT_RUNS, within=RUNS, cols="snapshots"),
         modules=modules("report/score_snapshots"),
     output:
         **SNAPSHOTS,
@@ -327,7 +331,7 @@ rule score_snapshots:
     threads: config["training"]["torch_threads"]
     params:
         **NAMED,
-        runs=runs("network"),
+        runs=runs(SNAPSHOT_RUNS),
         device=config["training"]["device"],
         torch_threads=config["training"]["torch_threads"],
     message:

@@ -118,9 +118,11 @@ def list_files(root: Path, layout: str, volumes: VolumeOptions | None = None) ->
     entry = LAYOUTS[layout]
     records = entry.read(root, volumes) if entry.of_volumes else entry.read(root)
     check_names(root, records)
+    # By file, not by id: a table's ids have the patient too.
     classes: dict[str, list[str]] = defaultdict(list)
     for record in records:
-        classes[record.id].append(f"{record.split} {record.label}")
+        name = record.image.relative_to(root).as_posix()
+        classes[name].append(f"{record.split} {record.label}")
     repeated = [f"{n} ({' and '.join(found)})" for n, found in classes.items() if len(found) > 1]
     if repeated:
         raise InputError(

@@ -1,6 +1,6 @@
 """Which training images a model is trained on: all, or those that the audit leaves.
 
-`without_twins` leaves out the copy groups that have a test image: no train-test leakage.
+`without_twins` leaves out the copy groups that have a test image.
 `without_random`, its control, leaves out as many images at random, other ones for each seed: a
 model with fewer images is worse, and the control tells how much of a loss is due to that. Copy
 groups are never cut.

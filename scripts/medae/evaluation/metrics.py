@@ -44,10 +44,10 @@ def measure(
 ) -> pd.DataFrame:
     """Return rows of split, metric, value, n_train, n_normal and n_abnormal.
 
-    `table` is that of `read_scores`; `leak_free` says which test images have no near-duplicate in
-    training and `trained_on` which training images were used (bool); `maps` are anomaly maps
-    N × H × W, of which pixel metrics are made. Image metrics are left out without `scores_images`
-    and where the test set lacks a class, and the means of reconstruction errors where `table` has
+    `table` is that of `read_scores`; `leak_free` says which test images have no near-duplicate and
+    no image of their patient in training, and `trained_on` which training images were used (bool);
+    `maps` are anomaly maps N × H × W, of which pixel metrics are made. Image metrics are left out
+    without `scores_images` and where the test set lacks a class, and the means of reconstruction errors where `table` has
     none. `split_images` says when the leak-free split is left out. AP is also given at the `share`
     of abnormal images, by default that of the full test set, and AUC also among images that
     are alike by the numbers `matched` of test images (`matched_by`), where there are any of both

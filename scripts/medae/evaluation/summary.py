@@ -1,7 +1,8 @@
 """What tables and figures are made of: metrics as mean and standard deviation over seeds.
 
-A metric has two columns: on the full test set, and on the leak-free one, the test images
-without a near-duplicate in training. Where the two sets are nearly the same there is one column.
+A metric has two columns: on the full test set, and on the leak-free one, the test images without a
+near-duplicate or another image of their patient in training. Where the two sets are nearly the same
+there is one column.
 """
 
 from collections.abc import Mapping, Sequence

@@ -140,8 +140,8 @@ def describe_test_sets(
         sentences.append(f"{' and '.join(same)}: all test images are leak-free{but}.")
     if without := [name for name, sets in images.items() if LEAK_FREE_SPLIT not in sets]:
         sentences.append(
-            f"No leak-free numbers of {' and '.join(without)}: all normal or all abnormal test "
-            "images have leaked."
+            f"No leak-free numbers of {' and '.join(without)}: no normal or no abnormal test image "
+            "is leak-free."
         )
     if any(column[1:] == ("ap", LEAK_FREE_SPLIT) for column in columns):
         by_chance = _join_splits(images, lambda n, m: f"{100 * m / (n + m):.1f}")

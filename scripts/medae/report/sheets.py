@@ -46,10 +46,12 @@ class Sheet:
         return axes.imshow(picture, cmap=HEAT, **look)
 
     def add_foot(
-        self, left: float, top: float, note: str, image: AxesImage, label: str, **look
+        self, left: float, top: float, note: str, image: AxesImage | None, label: str, **look
     ) -> None:
-        """Add a note, and at its right the scale of a map's colours; `look` as in `colorbar`."""
+        """Add a note, and at its right the scale of the image's colours, as `colorbar` does."""
         self.write(left, top, note, va="top")
+        if image is None:
+            return
         axes = self.add_box(0.55 * PAGE_WIDTH, top, 2.8, 0.09, "colour bar")
         look = {"orientation": "horizontal", "extend": "max", "ticks": MaxNLocator(6)} | look
         self.figure.colorbar(image, cax=axes, label=label, **look)

@@ -1,1 +1,1 @@
-"""Beyond the paper, and off by default: entropy, scores in information, d without labels."""
+"""Beyond the paper, and off by default: entropy, d without labels."""

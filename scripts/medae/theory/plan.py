@@ -55,12 +55,15 @@ def held_out_entries(config: Mapping) -> dict[str, dict]:
     """Return the registry entries of the held-out datasets, by key.
 
     A held-out dataset is packed by a rule of its own, so it has no source; its abnormal images are
-    synthetic, so it has masks.
+    synthetic, so it has masks, and their ids begin with synthetic/<kind>/, which a pattern that is
+    anchored at the beginning has to pass over.
     """
     sources = ("folder", "path", "generator", "expected")
     found = {}
     for key in config["theory"]["selection"]["datasets"]:
         entry = {k: v for k, v in config["registry"][key].items() if k not in sources}
+        if (pattern := entry.get("group_pattern", "")).startswith("^"):
+            entry["group_pattern"] = rf"^(?:synthetic/[^/]+/)?{pattern[1:]}"
         found[f"{key}{SUFFIX}"] = entry | {"name": f"{entry['name']}, held out", "masks": True}
     return found
 

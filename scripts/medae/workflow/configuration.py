@@ -215,6 +215,14 @@ def _inconsistencies(config: dict) -> list[str]:
             for block in config["grid"]
         )
     ]
+    training = config["training"]
+    faults += [
+        f"training.snapshots has {max(training['snapshots'])}, but {key} trains for {epochs} epochs"
+        for key in config["datasets"]
+        if training["snapshots"] and key in config["registry"]
+        for epochs in [training["epochs"] or config["registry"][key]["epochs"]]
+        if max(training["snapshots"]) > epochs
+    ]
     chosen = [(f"methods.{key}", key, options) for key, options in config["methods"].items()]
     chosen += [
         (f"variants.{key}.options", variant["method"], variant["options"])
