@@ -47,11 +47,11 @@ def measure(
     `table` is that of `read_scores`; `leak_free` says which test images have no near-duplicate and
     no image of their patient in training, and `trained_on` which training images were used (bool);
     `maps` are anomaly maps N × H × W, of which pixel metrics are made. Image metrics are left out
-    without `scores_images` and where the test set lacks a class, and the means of reconstruction errors where `table` has
-    none. `split_images` says when the leak-free split is left out. AP is also given at the `share`
-    of abnormal images, by default that of the full test set, and AUC also among images that
-    are alike by the numbers `matched` of test images (`matched_by`), where there are any of both
-    classes. `what` names the scores in errors.
+    without `scores_images` and where the test set lacks a class, and the means of reconstruction
+    errors where `table` has none. `split_images` says when the leak-free split is left out. AP is
+    also given at the `share` of abnormal images, by default that of the full test set, and AUC also
+    among images that are alike by the numbers `matched` of test images (`matched_by`), where there
+    are any of both classes. `what` names the scores in errors.
     """
     rows: list[dict] = []
     share = share or float(np.mean(truth.test_labels == 1)) if len(truth.test_labels) else None
