@@ -58,6 +58,12 @@ def fit(folder, *, images=None, method="ae", seed=0, precision="float32", settin
     return trained.model, trained.history
 
 
+def stop_at(check):
+    """A `stop` that names a signal when it is asked for the `check`-th time."""
+    asked = []
+    return lambda: "SIGTERM" if asked.append(1) or len(asked) == check else None
+
+
 def step_through(folder, *methods, records, spoil=None):
     """Train 3 epochs of 4 batches, recording steps as on CUDA or not; return models and losses."""
     members = []

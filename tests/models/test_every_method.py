@@ -16,8 +16,10 @@ from small_models import (
     one_by_one,
     scores_of,
     step_through,
+    stop_at,
 )
 
+from medae.base.errors import InputError
 from medae.models import methods, steps
 from medae.models.checkpoints import load_checkpoint, save_checkpoint
 from medae.models.networks import normalise, set_precision
@@ -140,7 +142,8 @@ def test_same_seed_gives_the_same_bits_and_another_one_not(method, precision, tm
 def test_resumed_training_equals_an_uninterrupted_one(method, precision, tmp_path):
     options = {"method": method, "precision": precision}
     whole, history = fit(tmp_path / "a", epochs=4, **options)
-    fit(tmp_path / "b", epochs=2, **options)
+    with pytest.raises(InputError, match="stopped by"):
+        fit(tmp_path / "b", epochs=4, stop=stop_at(3), **options)
     resumed, again = fit(tmp_path / "b", epochs=4, **options)
     assert equal(whole, resumed)
     assert history.equals(again)

@@ -7,7 +7,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_models import CPU, equal, fit, fit_all, make_images, make_model, make_training
+from small_models import (
+    CPU,
+    equal,
+    fit,
+    fit_all,
+    make_images,
+    make_model,
+    make_training,
+    stop_at,
+)
 
 from medae.base.errors import InputError
 from medae.models import steps, training
@@ -161,12 +170,6 @@ def test_resuming_really_starts_from_the_state(tmp_path, monkeypatch):
     found, again = fit(tmp_path, epochs=4)  # finished: nothing to train
     assert epochs == [2, 3]
     assert equal(found, model) and again.equals(history)
-
-
-def stop_at(check):
-    """A `stop` that names a signal when it is asked for the `check`-th time."""
-    asked = []
-    return lambda: "SIGTERM" if asked.append(1) or len(asked) == check else None
 
 
 @pytest.mark.parametrize("done", [0, 1, 3])
