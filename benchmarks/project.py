@@ -123,7 +123,6 @@ def pack(folder: Path, *, image_size: int) -> Timed:
         masks=False,
         expected=None,
         intensity_range=None,
-        modality="none",
         source="none",
         workers=torch.get_num_threads(),
     )

@@ -15,6 +15,6 @@ def encoded(image, image_format="PNG", **options) -> bytes:
 
 def pack_folder(root: Path, packed: Path, **changes) -> None:
     """Pack a folder of images; `changes` are arguments of `pack_dataset`."""
-    texts = {"dataset": "toy", "layout": "folder", "modality": "noise", "source": "toy"}
+    texts = {"dataset": "toy", "layout": "folder", "source": "toy"}
     options = {"channels": 1, "image_size": 16, "masks": True, "workers": 2}
     pack_dataset(root=root, packed=packed, **texts | options | changes)

@@ -31,7 +31,7 @@ ENVIRONMENT = os.environ | {"PYTHONHASHSEED": "0", "COLUMNS": "200"}
 
 def own_entry(path: Path | str | None, *, masks: bool = False) -> dict:
     """Return a registry entry for a folder of images, or for a `folder` of the caller's."""
-    entry = {"name": "Mine", "modality": "none", "layout": "folder", "channels": 1}
+    entry = {"name": "Mine", "layout": "folder", "channels": 1}
     place = {} if path is None else {"path": str(path)}
     return entry | {"masks": masks, "epochs": 1} | place
 

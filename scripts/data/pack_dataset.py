@@ -40,7 +40,6 @@ def pack_dataset(
     channels: int,
     image_size: int,
     masks: bool,
-    modality: str,
     source: str,
     workers: int,
     expected: Mapping[str, int] | None = None,
@@ -109,13 +108,9 @@ def pack_dataset(
         lines = "".join(f"{line}\n" for _, line in sorted(found.sums.items()))
         writer.attributes |= {
             "dataset": dataset,
-            "modality": modality,
-            "layout": layout,
             "source": source,
             "source_sha256": hashlib.sha256(lines.encode()).hexdigest(),
-            "resize_filter": "PIL bilinear (masks: nearest)",
             "intensity_range": preparation.as_json(),
-            "identical_train_test": len(found.identical),
         }
     found.log()
 

@@ -63,7 +63,7 @@ def test_test_images_of_brain_tumor_that_training_has(moved, normal, unmoved, re
         intensity_range=None,
         source=entry["url"],
         workers=1,
-        **{key: entry[key] for key in ("layout", "channels", "masks", "expected", "modality")},
+        **{key: entry[key] for key in ("layout", "channels", "masks", "expected")},
     )
     audit_dataset(
         packed=packed,

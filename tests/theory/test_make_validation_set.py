@@ -31,7 +31,6 @@ def write_source(folder, *, test_seed=0, train_seed=0, masks=True):
         test_ids=test_ids,
         masks=test_masks if masks else None,
         source_sha256=f"of everything {test_seed}",
-        identical_train_test=int(garbage.integers(5)),
     )
     groups = [*COPIES, *garbage.integers(0, 60, N_TEST)]
     twin = garbage.integers(0, 2, N_TEST).tolist()

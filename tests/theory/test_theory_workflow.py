@@ -44,7 +44,7 @@ SMALL_THEORY = {
     "registry": {
         "phantom": PHANTOM,
         "few": PHANTOM
-        | {"name": "Few factors", "modality": "generated", "layout": "folder", "channels": 1}
+        | {"name": "Few factors", "layout": "folder", "channels": 1}
         | {"masks": True, "epochs": 2},
     },
 }

@@ -74,7 +74,7 @@ def packing_job(images: Path, folder: Path) -> dict:
             "root": str(images),
             "dataset": "noise",
             "image_size": 64,
-            "entry": {"layout": "folder", "channels": 1, "masks": False, "modality": "none"},
+            "entry": {"layout": "folder", "channels": 1, "masks": False},
         },
         "threads": 2,
         "log": [str(folder / "log.txt")],

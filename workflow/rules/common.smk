@@ -214,7 +214,7 @@ def packing_options(wildcards, output):
 
 
 DECIDING = ["layout", "channels", "masks", "intensity_range", "fit", "volumes"]
-DESCRIBING = ["modality", "expected", "url"]
+DESCRIBING = ["expected", "url"]
 
 
 def packed_content(dataset):

@@ -22,7 +22,6 @@ from typing import BinaryIO
 import h5py
 import numpy as np
 
-from medae import __version__
 from medae.base.errors import InputError
 from medae.base.files import atomic_path
 from medae.base.hdf5 import new_hdf5
@@ -34,19 +33,9 @@ STAMP = "medae packed dataset\nSHA-256 of the bytes after the first 512: "
 ATTRIBUTES = {  # root attribute: its type
     "schema_version": int,
     "dataset": str,  # key in the registry
-    "modality": str,
-    "layout": str,
     "source": str,  # where the images are from: a URL or the root folder's name
     "source_sha256": str,  # over the image and mask files, see pack_dataset.py
-    "resize_filter": str,
     "intensity_range": str,  # JSON, [low, high] in the files' units; null: by the files' bit depth
-    "image_size": int,  # H = W in pixels
-    "channels": int,
-    "n_train": int,
-    "n_test_normal": int,
-    "n_test_abnormal": int,
-    "identical_train_test": int,  # test images whose packed pixels equal a training image's
-    "code_version": str,
 }
 
 
@@ -100,7 +89,7 @@ def packed_writer(
     """Yield a writer of the packed file `path`, which appears when the block succeeds.
 
     The block appends all images in the order of the ids and sets the writer's `attributes` (those
-    of ATTRIBUTES that are not implied by the arguments). Equal arguments, images and attributes
+    of ATTRIBUTES but the version). Equal arguments, images and attributes
     give equal bytes with the same HDF5 library: nothing in the file depends on time or place.
     """
     labels = np.asarray(test_labels, dtype=np.uint8)
@@ -119,15 +108,7 @@ def packed_writer(
             for split, written in writer.written.items():
                 if written != (wanted := len(file[f"{split}/ids"])):
                     raise ValueError(f"{written} of {wanted} images of {split} were appended")
-            attributes = writer.attributes | {
-                "schema_version": SCHEMA_VERSION,
-                "image_size": image_size,
-                "channels": channels,
-                "n_train": len(train_ids),
-                "n_test_normal": int(np.count_nonzero(labels == 0)),
-                "n_test_abnormal": int(np.count_nonzero(labels)),
-                "code_version": __version__,
-            }
+            attributes = writer.attributes | {"schema_version": SCHEMA_VERSION}
             for name in ATTRIBUTES:
                 file.attrs[name] = attributes[name]
         with temporary.open("r+b") as stream:
