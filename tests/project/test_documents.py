@@ -104,6 +104,7 @@ def score_rows(run: Path, metrics: Sequence[str]) -> list[list[str]]:
     """Values of `metrics` by score, beside scores without a model."""
     names = {
         ("ae", "squared_error"): "AE, d = 16, squared error (paper: 67.5 ± 0.9)",
+        ("ae_by_ssim", "squared_error"): "AE, d = 16, SSIM",
         ("ae", "information"): "AE, d = 16, information",
         ("pca", "squared_error"): "PCA, d = 16, squared error",
         ("pca", "information"): "PCA, d = 16, information",
