@@ -186,7 +186,7 @@ CAPTIONS = [
     "mean ± standard deviation over 1 to 2 seeds",
     "best Dice over all thresholds, chosen on the test set",
     "Test images (normal + abnormal): Scans 30 + 40, leak-free 10 + 40; X-ray 5 + 6.",
-    "No leak-free numbers of X-ray: all normal or all abnormal test images have leaked.",
+    "No leak-free numbers of X-ray: no normal or no abnormal test image is leak-free.",
     "an oracle: the d with the best mean AUC on the full test set, so chosen with the test "
     "labels (X-ray d = 4)",
     "A note on z = μ. Scans are large.",

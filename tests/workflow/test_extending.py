@@ -66,7 +66,9 @@ def test_a_method_as_the_document_adds_it(project, root):
     follow(root / "docs/extending.md", "A method", project)
     table = project / "results/denoising/tables/methods.md"
     assert "Denoising AE" in table.read_text(encoding="utf-8")
-    (model,) = project.glob("results/denoising/models/phantom/all/denoising_ae/*/*/*.safetensors")
+    (model,) = project.glob(
+        "results/denoising/models/phantom/all/denoising_ae/*/*/checkpoint.safetensors"
+    )
     assert load_tensors(model)[1]["arguments"]["noise_sigma"] == 0.2
     assert all(path.read_bytes() == content for path, content in before.items())
 
