@@ -55,8 +55,7 @@ score: $(READY) ## score a folder of images: IMAGES=folder MODEL=…/checkpoint.
 
 # What is drawn from metrics and intervals alone; contact sheets and histograms need the images.
 DRAWN := tabulate_latent_dimension tabulate_methods tabulate_scores tabulate_training_sets \
-	compare_with_paper plot_latent_dimension plot_methods plot_scores plot_reconstruction_error \
-	plot_training_sets
+	compare_with_paper plot_latent_dimension plot_methods plot_scores plot_reconstruction_error
 KEPT := $(wildcard $(foreach name,latent_dimension methods training_sets paper_comparison \
 	reconstruction_error $(if $(wildcard results/reference/$(RUN)/tests),scores),results/reference/$(RUN)/tables/$(name).tsv results/reference/$(RUN)/figures/$(name).png))
 REDRAWN := results/redrawn

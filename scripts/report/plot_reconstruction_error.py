@@ -2,18 +2,16 @@
 
 One panel per dataset and method (the swept networks, and PCA) with the error on normal training,
 normal test and abnormal test images of the full test set, and on the normal ones without a
-copy in training, where some have one; from two values of d ≥ 32 on, an inset repeats that part of
-the curves. Answers the paper's figure of reconstruction errors.
+copy in training, where some have one. Answers the paper's figure of reconstruction errors, whose
+inset of large d the logarithmic axis replaces.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import sort_rows
@@ -36,10 +34,6 @@ IMAGES = {  # metric, split -> label, and how it is drawn
     ),
 }
 ERROR = "mean squared error\n(intensities in [−1, 1])"
-INSET_FROM = 32  # the paper's inset shows the latent dimensions from here on
-INSET = (0.57, 0.52, 0.42, 0.46)  # left, bottom, width, height as fractions of the panel
-HEADROOM = 0.3  # of an inset's height, for its text
-CLEAR = (0.42, 0.34)  # right of and above this point the panel is kept free for the inset
 
 
 def draw_curves(axes: Axes, metrics: pd.DataFrame, *, inches: float) -> None:
@@ -49,18 +43,6 @@ def draw_curves(axes: Axes, metrics: pd.DataFrame, *, inches: float) -> None:
         if len(errors):  # a class of test images may be meant to be missing
             figures.draw_sweep(axes, errors, label=label, **look)
     figures.latent_axis(axes, metrics["latent_dim"], inches=inches)
-
-
-def clear_corner(axes: Axes, metrics: pd.DataFrame) -> None:
-    """Raise the upper limit of `axes` until all curves pass below the corner of the inset."""
-    low, high = np.log2(axes.get_xlim())
-    left = low + CLEAR[0] * (high - low)
-    for _, errors in metrics.groupby(["metric", "split"]):
-        std = figures.over_seeds(errors)["std"].fillna(0)
-        top = errors.groupby("latent_dim")["value"].max() + std
-        sizes = np.log2(top.index.to_numpy(float))
-        highest = max(np.interp(left, sizes, top), *top[sizes >= left])
-        axes.set_ylim(top=max(axes.get_ylim()[1], highest / CLEAR[1]))
 
 
 def plot_reconstruction_error(
@@ -81,16 +63,10 @@ def plot_reconstruction_error(
     for place, ((key, method), part) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(rows, columns, place, label=f"{key} {method}")
         draw_curves(axes, part, inches=inches)
-        axes.set(xlabel="latent dimension $d$", ylabel=ERROR, ylim=(0, None))
-        large = part[part["latent_dim"] >= INSET_FROM]
-        if 1 < large["latent_dim"].nunique() < part["latent_dim"].nunique():
-            clear_corner(axes, part)
-            inset = axes.inset_axes(INSET)
-            draw_curves(inset, large, inches=inches * INSET[2])
-            inset.yaxis.set_major_locator(MaxNLocator(4))
-            low, high = inset.get_ylim()
-            inset.set_ylim(low, high + HEADROOM * (high - low))
-            inset.text(0.95, 0.9, f"$d$ ≥ {INSET_FROM}", transform=inset.transAxes, ha="right")
+        axes.set(xlabel="latent dimension $d$", ylabel=ERROR, yscale="log")
+        tested = part.loc[part["metric"] != "error_train_normal", "value"]
+        if len(tested):  # training errors of PCA vanish where d reaches the number of images
+            axes.set_ylim(bottom=0.2 * tested.min())
         name = f"{names[key]}, {methods[method]}" if len(swept) > 1 else names[key]
         figures.set_title(axes, name, note=figures.image_counts(part))
     title = f"{figures.seeds_note(table)}; {figures.COUNTED}"

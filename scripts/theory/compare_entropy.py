@@ -16,14 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from medae.base.files import read_table
+from medae.base.files import read_table, write_table
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import read_tables, sort_rows
 from medae.report import figures
-from medae.report.rows import by_score, dataset_order
-from medae.report.tables import MISSING, Section
-from medae.theory.columns import ENTROPY_COLUMNS
-from medae.theory.results import SPLITS, write_comparison
+from medae.report.rows import SPLIT_NAMES, by_score, dataset_order
+from medae.report.tables import MISSING, Section, write_sections
+from medae.theory.plan import ENTROPY_COLUMNS
 
 TITLE = "Entropy of the latent vector"
 MODEL_KEY = ["dataset", "method", "latent_dim"]
@@ -38,7 +37,7 @@ SHOWN_COLUMNS = {  # column: (heading, factor, decimals)
     "error_test_normal": ("Error, normal", 1e4, 0),
     "error_test_abnormal": ("Error, abnormal", 1e4, 0),
     "auc_leak_free": ("AUC leak-free", 100, 1),
-    "auc_published": ("AUC published", 100, 1),
+    "auc_published": ("AUC full test set", 100, 1),
 }
 FROM_METRICS = {  # column: (metric, split)
     "error_test_normal": ("error_test_normal", PUBLISHED_SPLIT),
@@ -67,7 +66,11 @@ def compare_entropy(
     metrics: Path,
     names: Mapping[str, str],
     methods: Mapping[str, str],
-    output: Mapping[str, Path],
+    markdown: Path,
+    html: Path,
+    table: Path,
+    pdf: Path,
+    png: Path,
 ) -> None:
     """Write the table and the figure; `names` and `methods` are display names, in table order."""
     measured = read_tables(entropy, ENTROPY_COLUMNS)
@@ -84,14 +87,15 @@ def compare_entropy(
     summary["order"] = summary["method"].map(list(methods).index)
     summary = sort_rows(summary, by=["dataset", "order", "latent_dim"], names=names)
     summary = summary.drop(columns="order")
-    sections = [
+    sections = [Section(text=EXPLANATION)]
+    sections += [
         Section(names[dataset], "", *printed_table(part, methods))
         for dataset, part in summary.groupby("dataset", sort=False)
     ]
-    write_comparison(sections, title=TITLE, text=EXPLANATION, rows=summary, output=output)
+    write_sections(TITLE, sections, markdown=markdown, html=html)
+    write_table(summary, table)
     with figures.house_style():
-        drawn = draw(summary, names, methods)
-        figures.save_figure(drawn, pdf=output["pdf"], png=output["png"])
+        figures.save_figure(draw(summary, names, methods), pdf=pdf, png=png)
 
 
 def printed_table(
@@ -135,7 +139,7 @@ def draw(summary: pd.DataFrame, names: Mapping[str, str], methods: Mapping[str, 
             above.set_ylabel("AUC (%)")
             below.set_ylabel("error, normal")
     for split, line in figures.SPLIT_LINES.items() if datasets else ():
-        label = f"{SPLITS[split]} test set"
+        label = SPLIT_NAMES[split]
         figure.axes[0].plot([], [], color="0.3", linestyle=line, label=label)
     figures.add_legend(figure, loc="outside lower center", ncols=3)
     return figure
@@ -164,5 +168,4 @@ def draw_panels(above: Axes, below: Axes, own: pd.DataFrame, colors: Mapping[str
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    files = {key: Path(path) for key, path in snakemake.output.items()}
-    run_script(compare_entropy, snakemake, output=files)
+    run_script(compare_entropy, snakemake)

@@ -14,12 +14,12 @@ import pandas as pd
 from scipy.stats import norm
 
 from medae.base.errors import InputError
-from medae.base.files import read_table
+from medae.base.files import read_table, write_table
 from medae.evaluation.bootstrap import CONFIDENCE
 from medae.evaluation.splits import PUBLISHED_SPLIT
 from medae.report.rows import by_score, read_intervals
+from medae.report.tables import Section, write_sections
 from medae.theory.plan import AUTOENCODER
-from medae.theory.results import write_comparison
 
 TITLE = "Known numbers of factors"
 BITS = {"gaussian_bits": "Gaussian", "knn_bits": "nearest neighbours"}
@@ -41,7 +41,9 @@ def compare_factors(
     metrics: Path,
     intervals: Sequence[Path],
     factors: Mapping[str, int],
-    output: Mapping[str, Path],
+    markdown: Path,
+    html: Path,
+    table: Path,
 ) -> None:
     """Write the table, and the answers as Markdown and as a page."""
     rows = compare(
@@ -50,7 +52,8 @@ def compare_factors(
         intervals=autoencoders(read_intervals(intervals)),
         factors=factors,
     )
-    write_comparison([], title=TITLE, text=describe(rows), rows=rows, output=output)
+    write_sections(TITLE, [Section(text=describe(rows))], markdown=markdown, html=html)
+    write_table(rows, table)
 
 
 def autoencoders(table: pd.DataFrame) -> pd.DataFrame:
@@ -137,5 +140,4 @@ def describe(table: pd.DataFrame) -> str:
 if __name__ == "__main__":
     from medae.base.scripts import run_script
 
-    files = {key: Path(path) for key, path in snakemake.output.items()}
-    run_script(compare_factors, snakemake, output=files)
+    run_script(compare_factors, snakemake)

@@ -35,7 +35,6 @@ from medae.models.torch_setup import (
     smaller_batch,
 )
 from medae.theory.coding import decode_latents, encode_latents, symbol_numbers, symbol_tables
-from medae.theory.columns import ENTROPY_COLUMNS
 from medae.theory.entropy import (
     IN_USE_BITS,
     Channel,
@@ -47,6 +46,7 @@ from medae.theory.entropy import (
     level_grid,
     participation_ratio,
 )
+from medae.theory.plan import ENTROPY_COLUMNS
 
 logger = logging.getLogger(__name__)
 

@@ -28,9 +28,8 @@ from medae.evaluation.ranking import image_metrics
 from medae.models.information import PLAIN_SCORE
 from medae.models.score_files import read_other_scores, read_scores
 from medae.theory import selectors
-from medae.theory.columns import CURVE_COLUMNS, SELECTION_COLUMNS
 from medae.theory.entropy import estimate_dimension, first_of_groups
-from medae.theory.plan import AUTOENCODER
+from medae.theory.plan import AUTOENCODER, CURVE_COLUMNS, SELECTION_COLUMNS
 from medae.theory.synthetic import split_id
 
 ERROR = "reconstruction_error"

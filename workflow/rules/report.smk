@@ -154,14 +154,6 @@ DRAWN = {
         "params": NAMED,
         "message": "Tabulating the training sets",
     },
-    "plot_training_sets": {
-        "input": {"metrics": METRICS},
-        "output": figure(
-            "training_sets", "training_sets_figure", "retraining control", "Audit"
-        ),
-        "params": NAMED,
-        "message": "Plotting the training sets",
-    },
 }
 if "ae" in set(RUNS.query("shown")["method"]):  # Table 1 is the autoencoder's
     DRAWN["plot_scores"] = {
@@ -182,7 +174,7 @@ if "ae" in set(RUNS.query("shown")["method"]):  # Table 1 is the autoencoder's
         "message": "Tabulating the latent dimensions",
     }
 
-SNAPSHOTS = table("snapshots", "snapshots_table", "metrics over the last epochs")
+LAST_EPOCHS = table("snapshots", "snapshots_table", "metrics over the last epochs")
 GALLERIES = expand(GALLERY, dataset=config["datasets"] if config["gallery"] else [])
 RESULTS = [
     *expand(
@@ -191,7 +183,7 @@ RESULTS = [
         view=EXAMPLE_VIEWS,
     ),
     *GALLERIES,
-    *(SNAPSHOTS.values() if config["training"]["snapshots"] else []),
+    *(LAST_EPOCHS.values() if config["training"]["snapshots"] else []),
     *ADDITIONS,
 ]
 
@@ -321,7 +313,7 @@ rule score_snapshots:
         snapshots=lookup(SNAPSHOT_RUNS, within=RUNS, cols="snapshots"),
         modules=modules("report/score_snapshots"),
     output:
-        **SNAPSHOTS,
+        **LAST_EPOCHS,
     log:
         f"{LOGS}/score_snapshots.log",
     benchmark:

@@ -88,8 +88,7 @@ def rank_cells(mean: np.ndarray, groups: Sequence[str]) -> np.ndarray:
     """Return 1 for the best and 2 for the second cells of each column in a group, else 0.
 
     The higher `mean`, a row per one of `groups`, is the better. Cells that print the same share a
-    rank. nan has none; a
-    single result in a group has none, since there is nothing to be better than.
+    rank. nan has none, nor has a single result in a group.
     """
     printed = pd.DataFrame(mean).map(lambda value: float(f"{value:.1f}")).groupby(np.array(groups))
     ranks = printed.rank(method="dense", ascending=False)
@@ -140,8 +139,8 @@ def describe_test_sets(
         sentences.append(f"{' and '.join(same)}: all test images are leak-free{but}.")
     if without := [name for name, sets in images.items() if LEAK_FREE_SPLIT not in sets]:
         sentences.append(
-            f"No leak-free numbers of {' and '.join(without)}: no normal or no abnormal test image "
-            "is leak-free."
+            f"No leak-free numbers of {' and '.join(without)}: no normal or no abnormal test "
+            "image, or no abnormal pixel, is leak-free."
         )
     if any(column[1:] == ("ap", LEAK_FREE_SPLIT) for column in columns):
         by_chance = _join_splits(images, lambda n, m: f"{100 * m / (n + m):.1f}")

@@ -1,4 +1,4 @@
-"""What theory adds to a run's plan: checks of its configuration, and held-out datasets."""
+"""What theory adds to a run's plan: checks, held-out datasets, the columns of its tables."""
 
 from collections.abc import Mapping
 
@@ -9,6 +9,15 @@ SUFFIX = "_validation"
 
 AUTOENCODER = "ae"
 """The method whose latent dimension is chosen, and compared with known numbers of factors."""
+
+ENTROPY_COLUMNS = ["dataset", "method", "latent_dim", "seed", "quantity", "value"]
+"""Of measure_entropy.py: a row per seed and quantity."""
+
+SELECTION_COLUMNS = ["dataset", "family", "selector", "score", "method", "latent_dim", "criterion"]
+"""Of select_latent_dim.py's choices."""
+
+CURVE_COLUMNS = ["dataset", "family", "method", "latent_dim", "quantity", "value"]
+"""Of select_latent_dim.py's table of what was compared."""
 
 
 def check_theory(config: Mapping) -> list[str]:
