@@ -14,7 +14,6 @@ when no image can be used, or when the model is missing or damaged.
 """
 
 import argparse
-import hashlib
 import logging
 import os
 from pathlib import Path
@@ -45,7 +44,6 @@ from medae.report.choosing import HEAT, PERCENTILE
 logger = logging.getLogger(__name__)
 
 PANELS = ("input", "reconstruction", "anomaly map", "map over the input")
-LONGEST_NAME = 255  # bytes of a file's name
 ADVICE = (
     "The model was trained with this scale: save the images as those were that it was trained on"
 )
@@ -106,26 +104,15 @@ def load_all(
 ) -> list[LoadedRecord]:
     """Return what is read of a file: an image, or the slices of a volume."""
     options = {"channels": channels, "image_size": image_size, "preparation": preparation}
-    if is_volume(record.image):
-        try:
+    records = [record]
+    try:
+        if is_volume(record.image):
             records = slices_of(record, VolumeOptions(axis=preparation.axis))
-        except ImageError as error:
-            return [LoadedRecord(record, {}, failed=record.id, error=error)]
         if not records:
-            error = ImageError("no slice has more than one value", REPLACE)
-            return [LoadedRecord(record, {}, failed=record.id, error=error)]
-    else:
-        records = [record]
+            raise ImageError("no slice has more than one value", REPLACE)
+    except ImageError as error:
+        return [LoadedRecord(record, {}, failed=record.id, error=error)]
     return load_file(records, root=root, **options)
-
-
-def picture_name(name: str) -> str:
-    """Return the file name of an image's picture: its own, cut to length, and `.png`."""
-    whole = f"{name}.png".encode()
-    if len(whole) <= LONGEST_NAME:
-        return whole.decode()
-    end = f"~{hashlib.sha256(whole).hexdigest()[:8]}.png"
-    return whole[: LONGEST_NAME - len(end)].decode(errors="ignore") + end
 
 
 def draw_picture(
@@ -227,7 +214,7 @@ def score_folder(*, images: Path, model: Path, out: Path, device: str) -> None:
                 title += f", percentile {share:.1f} among the training images"
             title += ", flagged" * (name in flagged)
             figure = draw_picture(*arrays, vmax=vmax, title=title)
-            path = (folder / "pictures" / name).with_name(picture_name(Path(name).name))
+            path = folder / "pictures" / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(path, dpi=DPI, metadata={"Software": None})
     logger.info("%d images scored, see %s", len(names), out)

@@ -3,7 +3,7 @@
 The same images give the same bytes. The attribute source_sha256 is the sum of what sha256sum prints
 for the image and mask files, sorted by name: in the dataset's folder,
 `sha256sum FILES | LC_ALL=C sort -k 2 | sha256sum`. Without a usable image in every listed file
-nothing is written. Images that are in training and test under two names are counted and logged.
+nothing is written.
 """
 
 import hashlib
@@ -21,7 +21,13 @@ from medae.base.errors import InputError
 from medae.data.findings import Findings
 from medae.data.images import Preparation, check_range, load_file
 from medae.data.known import UNKNOWN
-from medae.data.layouts import VolumeOptions, check_counts, read_layout
+from medae.data.layouts import (
+    VolumeOptions,
+    check_counts,
+    count_classes,
+    read_layout,
+    sort_records,
+)
 from medae.data.packed import packed_writer
 from medae.data.volumes import expand
 
@@ -53,9 +59,10 @@ def pack_dataset(
     """
     options = VolumeOptions(**(volumes or {}))
     preparation = Preparation(check_range(intensity_range), fit, options.axis)
-    slices = partial(expand, root=root, options=options, workers=workers)
-    records = read_layout(root, layout, volumes=options, expand=slices, expected=expected)
-    check_counts(root, records, expected)
+    records = read_layout(root, layout, options)
+    records = sort_records(expand(records, root=root, options=options, workers=workers))
+    check_counts(root, layout, records, expected)
+    logger.info("%s holds %s", root, count_classes(records))
     if masks and not any(record.mask for record in records):
         raise InputError(
             f"The registry says that the dataset in {root} has masks, but there are none. Add them "
@@ -119,5 +126,5 @@ if __name__ == "__main__":
     from medae.base.scripts import run_script
 
     entry = dict(snakemake.params.entry)
-    entry.setdefault("source", entry.pop("url", Path(snakemake.params.root).name))
+    entry["source"] = entry.pop("url", Path(snakemake.params.root).name)
     run_script(pack_dataset, snakemake, workers=snakemake.threads, **entry)

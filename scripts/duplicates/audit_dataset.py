@@ -109,6 +109,7 @@ def audit_dataset(
     write_table(table[IMAGE_COLUMNS], images)
     write_table(listed[PAIR_COLUMNS], pairs)
     write_table(counts, threshold_table)
+    warn_of_equal_pixels(ids, labels, same, n_train=n_train)
     if seen := in_both[n_train:].sum():
         logger.warning(
             "%d of %d test images are of patients who have images in training too; the leak-free "
@@ -119,6 +120,21 @@ def audit_dataset(
     for label, twin in table[split == "test"].groupby("label")["twin"]:
         kind = ("normal", "abnormal")[label]
         logger.info("%d of %d %s test images have a copy in training", twin.sum(), len(twin), kind)
+
+
+def warn_of_equal_pixels(
+    ids: np.ndarray, labels: np.ndarray, same: np.ndarray, *, n_train: int
+) -> None:
+    """Log test images with the pixels of a training image, or of an image of the other class."""
+    tested = np.arange(len(same)) >= n_train
+    for what, found in (
+        ("a training image", tested & (same < n_train)),
+        ("one of the other class, so one of the labels is wrong", labels != labels[same]),
+    ):
+        if found.any():
+            one = np.argmax(found)
+            text = "%d test images have the packed pixels of %s, such as %r those of %r"
+            logger.warning(text, found.sum(), what, ids[one], ids[same[one]])
 
 
 def check_patients(ids: Sequence[str], split: np.ndarray, pattern: str) -> bool:

@@ -93,8 +93,6 @@ def score_baselines(
         if map_file := map_files.get(tuple(run.values())):
             write_maps(map_file, truth, maps=test_maps, reconstructions=reconstructions)
         with_masks = truth.test_masks is not None and baseline.has_maps
-        if not baseline.scores_images and not with_masks:
-            continue
         used = rows(*source)
         scored = {PLAIN_SCORE if baseline.reconstructs else NO_RECONSTRUCTION: (table, test_maps)}
         rescored = information and baseline.has_latent and run["training_set"] == "all"

@@ -142,9 +142,9 @@ def method_modules(script):
     )
 
 
-def of_dataset(key, default=None):
-    """A key of the dataset's registry entry."""
-    return lookup(dpath=f"registry/{{dataset}}/{key}", within=config, default=default)
+def of_dataset(key):
+    """A key of the dataset's registry entry, or None."""
+    return lookup(dpath=f"registry/{{dataset}}/{key}", within=config, default=None)
 
 
 def training_rows(wildcards):

@@ -1,6 +1,5 @@
-"""What is learnt from all images of a dataset together: bad files, copies, scales, masks."""
+"""What is learnt from all images of a dataset together: bad files, scales, masks."""
 
-import hashlib
 import logging
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ logger = logging.getLogger(__name__)
 
 USED = (2, 98)  # percentiles of all pixels; what lies beyond can be markers and text
 USED_SHARE = 0.3  # of all levels; 14-bit data use 1/4 of 16 bits
-FAR_FROM_SQUARE = 1.5  # sides' ratio
 NEARLY_ALL = 0.9  # of a mask's pixels
 SAVE_ALIKE = (
     "Save all alike, or set `intensity_range: percentiles` in the registry entry, which scales "
@@ -32,29 +30,21 @@ class Findings:
     preparation: Preparation = field(default_factory=Preparation)
     sums: dict[str, str] = field(default_factory=dict)
     failures: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
-    train_of_pixels: dict[bytes, str] = field(default_factory=dict)
-    test_of_pixels: dict[bytes, tuple[int, str]] = field(default_factory=dict)  # label and id
-    identical: dict[str, str] = field(default_factory=dict)  # test id: training id
-    conflicts: dict[str, str] = field(default_factory=dict)  # abnormal id: normal id
     odd: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # what: ids
     depths: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # depth: ids
     limits: set[tuple[float, float]] = field(default_factory=set)
     levels: np.ndarray = field(default_factory=lambda: np.zeros(256, dtype=np.int64))  # pixels
-    images: int = 0
-    far_from_square: dict[str, tuple[int, int]] = field(default_factory=dict)  # id: size
     masks: int = 0
     masks_left: int = 0  # that have something abnormal after resizing
     inverted: list[str] = field(default_factory=list)  # images whose mask is nearly all abnormal
 
     def add(self, loaded: LoadedRecord) -> None:
-        """Take in one record; training images come first."""
+        """Take in one record."""
         name, image, mask = loaded.record.id, loaded.image, loaded.mask
         self.sums |= loaded.sums
         if loaded.error is not None:
             self.failures[loaded.error.remedy][loaded.failed] = loaded.error.reason
             return
-        self.images += 1
-        self._compare(loaded)
         levels = np.bincount(image.pixels.ravel(), minlength=256)
         if levels.max() == image.pixels.size:
             self.odd["have the same value in all pixels"].append(name)
@@ -63,28 +53,10 @@ class Findings:
         self.depths[image.depth].append(name)
         if len(self.limits) < 2:
             self.limits.add(image.limits)
-        if max(image.size) > FAR_FROM_SQUARE * min(image.size):
-            self.far_from_square[name] = image.size
         for what in image.oddities:
             self.odd[what].append(name)
         if mask is not None and loaded.record.label:
             self._add_mask(name, mask)
-
-    def _compare(self, loaded: LoadedRecord) -> None:
-        """Find images with the packed pixels of an earlier one."""
-        name, label = loaded.record.id, loaded.record.label
-        digest = hashlib.sha256(loaded.image.pixels).digest()
-        if loaded.record.split == "train":
-            self.train_of_pixels.setdefault(digest, name)
-            return
-        if digest in self.train_of_pixels:
-            self.identical[name] = self.train_of_pixels[digest]
-            if label:
-                self.conflicts[name] = self.train_of_pixels[digest]
-        other_label, other = self.test_of_pixels.setdefault(digest, (label, name))
-        if other_label != label:
-            abnormal, normal = (name, other) if label else (other, name)
-            self.conflicts[abnormal] = normal
 
     def _add_mask(self, name: str, mask: Decoded) -> None:
         self.masks += 1
@@ -138,35 +110,11 @@ class Findings:
 
     def log(self, advice: str = ADVICE) -> None:
         """Log what the user should know; `advice` says what to do about a `setting` that fits."""
-        if self.conflicts:
-            abnormal, normal = min(self.conflicts.items())
-            logger.warning(
-                "conflict of labels: %d abnormal images have the packed pixels of a normal one, "
-                "such as %r those of %r; one of the labels is wrong",
-                len(self.conflicts),
-                abnormal,
-                normal,
-            )
-        if self.identical:
-            test, train = min(self.identical.items())
-            what = "test images have the packed pixels of a training image, such as"
-            logger.warning("%d %s %r those of %r", len(self.identical), what, test, train)
         self._log_scale(advice)
         if self.inverted:
             self.odd[f"have a mask that marks more than {NEARLY_ALL:.0%} of them"] += self.inverted
         for what, names in self.odd.items():
             logger.warning("%d images %s: %s", len(names), what, name_some(names))
-        if self.far_from_square and self.preparation.fit == "squash":
-            name, (width, height) = min(self.far_from_square.items())
-            logger.info(
-                "%d of %d images are far from square, such as %r with %d × %d pixels, and are "
-                "squashed as in the paper; `fit: pad` or `fit: crop` keeps shapes",
-                len(self.far_from_square),
-                self.images,
-                name,
-                width,
-                height,
-            )
 
     def _log_scale(self, advice: str) -> None:
         """Warn of images that use a small part of the levels."""

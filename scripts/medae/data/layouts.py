@@ -1,8 +1,8 @@
 """Folder layouts of datasets: which files are training and test images, their labels and masks.
 
 A layout is a function from a dataset's root folder to its `Record`s, registered in `LAYOUTS`; a
-new one needs no other change here, since `list_files` and `read_layout` check every layout's
-records alike. No image is decoded here.
+new one needs no other change here, since `read_layout` checks every layout's records alike. No
+image is decoded here.
 """
 
 import json
@@ -63,48 +63,8 @@ def name_some(names: Iterable[str]) -> str:
     return ", ".join(quoted[:QUOTED]) + (f" and {hidden} more" if hidden > 0 else "")
 
 
-def read_layout(
-    root: Path,
-    layout: str,
-    *,
-    volumes: VolumeOptions | None = None,
-    expand: Callable[[list[Record]], list[Record]] | None = None,
-    expected: Mapping[str, int] | None = None,
-) -> list[Record]:
-    """Return the records of the dataset in `root`: training first, each split sorted by id.
-
-    `expand` makes records of slices of those of volumes. Raises InputError as `list_files` does and
-    when a class has no image, unless `expected` (keys of CLASSES) says 0 of it.
-    """
-    records = list_files(root, layout, volumes)
-    if expand and any(is_volume(record.image) for record in records):
-        records = expand(records)
-    check_classes(root, layout, records, expected)
-    logger.info("%s holds %s", root, count_classes(records))
-    return sorted(records, key=lambda record: (record.split == "test", record.id))
-
-
-def check_classes(
-    root: Path, layout: str, records: Iterable[Record], expected: Mapping[str, int] | None
-) -> None:
-    """Raise InputError when a class has no image, unless `expected` (keys of CLASSES) says 0."""
-    counts = count_classes(records)
-    empty = [name for name, count in counts.items() if not count]
-    if set(empty) - {name for name, count in (expected or {}).items() if count == 0}:
-        meant = ", ".join(f"{name}: 0" for name in empty)
-        advice = (
-            f" If there are none, set `expected: {{{meant}}}` in the registry entry: then models "
-            "and scores are made without metrics."
-        )
-        raise InputError(
-            f"The dataset in {root} has no image of {' and '.join(empty)} where the layout "
-            f"{layout} looks for them (see config/README.md). Training needs normal images, and "
-            "metrics need both normal and abnormal test images." + advice * ("train" not in empty)
-        )
-
-
-def list_files(root: Path, layout: str, volumes: VolumeOptions | None = None) -> list[Record]:
-    """Return a record per file of the dataset in `root`; a volume is one.
+def read_layout(root: Path, layout: str, volumes: VolumeOptions | None = None) -> list[Record]:
+    """Return a record per file of the dataset in `root`, training first; a volume is one.
 
     Raises InputError when the folder or a listed file is missing, when an image is listed twice,
     when a name cannot be stored, or as the layout itself does.
@@ -144,7 +104,12 @@ def list_files(root: Path, layout: str, volumes: VolumeOptions | None = None) ->
             f"{layout} knows no patients. Set `layout: patients` or `layout: volumes` in its "
             "registry entry; see config/README.md."
         )
-    return records
+    return sort_records(records)
+
+
+def sort_records(records: Iterable[Record]) -> list[Record]:
+    """Return the training records first, each split sorted by id."""
+    return sorted(records, key=lambda record: (record.split == "test", record.id))
 
 
 def count_classes(records: Iterable[Record]) -> dict[str, int]:
@@ -153,12 +118,28 @@ def count_classes(records: Iterable[Record]) -> dict[str, int]:
     return {name: found[key] for name, key in CLASSES.items()}
 
 
-def check_counts(root: Path, records: Iterable[Record], expected: Mapping[str, int] | None) -> None:
+def check_counts(
+    root: Path, layout: str, records: Iterable[Record], expected: Mapping[str, int] | None = None
+) -> None:
     """Raise InputError unless the numbers of images are those of `expected` (keys of CLASSES).
 
-    Also when there are fewer than two training images, with which BatchNorm cannot be trained.
+    Also when a class has none, unless `expected` says 0 of it, and when there are fewer than two
+    training images, with which BatchNorm cannot be trained.
     """
+    expected = expected or {}
     counts = count_classes(records)
+    empty = [name for name, count in counts.items() if not count]
+    if any(expected.get(name) != 0 for name in empty):
+        meant = ", ".join(f"{name}: 0" for name in empty)
+        advice = (
+            f" If there are none, set `expected: {{{meant}}}` in the registry entry: then models "
+            "and scores are made without metrics."
+        )
+        raise InputError(
+            f"The dataset in {root} has no image of {' and '.join(empty)} where the layout "
+            f"{layout} looks for them (see config/README.md). Training needs normal images, and "
+            "metrics need both normal and abnormal test images." + advice * ("train" not in empty)
+        )
     if counts["train"] < 2:
         raise InputError(
             f"The dataset in {root} has {counts['train']} training image(s); at least 2 are needed."
@@ -166,7 +147,7 @@ def check_counts(root: Path, records: Iterable[Record], expected: Mapping[str, i
         )
     wrong = [
         f"{counts[name]} instead of {number} of {name}"
-        for name, number in (expected or {}).items()
+        for name, number in expected.items()
         if counts[name] != number
     ]
     if wrong:

@@ -5,21 +5,23 @@ import re
 from io import BytesIO
 
 import simplejpeg
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import Image, ImageOps
 
 from medae.data.dicom import read_dicom
 from medae.data.formats import PILLOW, is_dicom
 from medae.data.pictures import REPLACE, SAVE_PLAIN, ImageError, Picture, check_size
 
-BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
+PHOTOMETRIC, SAMPLE_FORMAT = 262, 339  # TIFF tags
 WHITE_IS_ZERO, SIGNED = 0, 2
-KINDS = {1: "unsigned", 2: "signed", 3: "floating-point"}  # TIFF's sample formats
 ORIENTATION = 274  # EXIF tag; it is in one of these parts of a file
 TAGGED = {"exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp"}
 # Some encoders leave a few bytes between whole parts; many are what is left of damaged data.
 EXTRANEOUS, MOST_EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker"), 16
 
-SAVE_TIFF = "Save it as TIFF with 32-bit floating-point values, or as 16-bit grey"
+SAVE_READABLE = (
+    "Save it as PNG, or as TIFF of 16-bit or 32-bit floating-point grey, or replace it by an "
+    "intact copy"
+)
 
 logging.getLogger("PIL").setLevel(logging.WARNING)
 
@@ -51,7 +53,7 @@ def read_picture(data: bytes, *, own_scale: bool = True) -> Picture:
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # damaged bytes make decoders raise nearly everything
-        raise _unreadable(data, error) from error
+        raise _unreadable(error) from error
     if not is_wide(image):
         return Picture(image, "8 bits", (0, maximum), unit=maximum / 255, oddity=oddity)
     if image.format == "PPM":  # Pillow scales to 16 bits
@@ -134,25 +136,9 @@ def _stated_maximum(image: Image.Image) -> int:
     return 65535 if is_wide(image) else 255
 
 
-def _unreadable(data: bytes, error: Exception) -> ImageError:
+def _unreadable(error: Exception) -> ImageError:
     """Return why a file could not be read at all."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, Image.UnidentifiedImageError):  # its message names a BytesIO
-        text = "unknown format"
-        if kind := _tiff_values(data):
-            return ImageError(f"a TIFF file of {kind} values, which Pillow doesn't read", SAVE_TIFF)
+        return ImageError("not readable as an image: unknown format", SAVE_READABLE)
     return ImageError(f"not readable as an image: {text[:120]}", REPLACE)
-
-
-def _tiff_values(data: bytes) -> str:
-    """Return what values a TIFF file has that Pillow doesn't read, such as "64-bit float"."""
-    try:
-        tags = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
-        stream = BytesIO(data)
-        stream.seek(tags.next)
-        tags.load(stream)
-        bits, kind = tags[BITS_PER_SAMPLE][0], KINDS[tags.get(SAMPLE_FORMAT, (1,))[0]]
-    except Exception:
-        return ""
-    known = bits < 16 or bits == 32 or (bits == 16 and kind != "floating-point")
-    return "" if known else f"{bits}-bit {kind}"

@@ -144,7 +144,7 @@ def find_pairs(
             raise InputError(
                 f"More than {MAX_PAIRS} pairs of images have a similarity of at least {floor:g}: "
                 "the images are too much alike to tell copies at this threshold. Raise "
-                "audit.thresholds in the configuration."
+                "the lowest of audit.thresholds, audit.threshold and the dataset's copy_threshold."
             )
     return pd.concat(found, ignore_index=True), nearest, unmoved.similarity
 

@@ -31,7 +31,7 @@ def split_images(truth: PackedDataset, leak_free: np.ndarray) -> dict[str, np.nd
         logger.info("No metrics that need normal and abnormal test images: a class is missing.")
         return splits
     labels, masks = truth.test_labels[leak_free], truth.test_masks
-    if len(set(labels)) < 2 or (masks is not None and not (masks[leak_free] == 1).any()):
+    if not has_both(labels) or (masks is not None and not (masks[leak_free] == 1).any()):
         logger.warning("No leak-free metrics: without leaked images the test set lacks a class.")
     elif not leak_free.all():
         splits[LEAK_FREE_SPLIT] = leak_free

@@ -168,8 +168,7 @@ def score_reconstructions(
 
     `floor` is the noise floor in squared intensity units. In windows the map is the score of the
     window around each pixel, and the image's score is the mean of its map. Without, the score is
-    that of the image, and in the map each pixel's own squared error stands in for the mean; the
-    control's map is flat.
+    that of the image, and in the map each pixel's own squared error stands in for the mean.
     """
     score = parse_score(name)
     blocks = [slice(start, start + BLOCK) for start in range(0, max(1, len(images)), BLOCK)]

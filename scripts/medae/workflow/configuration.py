@@ -1,6 +1,5 @@
 """Checks of the configuration before any rule runs, with messages that name the wrong key."""
 
-import copy
 import difflib
 import math
 import re
@@ -56,7 +55,7 @@ def complete_schema(schema: dict) -> dict:
             for key, value in node.items()
         }
 
-    found = fill(copy.deepcopy(schema))
+    found = fill(schema)
     _check_methods()
     found["properties"]["methods"]["properties"] = {
         key: {

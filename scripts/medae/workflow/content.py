@@ -11,7 +11,7 @@ from pathlib import Path
 
 from medae.base.files import write_text
 from medae.data.formats import is_volume
-from medae.data.layouts import VolumeOptions, check_classes, check_counts, list_files
+from medae.data.layouts import VolumeOptions, check_counts, read_layout
 
 THREADS = 4
 SETTLED = 2 * 10**9  # nanoseconds after which another change gives a file another time
@@ -36,12 +36,9 @@ def images_digest(
     level = logger.level
     logger.setLevel(logging.ERROR)  # packing warns of what it ignores, once
     try:
-        files = list_files(root, layout, VolumeOptions(**volumes or {}))
-        # In an order of their own: folders list theirs in that of their file system.
-        records = sorted(files, key=lambda record: (record.split == "test", record.id))
+        records = read_layout(root, layout, VolumeOptions(**volumes or {}))
         if not any(is_volume(record.image) for record in records):  # whose slices aren't known yet
-            check_classes(root, layout, records, expected)
-            check_counts(root, records, expected)
+            check_counts(root, layout, records, expected)
     finally:
         logger.setLevel(level)
     # Without `masks` those of volumes still say which slices are abnormal.
