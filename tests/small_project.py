@@ -26,6 +26,7 @@ SMALL = {
         }
     },
 }
+ONE_MODEL = {"grid": [{"methods": ["ae"], "latent_dims": [4]}], "seeds": [0]}
 ENVIRONMENT = os.environ | {"PYTHONHASHSEED": "0", "COLUMNS": "200"}
 
 

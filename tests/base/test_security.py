@@ -1,6 +1,5 @@
-"""Nothing that comes from a file or the configuration is run, and no name leads out of a folder."""
+"""Nothing that comes from a file is run, whatever its content or its name; no rule has a shell."""
 
-import json
 import pickle
 import re
 from pathlib import Path
@@ -8,12 +7,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from image_files import pack_folder
-from PIL import Image
+from image_files import pack_folder, write_noise
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
-from medae.data.layouts import read_layout
 from medae.data.packed import read_packed
 from medae.models.checkpoints import load_tensors
 from medae.models.score_files import read_maps, read_scores, score_table, write_maps
@@ -62,38 +59,17 @@ def test_objects_in_an_hdf5_file_are_not_unpickled(tmp_path, packed_dataset):
 
 # --- names of images -----------------------------------------------------------------------------
 
-ODD_NAMES = [
-    "a b",
-    "-rf",
-    "$(touch trace)",
-    ";touch trace",
-    "| touch trace",
-    'say "a"',
-    "it's",
-    "tab\tstop",
-    "line\nbreak",
-    "return\r",
-    "back\\slash",
-    "a..b",
-    "{wildcard}",
-    "NA",
-    "=1+1",
-    "<b>x",
-    "é ☃ \U0001f9e0 \u202e",
-    "*?[x]",
-]
+ODD_NAMES = ["a b", "-rf", "$(touch trace)", ";touch trace", "| touch trace", 'say "a"', "it's"]
+ODD_NAMES += ["tab\tstop", "line\nbreak", "return\r", "back\\slash", "a..b", "{wildcard}", "NA"]
+ODD_NAMES += ["=1+1", "<b>x", "é ☃ \U0001f9e0 \u202e", "*?[x]"]
 
 
 @pytest.fixture
 def odd_dataset(tmp_path):
     """A folder of images whose names, and the folder's own, mean something to a shell."""
     root = tmp_path / "my 'images'; $(touch trace)"
-    rng = np.random.default_rng(0)
-    for part in ("train/normal", "test/normal", "test/abnormal"):
-        (root / part).mkdir(parents=True)
-        for name in ODD_NAMES:
-            path = root / part / f"{name}.png"
-            Image.fromarray(rng.integers(0, 256, (16, 16), np.uint8)).save(path, "PNG")
+    parts = ("train/normal", "test/normal", "test/abnormal")
+    write_noise(root, (f"{part}/{name}.png" for part in parts for name in ODD_NAMES), (16, 16))
     return root
 
 
@@ -117,15 +93,3 @@ def test_odd_names_come_through_packing_scores_and_maps(packed_dataset, tmp_path
     write_maps(Path("maps.h5"), data, maps=maps, reconstructions=None)
     assert np.allclose(read_maps(Path("maps.h5"), data), maps)
     assert {path.name for path in tmp_path.rglob("*")} - before == {"scores.tsv", "maps.h5"}
-
-
-@pytest.mark.parametrize("name", ["../up.png", "/etc/passwd", "", ".", "a/../../b.png"])
-def test_a_list_of_images_cannot_name_files_outside_the_dataset(name, tmp_path):
-    root = tmp_path / "set"
-    (root / "images").mkdir(parents=True)
-    for path in ("up.png", "images/n.png", "images/a.png"):
-        (root / path).touch()
-    lists = {"train": {"0": [name]}, "test": {"0": ["n.png"], "1": ["a.png"]}}
-    (root / "data.json").write_text(json.dumps(lists))
-    with pytest.raises(InputError, match="lists 1 names .* do not leave it"):
-        read_layout(root, "split_json")

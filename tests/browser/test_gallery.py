@@ -193,6 +193,7 @@ def test_a_dataset_without_abnormal_images_opens(browser, root, tmp_path):
     browser.open(tmp_path / "toy.html")
     browser.wait("document.body.dataset.ready")
     assert text(browser, "label") == "normal"
+    assert not browser.complaints() and not browser.outside()
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -208,5 +209,6 @@ def test_it_follows_the_readers_preference_and_fits_a_narrow_window(browser, fil
         assert min(levels) < 64 and max(levels) > 192
         root = "document.documentElement"
         assert browser.run(f"return {root}.scrollWidth <= {root}.clientWidth")
+        assert not browser.complaints() and not browser.outside()
     finally:
         browser.driver.set_window_size(1300, 1900)

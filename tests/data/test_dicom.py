@@ -15,6 +15,7 @@ from medae.data.layouts import Record
 from medae.data.pictures import ImageError
 
 RAMP = np.arange(0, 4096, 16, dtype=np.uint16).reshape(16, 16)
+TWELVE_BITS = {"BitsStored": 12, "HighBit": 11}
 HOUNSFIELD = {"RescaleSlope": 2, "RescaleIntercept": -1024}
 
 
@@ -46,15 +47,14 @@ def test_the_window_of_the_file_applies_without_a_range():
 
 def test_a_window_without_width_is_none():
     for width in ("0", "", None):
-        data = dicom(RAMP, BitsStored=12, HighBit=11, WindowCenter="0", WindowWidth=width)
+        data = dicom(RAMP, **TWELVE_BITS, WindowCenter="0", WindowWidth=width)
         np.testing.assert_array_equal(pixels(data), linear(RAMP.astype(float), 0, 4095))
 
 
 def test_files_of_several_scales_are_not_mixed_in_silence(tmp_path):
-    bits = {"BitsStored": 12, "HighBit": 11}
     window = {"WindowCenter": 2048, "WindowWidth": 16000}
     narrow = dicom((RAMP // 16).astype(np.uint8))
-    plain, windowed = dicom(RAMP, **bits), dicom(RAMP, **bits, **window)
+    plain, windowed = dicom(RAMP, **TWELVE_BITS), dicom(RAMP, **TWELVE_BITS, **window)
     for one, other, rule in (
         (plain, dicom(RAMP), None),
         (plain, windowed, None),
@@ -84,17 +84,13 @@ def test_a_lookup_table_of_the_file_applies():
 
 
 def test_all_stored_bits_count_without_a_window():
-    np.testing.assert_array_equal(
-        pixels(dicom(RAMP, BitsStored=12, HighBit=11)), linear(RAMP.astype(float), 0, 4095)
-    )
+    np.testing.assert_array_equal(pixels(dicom(RAMP, **TWELVE_BITS)), linear(1.0 * RAMP, 0, 4095))
     signed = (RAMP.astype(np.int16) - 2048) * 16
-    np.testing.assert_array_equal(
-        pixels(dicom(signed)), linear(signed.astype(float), -32768, 32767)
-    )
+    np.testing.assert_array_equal(pixels(dicom(signed)), linear(1.0 * signed, -32768, 32767))
 
 
 def test_monochrome1_has_white_for_the_least_value():
-    for options, rule in (({"BitsStored": 12, "HighBit": 11}, None), ({}, (0.0, 4095.0))):
+    for options, rule in ((TWELVE_BITS, None), ({}, (0.0, 4095.0))):
         plain, inverted = (
             pixels(dicom(RAMP, photometric=f"MONOCHROME{kind}", **options), rule).astype(int)
             for kind in (2, 1)

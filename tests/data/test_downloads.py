@@ -5,12 +5,9 @@ import gzip
 import hashlib
 import io
 import json
-import os
+import multiprocessing
 import resource
 import shutil
-import signal
-import subprocess
-import sys
 import tarfile
 import threading
 import time
@@ -18,10 +15,8 @@ import zipfile
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
-from pathlib import Path
 from types import SimpleNamespace
 
-import download_dataset as script
 import pooch.core
 import pytest
 from download_dataset import download_dataset
@@ -455,64 +450,49 @@ def test_a_full_disk(case):
     case.assert_data()
 
 
-CHILD = """
-import json, runpy, sys, tarfile, time
-from pathlib import Path
-from types import SimpleNamespace
-
-script, params, marker, log, slow = json.loads(sys.argv[1])
-check = tarfile.data_filter
-def stop_at_second(member, folder):
-    if slow and member.name.endswith("b.png"):
-        Path(marker).with_name("unpacking").touch()
-        time.sleep(60)
-    return check(member, folder)
-tarfile.data_filter = stop_at_second
-rule = SimpleNamespace(
-    params=SimpleNamespace(**params), output=SimpleNamespace(marker=marker), log=[log])
-runpy.run_path(script, init_globals={"snakemake": rule}, run_name="__main__")
-"""
-
-
-def start_rule(case, *, slow=False):
-    """Start the script as Snakemake does; `slow` stops it before the last file is unpacked."""
-    params = {"entry": case.entry, **case.access, "retries": 0}
-    log = str(case.data_dir.parent / "logs/rsna.log")
-    argument = json.dumps([script.__file__, params, str(case.marker), log, slow])
-    environment = os.environ | {"PYTHONPATH": str(Path(downloads.__file__).parents[2])}
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, argument], env=environment, stderr=subprocess.PIPE, text=True
-    )
-
-
 @contextlib.contextmanager
-def killed_when(case, process, pattern):
-    """Wait for a file that matches, run the block, then send SIGKILL."""
+def killed_when(case, pattern):
+    """Run in another process until a file matches, then run the block and send SIGKILL.
+
+    A fork, which has the case and what is patched.
+    """
+    process = multiprocessing.get_context("fork").Process(target=case.run)
+    process.start()
     deadline = time.monotonic() + 30
     try:
         while not any(path.is_file() for path in case.data_dir.glob(pattern)):
-            assert time.monotonic() < deadline and process.poll() is None
+            assert time.monotonic() < deadline and process.is_alive()
             time.sleep(0.01)
         yield
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=10)
+        process.kill()
+        process.join(10)
 
 
 def test_killed_in_the_middle_of_a_download(case):
     case.server.faults[URL] = ["stall"]
-    with killed_when(case, start_rule(case), ".RSNA.partial/tmp*"):
+    with killed_when(case, ".RSNA.partial/tmp*"):
         pass
     assert not list(case.data_dir.glob("**/RSNA*"))
     case.run()
     case.assert_data()
 
 
-def test_killed_in_the_middle_of_unpacking_while_a_second_run_waits(case):
-    with killed_when(case, start_rule(case, slow=True), "unpacking"):
-        with pytest.raises(InputError, match="Another run"):
-            case.run()
-        assert list(case.data_dir.glob(".RSNA.partial/tree/**/a ü.png"))  # and not disturbed
+def test_killed_in_the_middle_of_unpacking_while_a_second_run_waits(case, monkeypatch):
+    check = tarfile.data_filter
+
+    def stop_at_second(member, folder):
+        if member.name.endswith("b.png"):
+            (case.data_dir / "unpacking").touch()
+            time.sleep(60)
+        return check(member, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tarfile, "data_filter", stop_at_second)
+        with killed_when(case, "unpacking"):
+            with pytest.raises(InputError, match="Another run"):
+                case.run()
+            assert list(case.data_dir.glob(".RSNA.partial/tree/**/a ü.png"))  # not disturbed
     (case.data_dir / "unpacking").unlink()
     assert not (case.data_dir / "RSNA").exists() and not case.marker.exists()
     case.server.files.pop(URL)  # the checked archive is still there

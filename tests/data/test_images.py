@@ -11,19 +11,15 @@ from image_files import encoded
 from PIL import Image, ImageChops, ImageFile, PngImagePlugin
 
 from medae.base.errors import InputError
-from medae.data.images import (
-    Preparation,
-    check_range,
-    decode_image,
-    decode_mask,
-    load_file,
-)
+from medae.data.images import Preparation, check_range, decode_image, decode_mask, load_file
 from medae.data.layouts import Record
 from medae.data.pictures import MAX_PIXELS, ImageError
 from medae.data.reading import read_picture
 
+BILINEAR = Image.Resampling.BILINEAR
 CHANNELS = {1: "L", 3: "RGB"}
 COLOUR, GREY_ALPHA, COLOUR_ALPHA = 2, 4, 6  # PNG colour types
+TRANSPARENT = ("have transparent pixels, which became black",)
 SAVED_AS = {"1": "PNG", "L": "PNG", "P": "GIF", "LA": "PNG", "RGB": "JPEG"}
 SAVED_AS |= {"RGBA": "PNG", "CMYK": "JPEG"}
 
@@ -39,35 +35,11 @@ def noise(shape, high=256, dtype=np.uint8, seed=0):
     return np.random.default_rng(seed).integers(0, high, shape).astype(dtype)
 
 
-def png_16_bit(values, colour_type):
-    """A PNG by hand, since PIL writes 16 bits only for grey."""
-
-    def chunk(kind, body):
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    height, width = values.shape[:2]
-    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
-    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
-    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, body) for kind, body in chunks)
-
-
-def bilinear(plane, side):
-    """PIL's antialiased bilinear filter, from its definition, in float64."""
-
-    def weights(size):
-        scale = size / side
-        support = max(scale, 1.0)
-        matrix = np.zeros((side, size))
-        for i in range(side):
-            centre = (i + 0.5) * scale
-            for j in range(size):
-                matrix[i, j] = max(0.0, 1 - abs((j + 0.5 - centre) / support))
-        return matrix / matrix.sum(axis=1, keepdims=True)
-
-    return weights(plane.shape[0]) @ plane @ weights(plane.shape[1]).T
+def with_header(size, depth, colour_type):
+    """A PNG of 8 × 8 grey pixels whose header says something else."""
+    small = encoded(Image.new("L", (8, 8)))
+    header = b"IHDR" + struct.pack(">IIBBBBB", *size, depth, colour_type, 0, 0, 0)
+    return small[:12] + header + struct.pack(">I", zlib.crc32(header)) + small[33:]
 
 
 def in_mode(mode, width, height, seed=0):
@@ -91,10 +63,11 @@ def test_8_bit_images_are_exactly_what_pil_makes_of_them(mode, channels):
         *bands, alpha = plain.split()
         plain = Image.merge("RGB", [ImageChops.multiply(b, alpha) for b in (bands * 3)[:3]])
     plain = plain.convert(CHANNELS[channels])
-    expected = np.asarray(plain.resize((64, 64), Image.Resampling.BILINEAR))
+    expected = np.asarray(plain.resize((64, 64), BILINEAR))
     decoded = decode(data, channels=channels, side=64)
     assert decoded.pixels.dtype == np.uint8
     assert (decoded.size, decoded.depth, decoded.limits) == ((90, 70), "8 bits", (0, 255))
+    assert decoded.oddities == (TRANSPARENT if mode in ("LA", "RGBA") else ())
     difference = decoded.pixels.transpose(1, 2, 0) - expected.reshape(64, 64, channels).astype(int)
     assert np.abs(difference).max() <= (1 if mode in ("LA", "RGBA") else 0)  # rounding of alpha
 
@@ -122,13 +95,14 @@ def test_16_bit_gradients_keep_their_range(kind):
     span=st.integers(1, 65535),
     seed=st.integers(0, 99),
 )
-def test_the_linear_rule_against_brute_force(width, height, side, low, span, seed):
+def test_the_linear_rule_is_pils_filter_on_clipped_numbers(width, height, side, low, span, seed):
     values = noise((height, width), 65536, np.uint16, seed)
     image = Image.fromarray(values)
     decoded = decode(image, side=side, intensity_range=(low, low + span))
-    exact = bilinear(np.clip((values.astype(float) - low) / span, 0, 1) * 255, side)
-    # PIL computes with 32-bit floats, so values next to a half may round either way.
-    assert np.abs(decoded.pixels[0] - exact).max() <= 0.5 + 1e-3
+    plane = np.clip((values.astype(float) - low) / span, 0, 1) * 255
+    resized = Image.fromarray(plane.astype(np.float32)).resize((side, side), BILINEAR)
+    # Values next to a half may round either way.
+    assert np.abs(decoded.pixels[0] - np.asarray(resized)).max() <= 0.5 + 1e-3
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -148,12 +122,13 @@ def test_numbers_that_are_not_finite_are_refused(value):
         decode(Image.fromarray(array), "TIFF", intensity_range=(0, 1))
 
 
-@pytest.mark.parametrize("wrong", [(1, 1), (2, 1), (0, float("inf")), (float("nan"), 1)])
-def test_ranges_have_to_ascend(wrong):
-    with pytest.raises(InputError, match=r"intensity_range is \["):
-        check_range(wrong)
-    assert check_range(None) is None
+def test_ranges_have_to_ascend():
+    for wrong in [(1, 1), (2, 1), (0, float("inf")), (float("nan"), 1)]:
+        with pytest.raises(InputError, match=r"intensity_range is \["):
+            check_range(wrong)
     assert check_range([0, 4095]) == (0.0, 4095.0)
+    assert check_range(None) is None
+    assert check_range("percentiles") == "percentiles"
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM"])
@@ -222,13 +197,10 @@ def test_formats_that_run_programs_or_hide_truncation_are_not_opened(image_forma
 @pytest.mark.parametrize("side", [9_000, 100_000])
 def test_decompression_bombs_are_refused_before_decoding(side):
     assert side**2 > MAX_PIXELS
-    small = encoded(Image.new("L", (8, 8)))
-    header = small[12:16] + struct.pack(">II", side, side) + small[24:29]
-    bomb = small[:12] + header + struct.pack(">I", zlib.crc32(header)) + small[33:]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(ImageError, match=r"pixels"):
-            decode(bomb)
+            decode(with_header((side, side), 8, 0))
 
 
 @pytest.mark.parametrize("image_format", ["GIF", "TIFF", "PNG", "WEBP"])
@@ -247,13 +219,10 @@ def test_previews_of_cameras_are_ignored():
     np.testing.assert_array_equal(decode(data).pixels, first.pixels)
 
 
-@pytest.mark.parametrize(
-    ("colour_type", "bands"), [(COLOUR, 3), (GREY_ALPHA, 2), (COLOUR_ALPHA, 4)]
-)
-def test_16_bit_colour_is_refused_since_pil_keeps_8_bits(colour_type, bands):
-    data = png_16_bit(noise((6, 5, bands), 65536, np.uint16), colour_type)
+@pytest.mark.parametrize("colour_type", [COLOUR, GREY_ALPHA, COLOUR_ALPHA])
+def test_16_bit_colour_is_refused_since_pil_keeps_8_bits(colour_type):
     with pytest.raises(ImageError, match=r"16-bit colour or transparency"):
-        decode(data, channels=3)
+        decode(with_header((8, 8), 16, colour_type), channels=3)
 
 
 def test_16_bit_tiff_with_white_as_zero_is_refused():
@@ -281,8 +250,9 @@ def test_masks_are_binarised_and_resized_to_the_nearest_pixel(mode):
 
 
 def test_masks_with_a_palette_count_every_colour_but_black():
-    image = Image.fromarray(np.array([[0, 1], [2, 0]], np.uint8), "L").convert("P")
-    image.putpalette([0, 0, 0, 0, 0, 1, 200, 0, 0])
+    """Dark greys too, which in a grey image would be shades below half of the greatest."""
+    image = Image.fromarray(np.array([[0, 1], [2, 0]], np.uint8), "P")
+    image.putpalette([0] * 3 + [3] * 3 + [200] * 3)
     assert decode_mask(encoded(image), image_size=2).pixels.tolist() == [[0, 1], [1, 0]]
 
 
@@ -314,9 +284,9 @@ EXIF_FORMATS |= {"TIFF": {}}
 
 @pytest.mark.parametrize("image_format", EXIF_FORMATS)
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_images_are_turned_as_their_orientation_tag_says(image_format, orientation):
+def test_images_and_masks_are_turned_as_their_orientation_tag_says(image_format, orientation):
     upright = np.zeros((16, 24, 3), np.uint8)
-    upright[:8, :8], upright[8:, 16:] = (250, 0, 0), (0, 0, 250)
+    upright[:8, :8], upright[8:, 12:] = (250, 0, 0), (0, 0, 250)
     # How the tag's number says that the rows and columns of the file lie.
     stored = {
         1: lambda a: a,
@@ -332,12 +302,15 @@ def test_images_are_turned_as_their_orientation_tag_says(image_format, orientati
     exif[274] = orientation
     image = Image.fromarray(np.ascontiguousarray(stored))
     data = encoded(image, image_format, exif=exif, **EXIF_FORMATS[image_format])
-    turned, plain = (
-        decode(d, channels=3, side=16) for d in (data, encoded(Image.fromarray(upright)))
-    )
+    files = (data, encoded(Image.fromarray(upright)))
+    turned, plain = (decode(file, channels=3, side=16) for file in files)
     assert turned.size == (24, 16)
     difference = np.abs(turned.pixels.astype(int) - plain.pixels).mean()
     assert difference < (3 if image_format == "JPEG" else 1e-9)
+    if image_format != "JPEG":
+        turned, plain = (decode_mask(file, image_size=16) for file in files)
+        assert turned.size == (24, 16)
+        np.testing.assert_array_equal(turned.pixels, plain.pixels)
 
 
 def graymap(values, maximum, plain):
@@ -368,14 +341,8 @@ def tiff(values, sample_format):
     tags = [(256, width), (257, height), (258, bits), (259, 1), (262, 1), (273, 8), (277, 1)]
     tags += [(278, height), (279, len(data)), (339, sample_format)]
     table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
-    return (
-        b"II*\0"
-        + struct.pack("<I", 8 + len(data))
-        + data
-        + struct.pack("<H", 10)
-        + table
-        + bytes(4)
-    )
+    start, count = struct.pack("<I", 8 + len(data)), struct.pack("<H", len(tags))
+    return b"".join([b"II*\0", start, data, count, table, bytes(4)])
 
 
 @pytest.mark.parametrize(
@@ -384,8 +351,7 @@ def tiff(values, sample_format):
         ("<i2", 2, "signed 16-bit values, which have no black and white"),
         ("<i4", 2, "32-bit values, which have no"),
         ("<f4", 3, "floating-point values, which have no"),
-        ("<f8", 3, "TIFF file of 64-bit floating-point values"),
-        ("<f2", 3, "TIFF file of 16-bit floating-point values"),
+        ("<f8", 3, "unknown format.*32-bit floating-point"),
         ("i1", 2, "signed 8-bit values"),
     ],
 )
@@ -429,26 +395,16 @@ def test_a_jpeg_with_damage_before_its_end_marker_is_noticed():
     np.testing.assert_array_equal(decoded.pixels, decode(data).pixels)
 
 
-@pytest.mark.parametrize("kind", ["RGBA", "LA", "P"])
-def test_colour_that_is_transparent_is_black(kind):
-    colours = noise((16, 16, 3))
-    seen = np.zeros((16, 16), np.uint8)
-    seen[4:12, 4:12] = 255
-    visible = Image.fromarray(colours * (seen[..., None] > 0)).convert("L")
-    if kind == "P":
-        image = visible.point(lambda value: max(value, 1)).convert("P")
-        image.putpalette([255, 255, 255, *(v for v in range(1, 256) for _ in range(3))])
-        image.paste(0, mask=Image.fromarray(255 - seen))
-        data = encoded(image, transparency=0)
-    else:
-        image = Image.fromarray(colours).convert("L" if kind == "LA" else "RGB")
-        image.putalpha(Image.fromarray(seen))
-        data = encoded(image)
-    found = decode(data, side=16)
-    assert np.abs(found.pixels[0].astype(int) - np.asarray(visible)).max() <= 1
-    assert found.oddities == ("have transparent pixels, which became black",)
-    image.putalpha(255) if kind != "P" else None
-    assert kind == "P" or decode(image, side=16).oddities == ()
+def test_a_transparent_colour_of_a_palette_is_black():
+    seen = np.zeros((16, 16), bool)
+    seen[4:12, 4:12] = True
+    visible = np.where(seen, noise((16, 16)), 0).astype(np.uint8)
+    image = Image.fromarray(np.where(seen, visible.clip(1), 0).astype(np.uint8), "P")
+    image.putpalette([255, 255, 255, *(v for v in range(1, 256) for _ in range(3))])
+    found = decode(encoded(image, transparency=0), side=16)
+    assert np.abs(found.pixels[0].astype(int) - visible).max() <= 1
+    assert found.oddities == TRANSPARENT
+    assert decode(Image.new("RGBA", (8, 8), (1, 2, 3, 255))).oddities == ()
 
 
 def test_percentiles_scale_each_file_by_its_own_values():
@@ -456,5 +412,4 @@ def test_percentiles_scale_each_file_by_its_own_values():
     for scaled in (values, values * 5):
         found = decode(Image.fromarray(scaled.astype(np.uint16)), intensity_range="percentiles")
         assert found.limits == tuple(np.percentile(scaled, (0.5, 99.5)))
-    assert check_range("percentiles") == "percentiles"
     assert not decode(Image.new("L", (8, 8), 9), intensity_range="percentiles").pixels.any()

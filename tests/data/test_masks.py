@@ -1,7 +1,5 @@
 """Which pixels of a mask are abnormal, for masks as people have them."""
 
-import io
-
 import numpy as np
 import pytest
 from image_files import encoded
@@ -60,15 +58,3 @@ def test_a_mask_in_the_transparency_alone_is_refused(colour):
         mask_of(image)
     opaque = Image.fromarray(TRUTH.astype(np.uint8) * 255).convert("RGBA")
     assert mask_of(opaque).share == TRUTH.mean()
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_masks_are_turned_as_their_images(orientation):
-    exif = Image.Exif()
-    exif[274] = orientation
-    image = Image.fromarray(TRUTH.astype(np.uint8) * 255)
-    turned = decode_mask(encoded(image, exif=exif), image_size=48).pixels
-    bright = Image.open(io.BytesIO(encoded(image, "TIFF", exif=exif)))
-    bright.load()  # turns TIFF
-    expected = np.asarray(bright.resize((48, 48), Image.Resampling.NEAREST)) > 0
-    np.testing.assert_array_equal(turned, expected)

@@ -17,16 +17,12 @@ from PIL import Image
 
 import medae.data.packed
 from medae.base.errors import InputError
-from medae.data.images import Preparation
+from medae.data.images import Preparation, decode_image, decode_mask
 from medae.data.known import UNKNOWN
 from medae.data.packed import packed_writer, read_packed
 
-GIVEN = {  # the attributes that the caller of packed_writer sets
-    "dataset": "toy",
-    "source": "toy",
-    "source_sha256": "0" * 64,
-    "intensity_range": "null",
-}
+# The attributes that the caller of packed_writer sets.
+GIVEN = {"dataset": "toy", "source": "toy", "source_sha256": "0" * 64, "intensity_range": "null"}
 
 
 def save(path, array):
@@ -61,18 +57,17 @@ def pack(root, output, **changes):
 
 def write(path, *, masks=True):
     """Write a packed file of noise; returns what went into it."""
-    rng, n_train, n_test = np.random.default_rng(0), 70, 9
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (79, 1, 8, 8), dtype=np.uint8)
     content = SimpleNamespace(
-        train=rng.integers(0, 256, (n_train, 1, 8, 8), dtype=np.uint8),
-        test=rng.integers(0, 256, (n_test, 1, 8, 8), dtype=np.uint8),
-        masks=rng.integers(0, 2, (n_test, 8, 8), dtype=np.uint8) if masks else None,
-        train_ids=[f"t/{i:03}.png" for i in range(n_train)],
-        test_ids=["Größe μ 脳.png", "two\nlines.png", *(f"z{i}.png" for i in range(n_test - 2))],
-        labels=[i % 2 for i in range(n_test)],
+        train=images[:70],
+        test=images[70:],
+        labels=[i % 2 for i in range(9)],
+        masks=rng.integers(0, 2, (9, 8, 8), dtype=np.uint8) if masks else None,
+        train_ids=[f"t/{i:03}.png" for i in range(70)],
+        test_ids=["Größe μ 脳.png", "two\nlines.png", *(f"z{i}.png" for i in range(7))],
     )
-    ids = {"train_ids": content.train_ids, "test_ids": content.test_ids}
-    given = (content.train, content.test, content.labels)
-    write_packed(path, *given, masks=content.masks, **ids, **GIVEN)
+    write_packed(path, **vars(content), **GIVEN)
     return content
 
 
@@ -117,10 +112,9 @@ def assert_refused(path, match):
 def test_files_that_are_missing_empty_or_foreign_are_refused(tmp_path):
     path = tmp_path / "x.h5"
     assert_refused(path, r"No such file")
-    path.touch()
-    assert_refused(path, r"not a whole packed dataset")
-    path.write_bytes(b"\x89PNG" * 1000)
-    assert_refused(path, r"not a whole packed dataset")
+    for content in (b"", b"\x89PNG" * 1000):
+        path.write_bytes(content)
+        assert_refused(path, r"not a whole packed dataset")
     with h5py.File(path, "w") as file:
         file["train/images"] = np.zeros((3, 1, 8, 8), np.uint8)
         file.attrs["schema_version"] = 1
@@ -153,8 +147,8 @@ def test_a_file_that_is_cut_or_has_a_flipped_bit_anywhere_is_refused(tmp_path):
         assert_refused(path, r"checksum")
 
 
-@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
-def test_a_dataset_is_packed_in_order(tmp_path, channels, mode):
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_dataset_is_packed_in_order(tmp_path, channels):
     root = dataset(tmp_path / "toy", names=("b.png", "a.png", "ü c.png"))
     packed = pack(root, tmp_path / "x.h5", channels=channels)
     assert packed.train_ids == [f"train/normal/{name}" for name in ("a.png", "b.png", "ü c.png")]
@@ -163,14 +157,13 @@ def test_a_dataset_is_packed_in_order(tmp_path, channels, mode):
     ids = packed.train_ids + packed.test_ids
     images = np.concatenate([packed.train_images, packed.test_images])
     for name, pixels in zip(ids, images, strict=True):
-        plain = Image.open(root / name).convert(mode).resize((16, 16), Image.Resampling.BILINEAR)
-        expected = np.asarray(plain).reshape(16, 16, channels).transpose(2, 0, 1)
-        np.testing.assert_array_equal(pixels, expected)
+        data = (root / name).read_bytes()
+        expected = decode_image(data, channels=channels, image_size=16, preparation=Preparation())
+        np.testing.assert_array_equal(pixels, expected.pixels)
     assert not packed.test_masks[3:].any()
     for name, mask in zip(packed.test_ids[:3], packed.test_masks, strict=False):
-        plain = Image.open(root / name.replace("abnormal", "mask"))
-        expected = np.asarray(plain.resize((16, 16), Image.Resampling.NEAREST)) > 0
-        np.testing.assert_array_equal(mask, expected)
+        data = (root / name.replace("abnormal", "mask")).read_bytes()
+        np.testing.assert_array_equal(mask, decode_mask(data, image_size=16).pixels)
 
 
 def test_the_bytes_depend_on_the_images_only(tmp_path, monkeypatch):
@@ -200,16 +193,6 @@ def test_the_source_sum_can_be_checked_with_coreutils(tmp_path):
     assert changed.attributes["source_sha256"] != packed.attributes["source_sha256"]
 
 
-def test_identical_images_of_training_and_test_are_counted(tmp_path, caplog):
-    root = dataset(tmp_path / "toy")
-    for copy in ("test/normal/copy.bmp", "test/normal/again.png"):
-        save(root / copy, image(1))
-    with caplog.at_level(logging.WARNING):
-        pack(root, tmp_path / "x.h5")
-    assert "2 test images have the packed pixels of a training image" in caplog.text
-    assert "'test/normal/again.png' those of 'train/normal/b.png'" in caplog.text
-
-
 def truncate(path):
     path.write_bytes(path.read_bytes()[:-60])
 
@@ -226,8 +209,9 @@ def test_all_bad_files_are_reported_by_kind_and_nothing_remains(tmp_path):
     with pytest.raises(InputError) as caught:
         pack(root, tmp_path / "out" / "x.h5")
     message = str(caught.value)
-    assert message.startswith(f"Cannot use 11 of the files in {root}: 'test/abnormal/3.png', ")
-    assert "'train/normal/2.png' and 4 more ('test/abnormal/3.png': not readable" in message
+    assert message.startswith(f"Cannot use 11 of the files in {root}: 'test/normal/0.png', ")
+    assert "'train/normal/3.png' and 3 more ('test/normal/0.png': " in message
+    assert "'test/abnormal/3.png' ('test/abnormal/3.png': not readable as an image" in message
     assert "'test/mask/5.png' ('test/mask/5.png': 20 × 30 pixels, its image 30 × 20)" in message
     assert (
         "('test/normal/i.tif': 32-bit values, which have no black and white of their own). Set"
@@ -296,16 +280,6 @@ def test_files_of_8_and_of_more_bits_are_not_mixed_in_silence(tmp_path):
     assert np.ptp(means) < 20  # uniform noise, all of it
 
 
-def test_an_image_that_is_normal_and_abnormal_is_a_conflict(tmp_path, caplog):
-    root = dataset(tmp_path / "toy", masks=False)
-    save(root / "test/abnormal/same.png", image(100))  # test/normal/a.png
-    save(root / "test/abnormal/train.png", image(2))  # train/normal/c.png
-    with caplog.at_level(logging.WARNING):
-        pack(root, tmp_path / "x.h5", masks=False)
-    assert "conflict of labels: 2 abnormal images have the packed pixels of a norm" in caplog.text
-    assert "'test/abnormal/same.png' those of 'test/normal/a.png'" in caplog.text
-
-
 def test_some_abnormal_images_may_lack_a_mask_and_some_normal_ones_have_one(tmp_path, caplog):
     root = dataset(tmp_path / "toy")
     (root / "test/mask/b.png").unlink()
@@ -334,7 +308,7 @@ def test_masks_that_are_inverted_are_refused(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("fit", ["squash", "pad", "crop"])
-def test_images_that_are_far_from_square(tmp_path, caplog, fit):
+def test_images_that_are_far_from_square(tmp_path, fit):
     root = tmp_path / "toy"
     for group in ["train/normal", "test/normal", "test/abnormal"]:
         for i in range(2):
@@ -343,9 +317,7 @@ def test_images_that_are_far_from_square(tmp_path, caplog, fit):
             save(root / group / f"{i}.png", wide)
     save(root / "test/mask/0.png", wide)
     save(root / "test/mask/1.png", wide)
-    with caplog.at_level(logging.INFO):
-        packed = pack(root, tmp_path / "x.h5", fit=fit)
-    assert ("6 of 6 images are far from square" in caplog.text) == (fit == "squash")
+    packed = pack(root, tmp_path / "x.h5", fit=fit)
     bright = packed.test_images[0, 0] > 100
     expected = np.zeros((16, 16), dtype=bool)
     rows, columns = {

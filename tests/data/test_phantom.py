@@ -222,7 +222,7 @@ def test_no_image_occurs_twice():
 
 def test_files_are_those_of_the_layout(small):
     records = read_layout(small, "folder")
-    check_counts(small, records, {"train": 3, "test_normal": 2, "test_abnormal": 3})
+    check_counts(small, "folder", records, {"train": 3, "test_normal": 2, "test_abnormal": 3})
     assert [record.id for record in records if record.label] == [
         f"test/abnormal/{index:05d}.png" for index in range(3)
     ]
@@ -234,6 +234,7 @@ def test_files_are_those_of_the_layout(small):
             assert record.mask.name == record.image.name
             assert set(np.unique(mask)) == {0, 255}
     assert len(all_files(small)) == 3 + 2 + 2 * 3 + 2
+    assert "Permission to use, copy, modify" in (small / "SOURCE.md").read_text(encoding="utf-8")
 
 
 def test_table_describes_every_image(small):
@@ -249,10 +250,6 @@ def test_table_describes_every_image(small):
     expected = draw_factors(options=PhantomOptions(), group=group, index=index)
     row = table.set_index("id").loc[f"{group}/{index:05d}.png"]
     assert row[list(FACTORS)].to_numpy(dtype=float) == pytest.approx(expected, rel=1e-8)
-
-
-def test_the_licence_is_beside_the_images(small):
-    assert "Permission to use, copy, modify" in (small / "SOURCE.md").read_text(encoding="utf-8")
 
 
 def test_same_parameters_give_the_same_bytes_in_another_process(small, tmp_path):

@@ -2,7 +2,6 @@
 
 import logging
 import re
-from functools import partial
 
 import nibabel
 import numpy as np
@@ -20,8 +19,7 @@ from medae.data.volumes import expand, read_slices
 
 def read_layout(root, layout, volumes=None):
     volumes = volumes or VolumeOptions()
-    slices = partial(expand, root=root, options=volumes, workers=2)
-    return read_files(root, layout, volumes=volumes, expand=slices)
+    return expand(read_files(root, layout, volumes), root=root, options=volumes, workers=2)
 
 
 RAS = np.diag([-1.0, -1, 1, 1])  # voxel axes towards left and back, as DICOM

@@ -17,20 +17,12 @@ from medae.duplicates.similarity import comparable, move
 THRESHOLDS = [0.98, 0.99, 0.999]
 
 
-def run(packed, folder, *, group_pattern=None, threshold=0.99, moved=True):
+def run(packed, folder, **options):
     """Return the tables images, pairs and thresholds of a packed dataset's audit."""
-    paths = [folder / f"{name}.tsv" for name in ("images", "pairs", "thresholds")]
-    audit_dataset(
-        packed=packed,
-        group_pattern=group_pattern,
-        threshold=threshold,
-        thresholds=THRESHOLDS,
-        moved=moved,
-        images=paths[0],
-        pairs=paths[1],
-        threshold_table=paths[2],
-    )
-    return [read_table(path) for path in paths]
+    paths = {name: folder / f"{name}.tsv" for name in ("images", "pairs", "threshold_table")}
+    usual = {"group_pattern": None, "threshold": 0.99, "thresholds": THRESHOLDS, "moved": True}
+    audit_dataset(packed=packed, **paths, **usual | options)
+    return [read_table(path) for path in paths.values()]
 
 
 @pytest.fixture
@@ -64,6 +56,9 @@ def test_the_tables_by_hand(copied, tmp_path, caplog):
     assert by_id.loc["test/0.png", "symmetry"] == "rotated by 270°"
     assert by_id.loc["test/2.png", "symmetry"] == "rotated by 270°"
     assert by_id.loc["train/1.png", "symmetry"] == "rotated by 90°"
+    equal = "test images have the packed pixels of"
+    assert f"2 {equal} a training image, such as 'test/1.png' those of 'train/" in caplog.text
+    assert f"1 {equal} one of the other class, so one of the labels is wrong, such" in caplog.text
     copies = by_id.loc[["test/0.png", "test/1.png", "test/2.png"], "similarity"]
     assert copies.tolist() == pytest.approx([1, 1, 1], abs=1e-6)
     assert by_id.loc["test/0.png", "unmoved_similarity"] < 0.5
@@ -167,5 +162,3 @@ def test_a_pattern_that_finds_no_patient_or_some_is_told(copied, tmp_path, caplo
     _, _, thresholds = run(copied, tmp_path, group_pattern=r"([0-2])\.png")
     assert "no patient in 1 of 4 train and 2 of 5 test images, such as 'train/3.png'" in caplog.text
     assert thresholds.query("used == 1")["origin"].tolist() == ["configured"]
-    _, _, thresholds = run(copied, tmp_path, group_pattern=r"(\d)\.png")
-    assert thresholds.query("used == 1")["origin"].tolist() == ["calibrated"]

@@ -1,9 +1,5 @@
 """The ranking curve and its metrics: by hand, by a brute force, and against scikit-learn."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -96,16 +92,6 @@ def test_equals_brute_force_and_sklearn(seed):
             assert thresholds[i] == threshold
 
 
-def test_equals_sklearn_on_many_cases():
-    rng = np.random.default_rng(0)
-    labels = (rng.random(200_000) < 0.02).astype(np.uint8)
-    scores = np.round(rng.standard_normal(200_000) + labels, 3).astype(np.float32)
-    curve = curve_of(labels, scores)
-    assert auc(curve) == pytest.approx(roc_auc_score(labels, scores), abs=EXACT)
-    theirs = average_precision_score(labels, scores)
-    assert average_precision(curve) == pytest.approx(theirs, abs=EXACT)
-
-
 @pytest.mark.parametrize(
     ("labels", "scores", "message"),
     [
@@ -162,33 +148,3 @@ def test_strata_of_one_class_have_no_pairs():
     cases = {"scores": np.array([0.1, 0.9, 0.5, 0.4]), "strata": np.array([0, 0, 1, 1])}
     assert stratified_auc(labels=np.array([0, 1, 1, 1]), **cases) == 1
     assert np.isnan(stratified_auc(labels=np.array([0, 0, 1, 1]), **cases))
-
-
-# --- what it takes ---
-
-
-def run_program(program):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    run = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
-    return run.stdout
-
-
-def test_memory_on_a_whole_test_set():
-    """The pixels of the largest masked test set (2,776 maps of 64 × 64) need less than 2 GB."""
-    pytest.importorskip("resource", reason="peak memory is measured on Unix")
-    program = """
-import resource, sys
-import numpy as np
-from medae.evaluation.ranking import pixel_metrics
-rng = np.random.default_rng(0)
-masks = (rng.random((2776, 64, 64), dtype=np.float32) < 0.03).astype(np.uint8)
-maps = rng.standard_normal(masks.shape, dtype=np.float32) ** 2 * (1 + masks)
-values = pixel_metrics(masks=masks, maps=maps.astype(np.float32), what="pixels")
-assert 0.5 < values["auc_pix"] < 1
-unit = 1 if sys.platform == "darwin" else 1024
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
-"""
-    assert int(run_program(program)) < 2e9

@@ -32,7 +32,6 @@ def make_model(method="ae", seed=0, precision="float32"):
 
 def make_training(folder, *, method="ae", seed=0, precision="float32", n=13, settings=None):
     """Return a training with its state in `folder`."""
-    folder.mkdir(exist_ok=True, parents=True)
     return Training(
         build=lambda: make_model(method, seed, precision),
         rows=torch.arange(n),

@@ -1,5 +1,7 @@
 """What only a GPU shows: recorded and side by side equals alone, bit for bit."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -16,11 +18,10 @@ pytestmark = [
     pytest.mark.cuda,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA"),
 ]
-PRECISIONS = ["float32", "tf32", "bfloat16"]
 IMAGES = np.random.default_rng(0).integers(0, 256, (200, 1, 64, 64), np.uint8)
 
 
-@pytest.fixture(params=PRECISIONS)
+@pytest.fixture(params=["float32", "tf32", "bfloat16"])
 def precision(request):
     make_deterministic(1)
     allow_tf32(request.param)
@@ -37,20 +38,17 @@ def trainings(folder, precision, settings):
         set_precision(model, precision)
         return model.to("cuda", memory_format=torch.channels_last)
 
-    found = []
-    for number, setting in enumerate(settings):
-        (folder / str(number)).mkdir(parents=True, exist_ok=True)
-        found.append(
-            Training(
-                build=lambda setting=setting: build(*setting),
-                rows=torch.arange(200),
-                seed=setting[2],
-                settings={},
-                state=folder / str(number) / "resume.safetensors",
-                label=str(setting),
-            )
+    return [
+        Training(
+            build=partial(build, *setting),
+            rows=torch.arange(200),
+            seed=setting[2],
+            settings={},
+            state=folder / str(number) / "resume.safetensors",
+            label=str(setting),
         )
-    return found
+        for number, setting in enumerate(settings)
+    ]
 
 
 def fit(folder, precision, settings, **more):

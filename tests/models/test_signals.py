@@ -35,14 +35,3 @@ def test_the_handlers_of_before_come_back():
         assert all(callable(signal.getsignal(number)) for number in STOP_SIGNALS)
         raise ValueError
     assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
-
-
-def test_a_signal_that_was_ignored_is_noticed():
-    """Snakemake ignores SIGUSR1, and what it starts inherits that."""
-    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    try:
-        with stop_requests() as stop:
-            send(signal.SIGUSR1)
-            assert stop() == "SIGUSR1"
-    finally:
-        signal.signal(signal.SIGUSR1, before)

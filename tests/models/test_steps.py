@@ -4,7 +4,7 @@ Where there is no GPU the recording is replaced by functions on the CPU; tests/m
 has the real one.
 """
 
-from unittest.mock import MagicMock, Mock
+from unittest.mock import MagicMock, Mock, call
 
 import pytest
 import torch
@@ -113,69 +113,45 @@ def test_only_cuda_records():
     assert not Stepper(on_cuda, cuda_graphs=False)._may_record
 
 
-def test_a_recording_forks_a_stream_for_each_model_and_replays_on_what_it_is_given(monkeypatch):
+@pytest.fixture
+def cuda(monkeypatch):
+    """All of CUDA replaced; its streams are `a` and `b`."""
+    cuda = MagicMock()
+    monkeypatch.setattr(torch, "cuda", cuda)
+    monkeypatch.setattr(steps, "_stream", lambda number: [cuda.a, cuda.b][number])
+    return cuda
+
+
+def test_a_recording_forks_a_stream_for_each_model_and_replays_on_what_it_is_given(cuda):
     """With all of CUDA replaced: warm-up, one capture, then nothing but copies and replays."""
-    calls = []
-    graph = Mock()
-    graph.replay.side_effect = lambda: calls.append("replay")
-    capture = MagicMock()
-    capture.return_value.__enter__.side_effect = lambda: calls.append("begin")
-    capture.return_value.__exit__.side_effect = lambda *_: calls.append("end")
-    here = Mock()
-    here.wait_stream.side_effect = lambda stream: calls.append(f"join {stream.name}")
-
-    def new_stream(number):
-        stream = Mock()
-        stream.name = "ab"[number]
-        stream.wait_stream.side_effect = lambda other: calls.append(f"fork {stream.name}")
-        return stream
-
-    def within(stream):
-        context = MagicMock()
-        context.__enter__.side_effect = lambda *_: calls.append(f"on {stream.name}")
-        return context
-
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
-    monkeypatch.setattr(torch.cuda, "graph", capture)
-    monkeypatch.setattr(steps, "_stream", new_stream)
-    monkeypatch.setattr(torch.cuda, "stream", within)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda: here)
-    results, seen = [torch.tensor([1.0]), torch.tensor([5.0])], {}
-
-    def step(number):
-        def take(rows, noise):
-            calls.append(f"step {number}")
-            seen[number] = rows, noise
-            return results[number]
-
-        return take
-
+    results = torch.tensor([1.0]), torch.tensor([5.0])
+    cuda.step_a.return_value, cuda.step_b.return_value = results
     rows, noise = torch.tensor([1, 2]), torch.tensor([0.5])
-    replay = steps.record([step(0), step(1)], [(rows, noise), (rows + 6, None)])
-    once = ["fork a", "on a", "step 0", "fork b", "on b", "step 1", "join a", "join b"]
-    assert calls == once * steps.WARM_UP + ["begin", *once, "end"]
-    capture.assert_called_once_with(graph)
+    replay = steps.record([cuda.step_a, cuda.step_b], [(rows, noise), (rows + 6, None)])
+    stepped = [
+        [f"{n}.wait_stream", "stream", "stream().__enter__", f"step_{n}", "stream().__exit__"]
+        for n in "ab"
+    ]
+    once = ["current_stream", *stepped[0], *stepped[1], *["current_stream().wait_stream"] * 2]
+    capture = ["CUDAGraph", "graph", "graph().__enter__", *once, "graph().__exit__"]
+    assert [name for name, *_ in cuda.mock_calls] == once * steps.WARM_UP + capture
+    assert cuda.stream.call_args_list == [call(cuda.a), call(cuda.b)] * (steps.WARM_UP + 1)
+    cuda.graph.assert_called_once_with(cuda.CUDAGraph.return_value)
+    joined = cuda.current_stream.return_value.wait_stream
+    assert joined.call_args_list == [call(cuda.a), call(cuda.b)] * (steps.WARM_UP + 1)
     found = replay([(torch.tensor([3, 4]), torch.tensor([0.25])), (torch.tensor([5, 6]), None)])
-    assert calls[-1] == "replay"
-    assert seen[0][0].tolist() == [3, 4] and seen[0][1].tolist() == [0.25]
-    assert seen[1][0].tolist() == [5, 6]
+    assert cuda.mock_calls[-1][0] == "CUDAGraph().replay"
+    (rows_a, noise_a), (rows_b, _) = cuda.step_a.call_args.args, cuda.step_b.call_args.args
+    assert (rows_a.tolist(), noise_a.tolist(), rows_b.tolist()) == ([3, 4], [0.25], [5, 6])
     assert rows.tolist() == [1, 2] and noise.tolist() == [0.5]
     results[0].fill_(2.0)  # the next replay overwrites what the graph wrote
     assert [value.item() for value in found] == [1.0, 5.0]
 
 
-def test_streams_are_joined_when_a_step_fails(monkeypatch):
+def test_streams_are_joined_when_a_step_fails(cuda):
     """A capture whose streams are not joined cannot be ended, and hides the reason."""
-    here, joined = Mock(), []
-    here.wait_stream.side_effect = joined.append
-    monkeypatch.setattr(steps, "_stream", MagicMock())
-    monkeypatch.setattr(torch.cuda, "stream", MagicMock())
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda: here)
-
-    def fails(rows, noise):
-        raise RuntimeError("no")
-
+    cuda.step.side_effect = RuntimeError("no")
     batch = (torch.tensor([1]), None)
     with pytest.raises(RuntimeError, match="no"):
-        steps.record([fails, fails], [batch, batch])
-    assert len(joined) == 1  # the second was not forked
+        steps.record([cuda.step, cuda.step], [batch, batch])
+    cuda.current_stream().wait_stream.assert_called_once_with(cuda.a)  # b was not forked

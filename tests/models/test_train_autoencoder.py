@@ -61,10 +61,6 @@ def stop_after(epochs):
     return lambda: "SIGTERM" if asked.append(1) or len(asked) > epochs else None
 
 
-def states(folder):
-    return sorted(path.parent.name for path in folder.rglob("resume.safetensors"))
-
-
 def test_each_seed_has_a_checkpoint_that_says_what_it_is(packed, tmp_path):
     for seed, (_, description) in zip(SEEDS, run(packed, tmp_path), strict=True):
         assert description["seed"] == seed
@@ -75,6 +71,9 @@ def test_each_seed_has_a_checkpoint_that_says_what_it_is(packed, tmp_path):
         assert description["intensity_range"] == [0, 4095]
         assert description["batch_size_used"] == TRAINING["batch_size"]
         assert len(read_table(tmp_path / f"seed{seed}/history.tsv")) == 3
+    (first, _), (second, _) = run(packed, tmp_path / "initial", learning_rate=0.0)
+    name = "encoder.blocks.0.weight"
+    assert not torch.equal(first[name], second[name])
 
 
 def test_the_precision_is_named_as_it_was_and_snapshots_lie_beside_the_checkpoint(packed, tmp_path):
@@ -91,21 +90,6 @@ def test_the_precision_is_that_of_the_networks(packed, tmp_path):
         run(packed, tmp_path / name, seeds=[0], precision=name) for name in ("float32", "bfloat16")
     )
     assert not all(torch.equal(value, rounded[name]) for name, value in exact.items())
-
-
-def test_an_interrupted_job_goes_on_to_the_same_weights_in_any_company(packed, tmp_path):
-    whole = run(packed, tmp_path / "whole", seeds=SEEDS[::-1])[::-1]
-    with pytest.raises(
-        InputError, match="my_vae d=2 seed=1: stopped by SIGTERM after epoch 2 of 3"
-    ):
-        run(packed, tmp_path / "b", stop=stop_after(5))
-    assert states(tmp_path / "b") == ["seed1", "seed3"]
-    # As Snakemake does with what the first one has made.
-    for path in tmp_path.glob("b/*/checkpoint.safetensors"):
-        path.unlink()
-    resumed = run(packed, tmp_path / "b")
-    for (expected, _), (found, _) in zip(whole, resumed, strict=True):
-        assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_more_seeds_train_only_those(packed, tmp_path, monkeypatch):
@@ -129,7 +113,7 @@ def test_more_seeds_train_only_those(packed, tmp_path, monkeypatch):
 
 
 def test_a_state_of_other_settings_is_named_and_leaves_nothing(packed, tmp_path, caplog):
-    with pytest.raises(InputError, match="SIGTERM"):
+    with pytest.raises(InputError, match="my_vae d=2 seed=3: stopped by SIGTERM after epoch 1 of"):
         run(packed, tmp_path, stop=stop_after(1))
     other = noise(tmp_path / "other.h5", 20)
     expected = run(other, tmp_path / "b")

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from medae.base.files import read_table
@@ -37,19 +38,22 @@ def percent(groups, key: tuple) -> str:
 
 
 PAPER_HEADER = ["AUC", "Brain Tumor, paper", "ours", "RSNA, paper", "ours"]
-LEAKAGE_HEADER = [
-    "Brain Tumor, AUC",
-    "full test set",
-    "leak-free part of it (74 + 600)",
-    "full, retrained without 801 leaked training images",
-    "control: without 801 random ones",
-]
-
-
+LEAKAGE_HEADER = ["Brain Tumor, AUC", "full test set", "leak-free part of it (74 + 600)"]
+LEAKAGE_HEADER += ["full, retrained without 801 leaked training images"]
+LEAKAGE_HEADER += ["control: without 801 random ones"]
 SCORE_HEADER = ["RSNA", "AUC", "within strata of equal smoothness"]
 
 
-def paper_rows(run: Path) -> list[list[str]]:
+def with_most_seeds(runs: Sequence[Path], keys: list[str]) -> pd.DataFrame:
+    """Metrics by the paper's protocol, each setting's from the run with the most seeds of it."""
+    tables = [read_table(run / "metrics.tsv").assign(run=place) for place, run in enumerate(runs)]
+    table = pd.concat(tables).query("training_set == 'all' & split == 'published'")
+    seeds = table.groupby([*keys, "run"])["seed"].nunique()
+    chosen = seeds.groupby(keys).idxmax()  # of equal ones the first
+    return table.set_index([*keys, "run"]).loc[chosen].reset_index()
+
+
+def paper_rows(runs: Sequence[Path]) -> list[list[str]]:
     """Our AUCs beside the paper's on both datasets, a row per model."""
     models = {
         "AE, best d (by test labels)": ("ae", "squared_error", None),
@@ -59,8 +63,8 @@ def paper_rows(run: Path) -> list[list[str]]:
         "CeAE, d = 16": ("ceae", "squared_error", 16),
         "AE, d = 16, information": ("ae", "information", 16),
     }
-    ours = read_table(run / "metrics.tsv").query("training_set == 'all' & split == 'published'")
-    ours = ours.groupby(["metric", "dataset", "method", "score", "latent_dim"])
+    keys = ["metric", "dataset", "method", "score", "latent_dim"]
+    ours = with_most_seeds(runs, keys).groupby(keys)
     theirs = read_table(ROOT / "workflow/resources/paper_values.tsv").query("metric == 'auc'")
     theirs = theirs.set_index(["dataset", "method", "latent_dim"]).sort_index()
     rows = []
@@ -147,14 +151,11 @@ def test_the_readme_has_the_results():
     """Byte for byte, headers included."""
     text = read(ROOT / "README.md")
     run, control = RESULTS / "paper_public", RESULTS / "brain_tumor_control"
-    assert markdown_table(PAPER_HEADER, paper_rows(run), "lcccc") in text
+    full = [run, RESULTS / "rsna", control, RESULTS / "memae"]
+    assert markdown_table(PAPER_HEADER, paper_rows(full), "lcccc") in text
     assert markdown_table(LEAKAGE_HEADER, leakage_rows(run, control), "lcccc") in text
-    assert (
-        markdown_table(
-            SCORE_HEADER, score_rows(RESULTS / "rsna", ["auc", "auc_matched_local"]), "lcc"
-        )
-        in text
-    )
+    scores = score_rows(RESULTS / "rsna", ["auc", "auc_matched_local"])
+    assert markdown_table(SCORE_HEADER, scores, "lcc") in text
 
 
 def test_the_findings_have_the_results():
@@ -166,10 +167,7 @@ def test_the_findings_have_the_results():
         return "–" if mean != mean else f"{mean:.1f}" + (f" ± {std:.1f}" if std == std else "")
 
     expected = []
-    chosen = [
-        ("brain_tumor_control", "brain_tumor", "ae"),
-        ("memae", "brain_tumor", "memae"),
-    ]
+    chosen = [("brain_tumor_control", "brain_tumor", "ae"), ("memae", "brain_tumor", "memae")]
     for run, dataset, method in [*chosen, ("rsna", "rsna_public", "ae")]:
         table = read_table(RESULTS / run / "tables/paper_comparison.tsv")
         table = table.set_index(["dataset", "method", "latent_dim", "metric"]).sort_index()
@@ -179,10 +177,9 @@ def test_the_findings_have_the_results():
         )
     assert paper == expected
     table = read_table(RESULTS / "rsna/tables/methods.tsv").query("metric == 'auc'")
+    table = table.set_index("method").loc[["ae", "total_variation", "local_variance"]]
     expected = []
-    for row in (
-        table.set_index("method").loc[["ae", "total_variation", "local_variance"]].itertuples()
-    ):
+    for row in table.itertuples():
         difference = f"{row.difference_points:+.1f} ({row.difference_low_points:+.1f} to "
         difference = f"{difference}{row.difference_high_points:+.1f})".replace("(-", "(−")
         value = spread(row.mean_percent, row.std_percent)

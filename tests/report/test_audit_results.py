@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 from metric_frames import drawn, panel, tabulated
 from plot_audit import FLOOR, LEFT, distance, plot_audit
-from sklearn.metrics import roc_auc_score
-from tabulate_audit import dataset_cells, measure_audit, separability, tabulate_audit
+from tabulate_audit import dataset_cells, measure_audit, tabulate_audit
 
 from medae.duplicates.audit import IMAGE_COLUMNS, leak_free
 
@@ -102,16 +101,14 @@ def test_an_abnormal_image_with_a_normal_copy_is_counted():
 
 
 def test_words_follow_the_configuration():
-    text = tabulate()["markdown"]
-    assert "over the eight ways to mirror and rotate" in text
-    assert "Unmoved: with a twin" in text
+    assert "ways to mirror" in tabulate()["markdown"]
     text = tabulate(moved=False)["markdown"]
     assert "mirror" not in text and "unmoved" not in text
     assert "| Normal test images with a twin | 1 (50.0 %) | 0 |" in text
     assert "| Scans & more | 0.9000 | 2 | 1 | 2 | 3 | 2 | 1 |\n" in text
 
 
-def test_tsv_has_every_number():
+def test_the_tsv_and_images_without_a_patients_name():
     table = tabulate()["rows"]
     keys = ["dataset", "table", "row", "quantity"]
     assert list(table.columns) == [*keys, "value"]
@@ -127,14 +124,6 @@ def test_tsv_has_every_number():
     assert cells == "2 + 3, 1 in both; 0 + 2 images whose patient is not known"
     numbers = measure_audit(IMAGES, THRESHOLDS, None)["dataset"]["all"]
     assert not [quantity for quantity in numbers if "patients" in quantity]
-
-
-def test_separability_equals_sklearn():
-    random = np.random.default_rng(0)
-    low, high = (pd.Series(random.integers(0, 9, n)) for n in (30, 40))
-    expected = roc_auc_score([1] * 30 + [0] * 40, -np.concatenate([low, high]))
-    assert separability(low, high) == pytest.approx(100 * expected)
-    assert separability(low, low) == 50
 
 
 # --- the figure ---

@@ -77,9 +77,8 @@ def test_labels_of_pairs():
 # --- the figure ---
 
 
-@pytest.fixture
-def audited(tmp_path):
-    """A dataset with a rotated and an identical copy, and its audit."""
+def test_what_is_drawn(tmp_path):
+    """A dataset with a rotated and an identical copy."""
     random = np.random.default_rng(0)
     train, test = (random.integers(0, 200, (6, 1, 16, 16), dtype=np.uint8) for _ in range(2))
     test[0], test[2] = move(train[4], 5), train[3]
@@ -95,12 +94,8 @@ def audited(tmp_path):
         pairs=tmp_path / "pairs.tsv",
         threshold_table=tmp_path / "thresholds.tsv",
     )
-    return tmp_path
-
-
-def test_what_is_drawn(audited):
-    tables = {name: audited / f"{name}.tsv" for name in ("images", "thresholds")}
-    figure = plot_duplicates(packed=audited / "packed.h5", **tables, name="Toy $")
+    tables = {name: tmp_path / f"{name}.tsv" for name in ("images", "thresholds")}
+    figure = plot_duplicates(packed=tmp_path / "packed.h5", **tables, name="Toy $")
     panels = {axes.get_label(): axes for axes in figure.axes}
     assert len(panels) == 6 * 4 + 1
     shown = {key: axes.images[0].get_array() for key, axes in panels.items() if axes.images}

@@ -17,7 +17,7 @@ from gallery_files import (
     write_gallery_files,
 )
 from PIL import Image
-from write_gallery import setting_sprite, shares_below, sprite, write_gallery
+from write_gallery import setting_sprite, write_gallery
 
 from medae.base.errors import InputError
 from medae.data.packed import as_floats, read_packed
@@ -53,22 +53,6 @@ def pixels(uri: str) -> np.ndarray:
 
 def cell(picture: np.ndarray, column: int, row: int) -> np.ndarray:
     return picture[row * SIDE :, column * SIDE :][:SIDE, :SIDE]
-
-
-def test_shares_count_normal_images_with_a_lower_score():
-    labels = np.array([0, 0, 0, 0, 1, 1, 1])
-    scores = np.array([1, 2, 2, 3, 0, 2.5, 9])
-    assert list(shares_below(scores, labels)) == [0, 25, 25, 75, 0, 75, 100]
-
-
-def test_a_sprite_has_a_column_per_picture_and_a_row_per_kind():
-    first = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
-    second = first[:, :1] + 100
-    found = pixels(sprite(first, second))
-    assert found.shape == (8, 8, 3)
-    assert np.array_equal(found[:4, 4:], first[1].transpose(1, 2, 0))
-    assert np.array_equal(found[4:, :4], np.repeat(second[0, 0][..., None], 3, axis=2))
-    assert pixels(sprite(second)).shape == (4, 8)
 
 
 def test_maps_lose_little_in_eight_bits():
@@ -113,7 +97,8 @@ def test_the_page_has_every_chosen_image_and_every_setting(make, masks, channels
         scores = table["score"].to_numpy()
         view, *other = setting["views"]
         assert view["scores"] == pytest.approx(scores[rows], rel=1e-5)
-        assert view["below"] == pytest.approx(shares_below(scores, LABELS)[rows], abs=0.05)
+        below = [100 * (scores[LABELS == 0] < score).mean() for score in scores[rows]]
+        assert view["below"] == pytest.approx(below, abs=0.05)
         picture = pixels(setting["sprite"])
         expected = (read_maps(path, data, name="reconstructions")[rows[5]] + 1) * 127.5
         difference = cell(picture, 5, 0) - np.moveaxis(expected, 0, -1).squeeze()
@@ -138,16 +123,9 @@ def test_without_information_there_is_no_switch(make):
     assert 'id="informed"' not in page
 
 
-@pytest.mark.parametrize(("unit", "alike"), [(1, True), (1e-5, False)])
-def test_one_colour_scale_is_the_start_only_for_maps_of_like_units(unit, alike, make, monkeypatch):
-    ends = iter([unit])
-
-    def sprite_in_units(pictures, *maps):
-        picture, ranges = setting_sprite(pictures, *maps)
-        factor = next(ends, 1)
-        return picture, [one | {"scale": one["scale"] * factor} for one in ranges]
-
-    monkeypatch.setattr(script, "setting_sprite", sprite_in_units)
+@pytest.mark.parametrize(("most", "alike"), [(100, True), (1, False)])
+def test_one_colour_scale_is_the_start_only_for_maps_of_like_units(most, alike, make, monkeypatch):
+    monkeypatch.setattr(script, "UNLIKE", most)
     page, _ = make()
     assert ('id="common" checked>' in page) == alike
 

@@ -1,7 +1,6 @@
 """The code of latents: what goes in comes out, at the length that the prior says."""
 
 import math
-import struct
 
 import numpy as np
 import pytest
@@ -29,27 +28,18 @@ def test_stream_comes_back_and_is_as_long_as_the_masses_say():
     assert expected <= 8 * len(stream) + 1 < 1.01 * expected
 
 
-def test_numbers_without_a_mass_escape_and_come_back_in_their_places():
-    masses = laplace_masses([0.3, 0.3, 0.3])
-    latents = np.zeros((50, 3), dtype=np.int64)
-    latents[3, 0], latents[4, 0], latents[7, 2], latents[49, 1] = 9999, -2_000_000_000, 600, -77
-    stream = encode_latents(latents, symbol_tables(masses))
-    assert struct.unpack_from("<II4i", stream) == (50, 4, 9999, -2_000_000_000, -77, 600)
-    assert np.array_equal(decode_latents(stream, symbol_tables(masses)), latents)
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     scales=st.lists(st.floats(0.05, 100), min_size=1, max_size=4),
     count=st.integers(1, 40),
-    spread=st.integers(0, 2_000_000),
+    spread=st.integers(0, 2_000_000_000),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_any_latents_come_back(scales, count, spread, seed):
     tables = symbol_tables(laplace_masses(scales))
     random = np.random.default_rng(seed)
     latents = random.integers(-spread, spread + 1, size=(count, len(scales)))
-    latents //= random.choice([1, 1000, 1_000_000], size=latents.shape)
+    latents //= random.choice([1, 1000, 1_000_000_000], size=latents.shape)
     assert np.array_equal(decode_latents(encode_latents(latents, tables), tables), latents)
 
 

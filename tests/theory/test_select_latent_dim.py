@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 from packed_files import write_audit, write_packed
 from select_latent_dim import HeldOutSet, select_latent_dim
+from sklearn.metrics import roc_auc_score
 
 from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.data.packed import read_packed
 from medae.models.score_files import score_table
-from medae.theory.columns import CURVE_COLUMNS, SELECTION_COLUMNS
 from medae.theory.entropy import estimate_dimension
+from medae.theory.plan import CURVE_COLUMNS, SELECTION_COLUMNS
 from medae.theory.synthetic import synthetic_id
 
 NORMAL = [f"images/p{row // 2}_{row:02}.png" for row in range(24)]
@@ -106,12 +107,10 @@ def test_curves(files):
         plain = read_table(files / f"scores{number}.tsv")["score"].iloc[2:]
         scores["squared_error"] = plain.to_numpy()
         for score in SHIFT:
-            normal = scores.loc[LABELS == 0, score].to_numpy()
             aucs = []
             for kind in KINDS:
-                one = scores.loc[scores["id"].str.contains(f"/{kind}/"), score].to_numpy()
-                ties = (one[:, None] == normal).mean() / 2
-                aucs.append((one[:, None] > normal).mean() + ties)
+                rows = (LABELS == 0) | scores["id"].str.contains(f"/{kind}/")
+                aucs.append(roc_auc_score(LABELS[rows], scores.loc[rows, score]))
             assert own[f"synthetic_auc:{score}"] == pytest.approx(np.mean(aucs))
         assert "synthetic_auc_se:information" in own and "synthetic_auc_se:relative" not in own
         held_out = read_table(files / f"scores{number}.tsv").iloc[2:]
@@ -143,11 +142,8 @@ def test_an_anomaly_is_in_the_group_of_its_original(files):
     assert {kind: rows.sum() for kind, rows in images.kinds.items()} == {"dark": 48, "haze": 48}
 
 
-def test_bad_inputs(files):
+def test_scores_in_another_order_are_refused(files):
     table = read_table(files / "others0.tsv")
     write_table(table.iloc[::-1], files / "others0.tsv")
     with pytest.raises(InputError, match="order or repeats differ"):
-        run(files)
-    write_table(table.assign(relative=np.nan), files / "others0.tsv")
-    with pytest.raises(InputError, match="not finite"):
         run(files)

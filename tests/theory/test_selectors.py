@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from medae.theory.selectors import (
     intrinsic_dimension,
@@ -28,14 +26,6 @@ def test_standard_error_of_groups_by_hand():
     mean, spread = mean_errors(errors, np.array([7, 7, 2, 2]))
     assert mean == pytest.approx([4])
     assert spread == pytest.approx([np.sqrt(2 / 1 * (16 + 16)) / 4])
-
-
-@given(st.integers(2, 6), st.integers(0, 100))
-def test_copies_of_all_images_change_no_standard_error(copies, seed):
-    errors = np.random.default_rng(seed).standard_normal((10, 2))
-    once = mean_errors(errors, np.arange(10))[1]
-    groups = np.tile(np.arange(10), copies)
-    assert mean_errors(np.tile(errors, (copies, 1)), groups)[1] == pytest.approx(once)
 
 
 def test_the_smallest_within_one_standard_error():

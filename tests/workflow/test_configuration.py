@@ -87,7 +87,7 @@ def test_options_that_are_not_stated_have_the_classes_defaults(config):
     assert found["ae"] == {"width": 16, "hidden_dim": 1024}
 
 
-def test_the_reference_names_every_key(schema):
+def test_the_reference_gives_types_bounds_and_defaults(schema):
     text = options.reference(schema)
     for line in (
         "image_size: integer ≥ 16 a multiple of 16 (default 64)",
@@ -96,6 +96,16 @@ def test_the_reference_names_every_key(schema):
         "training.epochs: integer or null ≥ 1 (default null)",
     ):
         assert f"\n{line}\n" in text
+
+
+def variant(method="ae", name="A", **options):
+    return {"method": method, "name": name, "options": options}
+
+
+# What Snakemake makes of --config "training={cuda_graphs: true}".
+A_TEXT = "cuda_graphs is the text 'true'; it must be of type boolean"
+HELD_OUT = "scoring.scores has information_held_out, but decision.held_out is 0"
+SNAPSHOTS = "training.snapshots has 300, but rsna trains for 250 epochs"
 
 
 @pytest.mark.parametrize(
@@ -121,59 +131,31 @@ def test_the_reference_names_every_key(schema):
         (("registry", "rsna", "intensity_range"), [10, 0], ["intensity_range", "smaller"]),
         (("registry", "rsna", "masks"), True, ["split_json has none", "brats, folder"]),
         (("methods",), {"ceae": {"mask_side": 65}}, ["methods.ceae.mask_side is larger"]),
-        (
-            ("grid",),
-            [{"methods": ["ae"], "latent_dims": [16.0]}],
-            ["grid.0.latent_dims.0 is 16.0", "whole number"],
-        ),
-        (
-            ("training", "cuda_graphs"),
-            "true",  # what Snakemake makes of --config "training={cuda_graphs: true}"
-            ["cuda_graphs is the text 'true'; it must be of type boolean", "--configfile"],
-        ),
+        (("grid", 0, "latent_dims"), [16.0], ["grid.0.latent_dims.0 is 16.0", "whole number"]),
+        (("training", "cuda_graphs"), "true", [A_TEXT, "--configfile"]),
         (("datasets",), ["rsnaa"], ["'rsnaa'", "known"]),
         (("grid", 0, "methods"), ["aee"], ["'aee'", "did you mean 'ae'", "memae"]),
         (("grid", 0, "datasets"), ["lag_"], ["block of the grid names 'lag_'", "brats"]),
         (("figures", "reference", "latent_dim"), 3, ["figures.reference", "latent_dim 3"]),
         (("figures", "reference", "score"), "relative", ["figures.reference.score", "information"]),
         (("grid", 0, "training_sets"), ["without_twins"], ["figures.reference", "on all images"]),
+        (("variants", "ae"), variant(), ["variants.ae has the name"]),
+        (("variants", "wide"), variant(widht=1), ["variants.wide.options", "did you mean 'width'"]),
         (
-            ("variants",),
-            {"ae": {"method": "ae", "name": "A", "options": {}}},
-            ["variants.ae has the name"],
-        ),
-        (
-            ("variants",),
-            {"wide": {"method": "ae", "name": "A", "options": {"widht": 1}}},
-            ["variants.wide.options", "did you mean 'width'"],
-        ),
-        (
-            ("variants",),
-            {"hole": {"method": "ceae", "name": "A", "options": {"mask_side": 100}}},
-            ["variants.hole.options.mask_side is larger"],
+            ("variants", "x"),
+            variant("ceae", mask_side=99),
+            ["variants.x.options.mask_side is larger"],
         ),
         (
             ("registry", "rsna", "name"),
             "BraTS2021",
             ["registry.brats and registry.rsna have the same name 'BraTS2021'"],
         ),
-        (
-            ("variants",),
-            {"other": {"method": "ae", "name": "VAE", "options": {}}},
-            ["vae and variants.other have the same name 'VAE'"],
-        ),
+        (("variants", "x"), variant(name="VAE"), ["vae and variants.x have the same name 'VAE'"]),
         (("scoring", "scores"), ["informaton"], ["'informaton' is no score", "begin with one of"]),
-        (
-            ("scoring", "scores"),
-            ["information_held_out"],
-            ["scoring.scores has information_held_out, but decision.held_out is 0"],
-        ),
+        (("scoring", "scores"), ["information_held_out"], [HELD_OUT]),
         (("scoring", "scores"), ["squared_error"], ["squared_error, which every model has"]),
-        (
-            ("training", "snapshots"),
-            [250, 300],
-            ["training.snapshots has 300, but rsna trains for 250 epochs"],
-        ),
+        (("training", "snapshots"), [250, 300], [SNAPSHOTS]),
         (("audit", "threshold"), float("nan"), ["audit.threshold is nan", "finite number"]),
         (("training", True), 1, ["unknown key 'True'"]),
     ],

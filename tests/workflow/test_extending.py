@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from image_files import write_noise
 
 from medae.base.files import read_table
 from medae.models.checkpoints import load_tensors
@@ -74,14 +73,13 @@ def test_a_method_as_the_document_adds_it(project, root):
 
 
 def test_a_dataset_as_the_document_adds_it(project, root):
-    random = np.random.default_rng(0)
-    for number, (place, patients) in enumerate(CLASSES.items()):
-        for patient in range(patients):
-            for name in "ab":
-                path = project / f"data/Ward/{place}_p{number}{patient:02}_{name}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                image = random.integers(0, 256, (48, 40), np.uint8)
-                Image.fromarray(image).save(path)
+    names = (
+        f"{place}_p{number}{patient:02}_{name}.png"
+        for number, (place, patients) in enumerate(CLASSES.items())
+        for patient in range(patients)
+        for name in "ab"
+    )
+    write_noise(project / "data/Ward", names, (48, 40))
     follow(root / "docs/extending.md", "A dataset", project)
     metrics = read_table(project / "results/ward/metrics.tsv").query("method == 'ae'")
     numbers = metrics[["n_train", "n_normal", "n_abnormal"]].drop_duplicates()

@@ -4,7 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 from dicom_files import PATIENT, dicom
-from small_project import own_entry
+from small_project import ONE_MODEL, own_entry
 
 from medae.base.files import read_table
 from medae.data.packed import read_packed
@@ -28,8 +28,7 @@ def scan(seed: int, lesion: bool = False) -> np.ndarray:
 def run(project, entry, **changes):
     project.configure(
         datasets=["mine"],
-        grid=[{"methods": ["ae"], "latent_dims": [4]}],
-        seeds=[0],
+        **ONE_MODEL,
         image_size=32,
         training={"epochs": 1, "batch_size": 8, "device": "cpu"},
         registry={"mine": entry | changes},

@@ -45,13 +45,8 @@ CONFIG = with_defaults(
 def test_blocks_are_products_and_each_run_comes_once():
     found = network_runs(CONFIG)
     settings = [tuple(row) for row in found[SETTING_COLUMNS].drop_duplicates().to_numpy()]
-    of_ae = [
-        ("all", "ae", 4),
-        ("all", "ae", 2),
-        ("without_twins", "ae", 4),
-        ("without_twins", "ae", 2),
-        ("all", "wide", 4),
-    ]
+    of_ae = [(images, "ae", d) for images in ("all", "without_twins") for d in (4, 2)]
+    of_ae.append(("all", "wide", 4))
     assert settings == [("a", "all", "vae", 4)] + [(key, *rest) for key in "ab" for rest in of_ae]
     assert found.groupby(SETTING_COLUMNS)["seed"].agg(list).map(lambda seeds: seeds == [5, 7]).all()
 
@@ -124,16 +119,13 @@ def test_the_examples_fit_a_page_and_keep_the_reference():
     assert example_settings(runs, view="methods", reference=reference) == runs[-2:]
 
 
-def test_the_table_of_methods_says_how_the_vae_is_scored_and_what_it_lacks():
+def test_the_notes_of_the_table_of_methods():
     names = {"vae": "VAE", "ae": "AE", "wide": "Wide"}
     smaller = {"figures": {"reference": {"method": "ae", "latent_dim": 2}}}
     assert method_notes(CONFIG, names) == ["VAE is scored at z = μ (the reference samples z)."]
     assert method_notes(CONFIG | smaller, names)[1:] == [
         "Trained but not in this table: VAE d = 4, Wide d = 4."
     ]
-
-
-def test_the_table_of_methods_says_what_a_method_keeps():
     block = {"methods": ["ae_spatial"], "latent_dims": [4], "datasets": ["a"]}
     with_spatial = CONFIG | {"grid": [*CONFIG["grid"], block]}
     found = method_notes(with_spatial, {"ae_spatial": "AE-spatial"})

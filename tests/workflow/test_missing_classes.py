@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from PIL import Image
-from small_project import SMALL, own_entry
+from image_files import write_noise
+from small_project import ONE_MODEL, SMALL, own_entry
 
 from medae.base.files import read_table
 
@@ -15,19 +15,10 @@ CLASSES = {
 }
 
 
-def write_images(folder, *parts):
-    random = np.random.default_rng(len(str(folder)))
-    for part in parts:
-        (folder / part).mkdir(parents=True)
-        for i in range(8):
-            pixels = random.integers(0, 256, (32, 32), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / part / f"{i}.png")
-
-
 @pytest.fixture
 def project(fresh, tmp_path):
-    write_images(tmp_path / "one_class", "train/normal", "test/normal")
-    write_images(tmp_path / "train_only", "train/normal")
+    parts = ("one_class/train/normal", "one_class/test/normal", "train_only/train/normal")
+    write_noise(tmp_path, (f"{part}/{i}.png" for part in parts for i in range(8)), (32, 32))
     (tmp_path / "one_class/test/abnormal").mkdir()  # one that is there, but empty
     return fresh
 
@@ -40,8 +31,7 @@ def configure(project, tmp_path, *names, **changes):
     project.configure(
         datasets=list(names),
         registry=SMALL["registry"] | entries,
-        grid=[{"methods": ["ae"], "latent_dims": [4]}],
-        seeds=[0],
+        **ONE_MODEL,
         image_size=32,
         training=SMALL["training"] | {"snapshots": [1, 2]},
         **changes,

@@ -52,7 +52,7 @@ def test_rules_leave_resources_to_the_profiles(root):
     """
     files = [*root.glob("workflow/rules/*.smk"), *root.glob("workflow/theory/*.smk")]
     for path in files:
-        assert not re.search(r"^    (resources|retries):", path.read_text(), re.M), path
+        assert not re.search(r"^ +(resources|retries):", path.read_text(), re.M), path
 
 
 def test_slurm_profile_asks_for_more_with_each_attempt():

@@ -19,5 +19,6 @@ def test_committed_tables_are_those_of_the_committed_metrics(fresh, root):
     config = ("--config", "run=redrawn", "--allowed-rules", *rules)
     fresh.run(*rules, *config, config="config/paper_public.yaml")
     for name in ("latent_dimension", "methods", "paper_comparison", "scores"):
-        path = redrawn / f"tables/{name}.tsv"
-        assert path.read_bytes() == (committed / f"tables/{name}.tsv").read_bytes(), name
+        for end in ("tsv", "md"):
+            path = redrawn / f"tables/{name}.{end}"
+            assert path.read_bytes() == (committed / f"tables/{name}.{end}").read_bytes(), path.name
