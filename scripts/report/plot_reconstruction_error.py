@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from medae.evaluation.splits import LEAK_FREE_SPLIT, PUBLISHED_SPLIT
 from medae.evaluation.summary import sort_rows
@@ -66,7 +67,10 @@ def plot_reconstruction_error(
         axes.set(xlabel="latent dimension $d$", ylabel=ERROR, yscale="log")
         tested = part.loc[part["metric"] != "error_train_normal", "value"]
         if len(tested):  # training errors of PCA vanish where d reaches the number of images
-            axes.set_ylim(bottom=0.2 * tested.min())
+            axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.2 * tested.min()))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
         name = f"{names[key]}, {methods[method]}" if len(swept) > 1 else names[key]
         figures.set_title(axes, name, note=figures.image_counts(part))
     title = f"{figures.seeds_note(table)}; {figures.COUNTED}"
