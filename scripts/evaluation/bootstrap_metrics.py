@@ -1,6 +1,7 @@
 """Bootstrap the metrics of all settings of one dataset over its test images.
 
-`intervals` has a row per setting, score, split and metric (auc, ap, ap_share, ap_pix, dice_max):
+`intervals` has a row per setting, score, split and metric (auc, ap, ap_share, auc_matched,
+auc_matched_local, ap_pix, dice_max; without those that a replicate leaves undefined):
 `value`, the mean over seeds on the whole test set, and its 95 % percentile interval (low, high);
 then the difference to the reference, its interval, and the p-value of a paired two-sided test, not
 corrected for the number of tests. These four are empty for the reference itself, and for all when
@@ -12,8 +13,7 @@ Fails when a file is not about the packed test images, or a score is not finite.
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,9 +35,10 @@ from medae.evaluation.bootstrap import (
     replicate_images,
     replicate_pixels,
 )
+from medae.evaluation.metrics import matched_by, strata_of
 from medae.evaluation.ranking import image_metrics, pixel_metrics
 from medae.evaluation.splits import has_both, split_images
-from medae.models.baselines import can
+from medae.models.baselines import LINEAR, can
 from medae.models.information import NO_RECONSTRUCTION, PLAIN_SCORE
 from medae.models.score_files import read_maps, read_other_scores, read_scores, rescore
 
@@ -85,8 +86,13 @@ def bootstrap_metrics(
     else:
         groups = image_groups(truth.test_ids, pattern=group_pattern)
     used = not_held_out(training_rows, truth)
+    matched = matched_by(truth.test_images)
     splits = {
-        split: (chosen, draw_groups(truth, chosen, groups, replicates=replicates, seed=seed))
+        split: Split(
+            chosen,
+            draw_groups(truth, chosen, groups, replicates=replicates, seed=seed),
+            {"share": share, "strata": strata_of(matched, chosen)},
+        )
         for split, chosen in split_images(truth, leak_free(audited)).items()
     }
     other_files, map_files = ({path.parent: path for path in paths} for paths in (others, maps))
@@ -95,21 +101,24 @@ def bootstrap_metrics(
     for setting, path in zip(settings, scores, strict=True):
         logger.info("%s", setting)
         beside = other_files.get(path.parent), map_files.get(path.parent)
-        for score, measure, replicate, cases, what in rankings(
-            setting["method"], path, *beside, truth, share, used
-        ):
-            for split, (chosen, drawn) in splits.items():
+        for score, cases, what in rankings(setting["method"], path, *beside, truth, used):
+            of_images = "scores" in cases
+            measure = image_metrics if of_images else pixel_metrics
+            replicate = replicate_images if of_images else replicate_pixels
+            for split, (chosen, drawn, options) in splits.items():
                 own = {name: values[chosen] for name, values in cases.items()}
+                own |= options if of_images else {}
                 values = measure(**own, what=f"{split} {what}")
                 for metric, replicated in replicate(**own, **drawn).items():
-                    key = Key(setting["method"], setting["latent_dim"], score, split, metric)
-                    found[key].append(np.append(values[metric], replicated))
+                    if np.isfinite(replicated).all():  # so has the value
+                        key = Key(setting["method"], setting["latent_dim"], score, split, metric)
+                        found[key].append(np.append(values[metric], replicated))
     means = {key: np.mean(seeds, axis=0) for key, seeds in found.items()}
     rows = []
     for key, values in means.items():
         low, high = percentile_interval(values[1:])
         row = key._asdict() | {"value": values[0], "low": low, "high": high}
-        row["n_groups"] = splits[key.split][1]["weights"].shape[1]
+        row["n_groups"] = splits[key.split].drawn["weights"].shape[1]
         other = means.get(key._replace(**reference))
         if other is not None and other is not values:
             difference, low, high, p_value = compare(values, other)
@@ -120,6 +129,17 @@ def bootstrap_metrics(
     about = {"dataset": dataset, "training_set": "all"}
     write_table(frame.assign(**about, replicates=replicates), intervals)
     write_table(compare_scores(means).assign(**about)[TEST_COLUMNS], tests)
+
+
+class Split(NamedTuple):
+    """A set of test images."""
+
+    chosen: np.ndarray
+    """Which of them it has, bool."""
+    drawn: dict[str, np.ndarray]
+    """Their groups, and the replicates' weights: `draw_groups`."""
+    options: dict
+    """`share` and `strata` of `image_metrics`."""
 
 
 class Key(NamedTuple):
@@ -134,17 +154,18 @@ class Key(NamedTuple):
 
 def compare(values: np.ndarray, other: np.ndarray) -> tuple[float, float, float, float]:
     """Return the difference of two rows of value and replicates, its interval, and its p-value."""
-    differences = values - other
+    differences = np.round(values - other, 12)  # means over seeds that are equal but for rounding
     low, high = percentile_interval(differences[1:])
     return differences[0], low, high, paired_p_value(differences[1:])
 
 
 def compare_scores(means: Mapping[Key, np.ndarray]) -> pd.DataFrame:
-    """Return the paired tests of every other score against two: TEST_COLUMNS.
+    """Return the paired tests of every other score, rows of TEST_COLUMNS.
 
-    One is the squared error of the same models, the other the best control: of the scores that see
-    no reconstruction that with the highest value of the metric on these very images. A family of
-    Holm's correction is both tests of a setting, score, split and metric.
+    Against the squared error of the same models; against the best control, of the scores that see
+    no reconstruction that with the highest value of the metric on these very images; and against
+    PCA by the same score. A family of Holm's correction is the first two of a setting, score, split
+    and metric, as docs/information_score.md planned; the third stands alone.
     """
     rows = []
     for key, values in means.items():
@@ -159,8 +180,13 @@ def compare_scores(means: Mapping[Key, np.ndarray]) -> pd.DataFrame:
         if controls:
             best = max(controls, key=lambda name: controls[name][0])
             against[best] = controls[best]
+        planned = len(against)
+        linear = [other for other in means if other.method == LINEAR and other[2:] == key[2:]]
+        if linear and key.method != LINEAR:
+            against[LINEAR] = means[linear[0]]
         tested = [compare(values, other) for other in against.values()]
-        corrected = holm([result[-1] for result in tested])
+        p_values = [result[-1] for result in tested]
+        corrected = [*holm(p_values[:planned]), *p_values[planned:]]
         for name, result, p_holm in zip(against, tested, corrected, strict=True):
             numbers = dict(zip(TEST_COLUMNS[-5:], (*result, p_holm), strict=True))
             rows.append(key._asdict() | {"against": name} | numbers)
@@ -190,10 +216,9 @@ def rankings(
     other_file: Path | None,
     map_file: Path | None,
     truth: PackedDataset,
-    share: float,
     trained_on: np.ndarray,
-) -> Iterator[tuple[str, Callable, Callable, dict[str, np.ndarray], str]]:
-    """Yield what is ranked of a setting: score, metrics, their replicates, the arrays, a name."""
+) -> Iterator[tuple[str, dict[str, np.ndarray], str]]:
+    """Yield what is ranked of a setting: score, labels and scores or masks and maps, a name."""
     table = read_scores(path, truth)
     plain = PLAIN_SCORE if can(method, "reconstructs") else NO_RECONSTRUCTION
     values = {plain: table.loc[table["split"] == "test", "score"]}
@@ -202,8 +227,7 @@ def rankings(
     for score, own in values.items():
         if can(method, "scores_images"):
             cases = {"labels": truth.test_labels, "scores": own.to_numpy()}
-            functions = (partial(one, share=share) for one in (image_metrics, replicate_images))
-            yield score, *functions, cases, f"test images in {path}"
+            yield score, cases, f"test images in {path}"
         if map_file is not None:
             if score == plain:
                 maps = read_maps(map_file, truth)
@@ -212,8 +236,7 @@ def rankings(
                 about |= {"table": table, "maps": map_file, "what": str(path)}
                 maps = rescore(score, truth=truth, **about)[1]
             cases = {"masks": truth.test_masks, "maps": maps}
-            what = f"test images' pixels in {map_file}"
-            yield score, pixel_metrics, replicate_pixels, cases, what
+            yield score, cases, f"test images' pixels in {map_file}"
 
 
 if __name__ == "__main__":

@@ -39,8 +39,9 @@ def score_baselines(
     runs: Sequence[Mapping],
     mapped: Sequence[Mapping],
     share: float | None,
-    information: bool,
+    informed: Sequence[Mapping],
     scores: Sequence[Path],
+    others: Sequence[Path],
     maps: Sequence[Path],
     metrics: Path,
 ) -> None:
@@ -48,8 +49,8 @@ def score_baselines(
 
     A run is {training_set, method, latent_dim, seed}; `mapped` are those of the files `maps`, which
     have reconstructions too where there are any. `training_sets` are the tables of all but `all`,
-    and `share` is that of `measure`. With `information` PCA of all images is measured by that
-    score too; the nearest image isn't, as it has no error on training images.
+    and `share` is that of `measure`. The runs `informed`, of the files `others`, are scored by
+    information too, if they have an error on their training images.
     """
     truth = read_packed(packed)
     images = np.concatenate([truth.train_images, truth.test_images])
@@ -59,7 +60,10 @@ def score_baselines(
     unseen = leak_free(read_audit(audit, truth))
     matched = matched_by(truth.test_images)
     largest = max(run["latent_dim"] for run in runs)
-    map_files = {tuple(run.values()): path for run, path in zip(mapped, maps, strict=True)}
+    map_files, other_files = (
+        {tuple(run.values()): path for run, path in zip(chosen, files, strict=True)}
+        for chosen, files in ((mapped, maps), (informed, others))
+    )
 
     @cache
     def rows(training_set: str, seed: int) -> np.ndarray:
@@ -95,14 +99,18 @@ def score_baselines(
         with_masks = truth.test_masks is not None and baseline.has_maps
         used = rows(*source)
         scored = {PLAIN_SCORE if baseline.reconstructs else NO_RECONSTRUCTION: (table, test_maps)}
-        rescored = information and baseline.has_latent and run["training_set"] == "all"
-        # As many components as training images have no error on them.
-        if rescored and (floor := errors[:n_train][used].mean()):
-            about = {"images": test, "reconstructions": reconstructions}
-            values, test_maps = score_reconstructions(INFORMATION, floor=floor, **about)
-            other = table.assign(reconstruction_error=np.nan)
-            other.loc[other["split"] == "test", "score"] = values
-            scored[INFORMATION] = other, test_maps.astype(np.float32)
+        if other_file := other_files.get(tuple(run.values())):
+            is_test = table["split"] == "test"
+            rescored = table.loc[is_test, ["id", "label"]].copy()
+            # As many components as training images have no error on them.
+            if floor := errors[:n_train][used].mean():
+                about = {"images": test, "reconstructions": reconstructions}
+                values, test_maps = score_reconstructions(INFORMATION, floor=floor, **about)
+                rescored[INFORMATION] = values
+                other = table.assign(reconstruction_error=np.nan)
+                other.loc[is_test, "score"] = values
+                scored[INFORMATION] = other, test_maps.astype(np.float32)
+            write_table(rescored, other_file)
         for score, (one, one_maps) in scored.items():
             found = measure(
                 one,

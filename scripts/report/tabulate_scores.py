@@ -19,7 +19,7 @@ from medae.evaluation.summary import (
     sort_rows,
     summarise,
 )
-from medae.models.baselines import BASELINES
+from medae.models.baselines import BASELINES, LINEAR
 from medae.models.information import INFORMATION, NO_RECONSTRUCTION, PLAIN_SCORE, display_name
 from medae.report.grids import ENDINGS, describe_test_sets
 from medae.report.rows import SPLIT_NAMES, check_ranked
@@ -49,6 +49,9 @@ TESTED = (
     "points with 95 % intervals, and two-sided p with Holm's correction over both. The best "
     "control is the one without a reconstruction that has the highest value on these very images."
 )
+TESTED_LINEAR = (
+    "To PCA, scored by information too: what the network adds; p alone, without correction."
+)
 OWN_MAP = "own map"  # as the name of a score
 TESTED_OWN_MAPS = "A method with an anomaly map of its own is compared with that."
 SHOWN = ["auc", "auc_matched", "auc_matched_local", "ap_pix", "dice_max"]
@@ -58,6 +61,8 @@ LABELS = {key: metric.label for key, metric in TABLE_METRICS.items()} | {
 }
 TEST_HEADER = ["Metric", "Test set", "Method", "d", "To squared error", "95 % interval", "p"]
 TEST_HEADER += ["To the best control", "95 % interval", "p", "Control"]
+TEST_HEADER += ["To PCA", "95 % interval", "p"]
+TESTED_METRICS = ["auc", "auc_matched_local", "ap_pix", "dice_max"]
 
 
 def tabulate_scores(
@@ -101,10 +106,17 @@ def tabulate_scores(
         own = tested[(tested["dataset"] == dataset) & (tested["score"] == INFORMATION)]
         if len(own):
             own = sort_rows(own, by=["metric", "split", "method", "latent_dim"], names=names)
-            lines = lines_of_tests(own, methods)
-            shape = {"header": TEST_HEADER, "rows": lines, "align": "lllrrcrrcrl"}
-            text = f"{TESTED} {TESTED_OWN_MAPS}" if {*own["method"]} & {*own_maps} else TESTED
-            sections.append(Section("Tests", text, level=3, **shape))
+            linear = LINEAR in set(own["against"])
+            width = len(TEST_HEADER) - 3 * (not linear)
+            lines = [line[:width] for line in lines_of_tests(own, methods)]
+            shape = {
+                "header": TEST_HEADER[:width],
+                "rows": lines,
+                "align": "lllrrcrrcrlrcr"[:width],
+            }
+            text = [TESTED, *[TESTED_LINEAR] * linear]
+            text += [TESTED_OWN_MAPS] * bool({*own["method"]} & {*own_maps})
+            sections.append(Section("Tests", " ".join(text), level=3, **shape))
     write_sections(TITLE, sections, markdown=markdown, html=html)
     keys = ["dataset", "method", "latent_dim", "score", "split", "metric"]
     numbers = {"value_percent": 100 * summary["mean"], "std_percent": 100 * summary["std"]}
@@ -151,15 +163,20 @@ def score_section(
 def lines_of_tests(tests: pd.DataFrame, methods: Mapping[str, str]) -> list[list[str]]:
     """Return the lines of the tests of one dataset and score, in the order of TEST_HEADER."""
     lines = []
-    tests = tests[tests["metric"].isin(SHOWN)]
+    tests = tests[tests["metric"].isin(TESTED_METRICS)]
     for key, part in tests.groupby(["metric", "split", "method", "latent_dim"], sort=False):
         metric, split, method, size = key
         line = [LABELS[metric], SPLIT_NAMES[split], methods[method], str(size)]
-        for row in part.itertuples():  # the squared error, then the control, if there is one
-            line += [in_percent(row.difference, sign="+")]
-            line += [in_percent(row.low, row.high, sign="+"), format_probability(row.p_holm)]
-        line += [methods[name] for name in part["against"] if name != PLAIN_SCORE]
-        lines.append(line + [MISSING] * (len(TEST_HEADER) - len(line)))
+        others = {row.against: row for row in part.itertuples()}
+        control = next((name for name in others if name not in (PLAIN_SCORE, LINEAR)), None)
+        for name in (PLAIN_SCORE, control, LINEAR):
+            if row := others.get(name):
+                line += [in_percent(row.difference, sign="+")]
+                line += [in_percent(row.low, row.high, sign="+"), format_probability(row.p_holm)]
+            else:
+                line += [MISSING] * 3
+            line += [methods.get(control, MISSING)] if name == control else []
+        lines.append(line)
     return lines
 
 

@@ -16,7 +16,7 @@ from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.models import baselines
 from medae.models.baselines import BASELINES
 from medae.models.information import local_variance, score_reconstructions
-from medae.models.score_files import read_maps
+from medae.models.score_files import read_maps, read_other_scores
 
 
 def floats(count, side=8, *, channels=1, seed=0):
@@ -68,7 +68,7 @@ def test_images_that_are_all_alike_have_no_component():
 def score(folder, runs, **options):
     """Score a dataset with baselines; return the table of each run, and the metrics."""
     paths = [folder / f"{i}.tsv" for i in range(len(runs))]
-    given = {"training_sets": {}, "mapped": [], "information": False, "maps": []} | options
+    given = {"training_sets": {}, "mapped": [], "informed": [], "others": [], "maps": []} | options
     files = {"packed": folder / "p.h5", "audit": folder / "images.tsv"}
     files |= {"scores": paths, "metrics": folder / "metrics.tsv"}
     score_baselines(**files, dataset="toy", runs=runs, share=None, **given)
@@ -93,7 +93,9 @@ def test_all_baselines_of_a_dataset(tmp_path):
     ]
     runs.append(runs[2] | {"latent_dim": 4})  # no error on the four training images
     options = {"training_sets": {"without_twins": tmp_path / "without_twins.tsv"}}
-    options |= {"mapped": runs[:1], "maps": [tmp_path / "maps.h5"], "information": True}
+    options |= {"mapped": runs[:1], "maps": [tmp_path / "maps.h5"]}
+    others = [tmp_path / f"others{d}.tsv" for d in (2, 4)]
+    options |= {"informed": [runs[2], runs[-1]], "others": others}
     tables, metrics = score(tmp_path, runs, **options)
     first = [one.query("split == 'test'")["score"].iloc[0] for one in tables]
     assert first[0] == 0 < first[1]
@@ -109,6 +111,8 @@ def test_all_baselines_of_a_dataset(tmp_path):
     values, _ = score_reconstructions(
         "information", images=as_floats(test), reconstructions=own, floor=floor
     )
+    assert read_other_scores(others[0], truth)["information"].tolist() == pytest.approx(values)
+    assert not len(read_other_scores(others[1], truth).columns)
     auc = metrics[informed & (metrics["metric"] == "auc")].set_index("split")["value"]
     assert auc["published"] == pytest.approx(roc_auc_score([0, 0, 1, 1], values))
     metrics = metrics[~informed]

@@ -98,7 +98,8 @@ def test_image_replicates_equal_sklearn_with_weights(monkeypatch):
     groups = random.permutation(np.r_[np.arange(30), random.integers(0, 30, 30)])
     weights = weights_of(labels, groups, replicates=20)
     cases = {"labels": labels, "scores": scores, "groups": groups, "weights": weights}
-    drawn = replicate_images(**cases, share=0.4)
+    strata = random.integers(0, 3, 60)
+    drawn = replicate_images(**cases, share=0.4, strata={"auc_matched": strata})
     assert set(replicate_images(**cases)) == {"auc", "ap"}
     of_images = weights[:, groups]
     aucs = [roc_auc_score(labels, scores, sample_weight=row) for row in of_images]
@@ -111,6 +112,13 @@ def test_image_replicates_equal_sklearn_with_weights(monkeypatch):
         shared = row.astype(float) * np.where(labels == 1, 0.4 / parts[1], 0.6 / parts[0])
         expected = average_precision_score(labels, scores, sample_weight=shared)
         assert value == pytest.approx(expected, rel=1e-9)
+    # Drawn images, repeated, in pairs of one stratum.
+    for row, value in zip(of_images.astype(int), drawn["auc_matched"], strict=True):
+        copies = np.repeat(np.arange(60), row)
+        abnormal, normal = (copies[labels[copies] == label] for label in (1, 0))
+        alike = strata[abnormal][:, None] == strata[normal]
+        differences = (scores[abnormal][:, None] - scores[normal])[alike]
+        assert value == pytest.approx(np.mean((differences > 0) + (differences == 0) / 2))
 
 
 def example_pixels(images=40, side=64, seed=0):
@@ -178,7 +186,7 @@ MASKS = np.zeros((8, 16, 16), np.uint8)
 MASKS[np.array(LABELS) == 1, 4:8, 4:9] = 1
 SCORES = np.array([0.1, 0.4, 0.2, 0.15, 0.3, 0.9, 0.5, 0.45])
 OTHER = np.array([0.3, 0.2, 0.4, 0.5, 0.1, 0.6, 0.35, 0.45])
-IMAGE_METRICS = ["auc", "ap", "ap_share"]
+IMAGE_METRICS = ["auc", "ap", "ap_share", "auc_matched", "auc_matched_local"]
 COPIES = [3, 7, 3, 7, 4, 4, 9, 8]  # images 0 and 2, 1 and 3, 4 and 5 (of both classes)
 TWINS = [1, 0, 0, 0, 1, 0, 1, 0]  # two normal images and an abnormal one
 
@@ -190,10 +198,11 @@ def random_maps(seed):
 class Run:
     """A dataset of eight test images, and the files of its settings."""
 
-    def __init__(self, folder, masks=None):
+    def __init__(self, folder, masks=None, smooth=(1,) * 8):
         self.folder = folder
         self.settings, self.scores, self.others, self.maps = [], [], [], []
         images = np.zeros((8, 1, 16, 16), np.uint8)
+        images[np.array(smooth) == 0, :, ::2] = 255  # lines: another stratum
         ids = {"train_ids": TRAIN_IDS, "test_ids": IDS}
         write_packed(folder / "packed.h5", images[:1], images, LABELS, masks=masks, **ids)
         self.audit()
@@ -252,13 +261,38 @@ def test_the_table_of_intervals(run):
     assert same.to_numpy().tolist() == [["xray", "all", "published", 60, 8]]  # no twins
     # SCORES: abnormal 0.4, 0.15, 0.9, 0.5 are above 3, 1, 4 and 4 of the four normal images.
     # OTHER: abnormal 0.2, 0.5, 0.6, 0.35 are above 1, 4, 4 and 2.
-    assert table["value"][[3, 6]].tolist() == pytest.approx([11.5 / 16, 11 / 16])
-    assert table["difference"][6] == pytest.approx(-0.5 / 16)
+    assert table["value"][[5, 10]].tolist() == pytest.approx([11.5 / 16, 11 / 16])
+    assert table["difference"][10] == pytest.approx(-0.5 / 16)
     assert table["value"].between(table["low"], table["high"]).all()
     tests = table[["difference", "difference_low", "difference_high", "p_value"]]
-    assert tests.isna().all(axis=1).tolist() == [False] * 3 + [True] * 3 + [False] * 3
+    assert tests.isna().all(axis=1).tolist() == [False] * 5 + [True] * 5 + [False] * 5
     # Equal rankings differ by nothing.
-    assert (tests.loc[:2] == [0, 0, 0, 1]).all(axis=None)
+    assert (tests.loc[:4] == [0, 0, 0, 1]).all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("smooth", "known"),
+    [([0, 0, 0, 0, 0, 0, 1, 1], True), ([0, 0, 0, 1, 1, 0, 1, 1], False), (LABELS, False)],
+)
+def test_auc_within_strata_of_the_whole_test_set(smooth, known, tmp_path):
+    """It is left out where a replicate, or the test set, has no pair of like images."""
+    run = Run(tmp_path, smooth=smooth)
+    run.add("ae", 16, 0, SCORES)
+    rows = run.bootstrap().set_index("metric")
+    assert {"auc_matched", "auc_matched_local"} <= {*rows.index} or not known
+    assert ("auc_matched" in rows.index) == ("auc_matched_local" in rows.index) == known
+    if known:
+        # With lines: 0.4, 0.15, 0.9 are above 3, 1 and 3 of 0.1, 0.2, 0.3; 0.5 is above 0.45.
+        assert rows["value"]["auc_matched"] == pytest.approx(8 / 10)
+        weights = draw_weights(labels=np.array(LABELS), groups=np.arange(8), replicates=60, seed=3)
+        expected = []
+        for row in weights.astype(int):
+            drawn = np.repeat(np.arange(8), row)
+            pairs = [(a, n) for a in drawn for n in drawn if LABELS[a] > LABELS[n]]
+            right = [SCORES[a] > SCORES[n] for a, n in pairs if smooth[a] == smooth[n]]
+            expected.append(np.mean(right))
+        found = rows.loc["auc_matched", ["low", "high"]].tolist()
+        assert found == pytest.approx(percentile_interval(np.array(expected)))
 
 
 def test_patients_are_the_groups_where_they_are_known(run):
@@ -302,30 +336,35 @@ def test_both_splits_by_copy_groups_equal_a_brute_force(run):
     assert value.item() == pytest.approx((3 / 6 + 4 / 6) / 2)
 
 
-def test_other_scores_are_tested_against_the_squared_error_and_the_best_control(tmp_path):
+def test_other_scores_are_tested_against_squared_error_the_best_control_and_pca(tmp_path):
     run = Run(tmp_path)
     run.audit(twin=TWINS, copy_group=COPIES)
     better = SCORES + np.array(LABELS) / 4
     run.add("ae", 16, 0, SCORES, information=better)
     run.add("ae", 16, 1, OTHER, information=better[::-1])
     run.add("nearest", 0, 0, LABELS)  # perfect, but it reconstructs: no control
+    run.add("pca", 16, 0, LABELS, information=SCORES)
     run.add("contrast", 0, 0, -SCORES)
     run.add("total_variation", 0, 0, OTHER)
     run.bootstrap()
     table = read_table(tmp_path / "tests.tsv")
     assert list(table.columns) == bootstrap.TEST_COLUMNS
     assert set(table["score"]) == {"information"}
-    table = table.query("metric == 'auc'").set_index(["split", "against"])
+    linear = table[table["method"] == "pca"]
+    assert set(linear["against"]) == {"squared_error", "total_variation"}
+    table = table.query("metric == 'auc' and method == 'ae'").set_index(["split", "against"])
     assert table.index.tolist() == [
         (split, against)
         for split in ("published", "leak_free")
-        for against in ("squared_error", "total_variation")
+        for against in ("squared_error", "total_variation", "pca")
     ]
     for split, kept in (("published", np.ones(8, bool)), ("leak_free", np.array(TWINS) == 0)):
         score = (brute_force(better, kept, 60) + brute_force(better[::-1], kept, 60)) / 2
         plain = (brute_force(SCORES, kept, 60) + brute_force(OTHER, kept, 60)) / 2
         found = [score - plain, score - brute_force(OTHER, kept, 60)]
-        corrected = holm([paired_p_value(differences) for differences in found])
+        corrected = [*holm([paired_p_value(differences) for differences in found])]
+        found.append(np.round(score - brute_force(SCORES, kept, 60), 12))  # not of that family
+        corrected.append(paired_p_value(found[-1]))
         for against, differences, p_holm in zip(
             table.loc[split].index, found, corrected, strict=True
         ):

@@ -6,6 +6,7 @@ from metric_frames import drawn, metric_rows, metric_table, paper_table, tabulat
 from plot_scores import plot_scores
 from tabulate_scores import tabulate_scores
 
+from medae.evaluation.bootstrap import TEST_COLUMNS
 from medae.evaluation.summary import one_precision
 from medae.report import figures
 from medae.report.rows import NothingToShowError, by_score
@@ -59,6 +60,34 @@ def test_the_table_marks_the_score_that_was_chosen_and_shows_own_maps(metrics):
     assert row in text and text.count("†") == 2  # and in the explanation
     assert "| PCA | 4 | information | 40.0 | 40.0 | – | – |" in text
     assert "| VAE | 8 | own map | 90.0 |" in text  # the only d that it has
+
+
+def test_the_tests_stand_below_the_table_with_a_dash_for_what_is_missing(metrics):
+    about = {"dataset": "scans", "training_set": "all", "score": "information"}
+    about |= {"split": "published", "low": -0.01, "high": 0.02, "p_value": 0.3}
+    lines = [
+        ("ae", 4, "auc", "squared_error", 0.1, 0.04),
+        ("ae", 4, "auc", "total_variation", -0.2, 0.5),
+        ("ae", 4, "auc", "pca", 0.3, 0.01),
+        ("ae", 4, "auc_matched", "squared_error", 0.15, 0.04),  # in the TSV alone
+        ("ae", 4, "auc_matched_local", "squared_error", 0.05, 0.6),
+        ("ae", 4, "auc_matched_local", "pca", 0.06, 0.7),
+        ("pca", 4, "auc", "squared_error", 0.4, 0.002),
+    ]
+    columns = ["method", "latent_dim", "metric", "against", "difference", "p_holm"]
+    tests = pd.DataFrame(lines, columns=columns).assign(**about)[TEST_COLUMNS]
+    tables = {"metrics": metrics, "tests": [tests], "selections": []}
+    options = {"names": NAMES, "methods": METHODS, "own_maps": [], "latent_dim": 4}
+    options["dataset_notes"] = {}
+    text = tabulated(tabulate_scores, tables, "markdown", "html", **options)["markdown"]
+    span, none = "-1.0 to +2.0", "– | – | –"
+    assert [line for line in text.splitlines() if "full test set |" in line] == [
+        f"| AUC | full test set | AE | 4 | +10.0 | {span} | 0.040 "
+        f"| -20.0 | {span} | 0.500 | Low TV | +30.0 | {span} | 0.010 |",
+        f"| AUC | full test set | PCA | 4 | +40.0 | {span} | 0.002 | {none} | – | {none} |",
+        f"| AUC, strata of smoothness | full test set | AE | 4 | +5.0 | {span} | 0.600 "
+        f"| {none} | – | +6.0 | {span} | 0.700 |",
+    ]
 
 
 def test_the_figure_has_both_scores_controls_and_the_papers_points(metrics):

@@ -9,7 +9,7 @@ from tabulate_methods import tabulate_methods
 from medae.base.files import read_table
 from medae.evaluation.bootstrap import INTERVAL_COLUMNS
 from medae.evaluation.summary import summarise
-from medae.report.rows import oracle_dimensions
+from medae.report.rows import oracle_dimensions, row_labels
 
 NAMES = {"scans": "Scans", "xray": "X-ray", "unused": "Unused"}
 METHODS = {
@@ -120,6 +120,13 @@ def test_oracle_is_the_best_d_by_mean_auc_and_the_least_of_equally_good_ones(met
     assert oracle_dimensions(published) == {"xray": 4}  # scans has a single d
     table = metric_table(*(metrics_of([0.7, 0.8], dim=dim) for dim in (32, 2, 64)))
     assert oracle_dimensions(summarise(table)) == {"xray": 2}
+
+
+def test_baselines_come_last_by_either_score():
+    methods = dict.fromkeys(["ae", "ae_information", "nearest", "pca", "pca_information"], "")
+    labels = row_labels(methods, picked={"oracle": ""})
+    after = ["nearest", "pca", "pca_information"]
+    assert list(labels) == ["ae", "ae_information", "oracle", *after]
 
 
 def test_the_papers_best_d_follow_from_its_values(root):

@@ -27,6 +27,7 @@ CONFIG = with_defaults(
         ],
         "seeds": [5, 7],
         "figures": {"reference": {"method": "ae", "latent_dim": 4}},
+        "scoring": {"scores": ["information"]},
         "baselines": {
             "methods": ["nearest", "pca", "contrast", "intensity"],
             "latent_dims": [8],
@@ -85,6 +86,9 @@ def test_what_is_shown_stands_in_the_order_of_figures():
     assert shown(runs, "b") == [*networks[1:], *baselines]
     assert shown(runs, "a", reconstructs=True) == [*networks, ("nearest", 0), ("pca", 4)]
     assert ("contrast", 0) not in shown(runs, "a", has_maps=True)
+    assert shown(runs, "b", informed=True) == [*networks[1:], ("pca", 4)]
+    without = all_runs(CONFIG | {"scoring": {"scores": []}})
+    assert shown(without, "b", informed=True) == networks[1:]
     assert ("intensity", 0) not in shown(runs, "a", scores_images=True)
 
 

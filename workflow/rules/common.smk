@@ -13,7 +13,7 @@ sys.path.insert(0, PACKAGE)
 from medae.base.errors import InputError
 from medae.base.logs import explain
 from medae.duplicates.training_sets import TRAINING_SETS
-from medae.models.baselines import BASELINES
+from medae.models.baselines import BASELINES, LINEAR
 from medae.models.information import INFORMATION, INFORMED
 from medae.workflow.configuration import (
     check_configuration,
@@ -88,11 +88,11 @@ NAMES = {dataset: config["registry"][dataset]["name"] for dataset in config["dat
 METHOD_NAMES = {  # in the order of the grid, in which a sweep stands as it was written
     key: {**METHODS, **BASELINES}[key].display_name for key in RUNS["method"].unique()
 }
-INFORMED_NAMES = {  # each network is followed by what it is with the other score
+INFORMED_NAMES = {  # each network, and PCA, is followed by what it is with the other score
     f"{key}{ending}": f"{name}{words}"
     for key, name in METHOD_NAMES.items()
     for ending, words in (("", ""), (INFORMED, " (information)"))
-    if not ending or key in METHODS
+    if not ending or key in METHODS or key == LINEAR
 }
 NAMED = {"names": NAMES, "methods": METHOD_NAMES}
 PAPERS = {  # each dataset's key in the paper's tables

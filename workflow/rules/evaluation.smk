@@ -7,10 +7,14 @@ if config["baselines"]["methods"]:
 MASKS = of_dataset("masks")
 
 BASELINE_RUNS = baseline_runs(config)
-# Those whose anomaly maps are drawn and measured; the same on every dataset.
-MAPPED_RUNS = RUNS.query("~network & compared & has_maps")
-MAPPED_RUNS = MAPPED_RUNS[["training_set", "method", "latent_dim", "seed"]]
-MAPPED_RUNS = MAPPED_RUNS.drop_duplicates().to_dict("records")
+# Those whose anomaly maps are drawn and measured, and those scored by information too; the same on
+# every dataset.
+MAPPED_RUNS, INFORMED_RUNS = (
+    RUNS.query(f"~network & {chosen}")[["training_set", "method", "latent_dim", "seed"]]
+    .drop_duplicates()
+    .to_dict("records")
+    for chosen in ("compared & has_maps", "informed")
+)
 DRAWN_TRAINING_SETS = [s for s in config["baselines"]["training_sets"] if s != "all"]
 DRAWN_TRAINING_SETS += ["all"] if HELD_OUT_SHARE else []
 ROWS_OF_ALL = TRAINING_SET.replace("{training_set}", "all") if HELD_OUT_SHARE else []
@@ -26,6 +30,7 @@ rule score_baselines:
         modules=modules("evaluation/score_baselines"),
     output:
         scores=of_runs(f"{SCORES}/scores.tsv", BASELINE_RUNS),
+        others=of_runs(f"{SCORES}/others.tsv", INFORMED_RUNS),
         maps=kept_or_temporary(of_runs(f"{SCORES}/maps.h5", MAPPED_RUNS)),
         metrics=BASELINE_METRICS,
     log:
@@ -39,7 +44,7 @@ rule score_baselines:
         runs=BASELINE_RUNS,
         mapped=MAPPED_RUNS,
         share=published_share,
-        information=INFORMATION in config["scoring"]["scores"],
+        informed=INFORMED_RUNS,
         training_sets=DRAWN_TRAINING_SETS,
     message:
         "Scoring {wildcards.dataset} with the baselines"
@@ -102,7 +107,7 @@ rule bootstrap_metrics:
         packed=PACKED,
         scores=lookup("dataset == '{dataset}' & shown", within=RUNS, cols="scores"),
         others=lookup(
-            "dataset == '{dataset}' & shown & network", within=RUNS, cols="others"
+            "dataset == '{dataset}' & shown & informed", within=RUNS, cols="others"
         ),
         maps=branch(
             MASKS,

@@ -9,7 +9,7 @@ No library does this: those of scipy, MLstatkit and confidenceinterval draw sing
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from medae.evaluation.ranking import (
     average_precision,
     class_weights,
     rank,
+    stratified_auc,
 )
 from medae.evaluation.summary import CELL
 
@@ -41,7 +42,8 @@ INTERVAL_COLUMNS = [
 """Columns of the tables of intervals; difference to p_value are empty for the reference setting."""
 
 TEST_COLUMNS = [*CELL, "against", "difference", "low", "high", "p_value", "p_holm"]
-"""Columns of the tables of tests of other scores against the squared error and the best control."""
+"""Columns of the tables of tests of other scores: against the squared error of the same models, the
+best control, and PCA by the same score."""
 
 CONFIDENCE = 0.95
 BLOCK = 50  # replicates at a time; all at once are up to ten times slower
@@ -97,11 +99,13 @@ def replicate_images(
     groups: np.ndarray,
     weights: np.ndarray,
     share: float | None = None,
+    strata: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Return IMAGE_METRICS in each replicate, shape (replicates,), exact with ties.
 
     `labels`, `scores` and `groups` have shape (n_images,), `weights` comes from `draw_weights`.
-    With `share`, AT_SHARE too, as in `image_metrics`.
+    With `share` and `strata` the other metrics of `image_metrics` too; strata stay those of the
+    whole test set, and a replicate in which none has a pair is nan.
     """
     found = defaultdict(list)
     for block in np.array_split(weights, len(weights) // BLOCK + 1):
@@ -113,6 +117,9 @@ def replicate_images(
             shared = class_weights(labels, share, of_images)
             curve = rank(labels=labels, scores=scores, weights=shared)
             found[AT_SHARE].append(average_precision(curve))
+        for name, own in (strata or {}).items():
+            cases = {"labels": labels, "scores": scores, "strata": own}
+            found[name].append(stratified_auc(**cases, weights=of_images))
     return {key: np.concatenate(values) for key, values in found.items()}
 
 

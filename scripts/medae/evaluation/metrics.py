@@ -7,7 +7,7 @@ import pandas as pd
 
 from medae.base.errors import InputError
 from medae.data.packed import PackedDataset, as_floats
-from medae.evaluation.ranking import image_metrics, pixel_metrics, stratified_auc, variance_strata
+from medae.evaluation.ranking import image_metrics, pixel_metrics, variance_strata
 from medae.evaluation.splits import LEAK_FREE_SPLIT, has_both, split_images
 from medae.models.baselines import low_variance
 
@@ -63,11 +63,10 @@ def measure(
         if scores_images:
             scores = kept.loc[kept["split"] == "test", "score"].to_numpy()
             where = f"{split} test images in {what}"
-            values |= image_metrics(labels=labels, scores=scores, what=where, share=share)
-            for name, variances in matched.items():
-                strata = variance_strata(variances[chosen])
-                value = stratified_auc(labels=labels, scores=scores, strata=strata)
-                values |= {} if np.isnan(value) else {name: value}
+            strata = strata_of(matched, chosen)
+            values |= image_metrics(
+                labels=labels, scores=scores, what=where, share=share, strata=strata
+            )
         if table["reconstruction_error"].notna().any():
             values |= mean_reconstruction_errors(kept)
         if maps is not None:
@@ -103,6 +102,11 @@ def matched_by(images: np.ndarray) -> dict[str, np.ndarray]:
         "auc_matched": floats.var(axis=(2, 3), dtype=np.float64).mean(axis=1),
         "auc_matched_local": -low_variance(floats, floats, share=0.1).mean(axis=(1, 2)),
     }
+
+
+def strata_of(matched: Mapping[str, np.ndarray], chosen: np.ndarray) -> dict[str, np.ndarray]:
+    """Return by metric the strata of the `chosen` images by the numbers of `matched_by`."""
+    return {name: variance_strata(numbers[chosen]) for name, numbers in matched.items()}
 
 
 def mean_reconstruction_errors(table: pd.DataFrame) -> dict[str, float]:

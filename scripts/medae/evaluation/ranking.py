@@ -6,7 +6,7 @@ weights: how often a replicate of the bootstrap draws each, or what share a clas
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -175,11 +175,17 @@ def class_weights(labels: np.ndarray, share: float, weights: np.ndarray) -> np.n
 
 
 def image_metrics(
-    *, labels: np.ndarray, scores: np.ndarray, what: str, share: float | None = None
+    *,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    what: str,
+    share: float | None = None,
+    strata: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, float]:
     """Return IMAGE_METRICS of labels and scores of shape (n_images,); raises like `check_cases`.
 
-    With `share`, the AP at that share of abnormal images too, AT_SHARE.
+    With `share`, the AP at that share of abnormal images too, AT_SHARE; with `strata`, by metric
+    the stratum of each image, the `stratified_auc` of those that have pairs.
     """
     labels, scores = np.asarray(labels), np.asarray(scores)
     check_cases(labels=labels, scores=scores, what=what)
@@ -189,6 +195,9 @@ def image_metrics(
         weights = class_weights(labels, share, np.ones(len(labels)))
         curve = rank(labels=labels, scores=scores, weights=weights)
         values[AT_SHARE] = float(average_precision(curve))
+    for name, own in (strata or {}).items():
+        within = float(stratified_auc(labels=labels, scores=scores, strata=own))
+        values |= {} if math.isnan(within) else {name: within}
     return values
 
 
@@ -221,13 +230,24 @@ def variance_strata(variances: np.ndarray) -> np.ndarray:
     return np.searchsorted(edges, variances, side="left")
 
 
-def stratified_auc(*, labels: np.ndarray, scores: np.ndarray, strata: np.ndarray) -> float:
+def stratified_auc(
+    *,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    strata: np.ndarray,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
     """Return the share of pairs within strata that the score orders rightly; ties count one half.
 
     A pair is a normal and an abnormal image (`labels` 0 and 1) of one stratum; all pairs count
-    alike. All have shape (n_images,). Returns nan without a pair.
+    alike, or as the product of their `weights`, those of `rank`. The others have shape (n_images,).
+    nan without a pair.
     """
+    weights = np.ones(len(labels)) if weights is None else weights
     parts = [strata == stratum for stratum in np.unique(strata)]
-    found = [count_pairs(rank(labels=labels[own], scores=scores[own])) for own in parts]
+    found = [
+        count_pairs(rank(labels=labels[own], scores=scores[own], weights=weights[..., own]))
+        for own in parts
+    ]
     right, pairs = np.sum(found, axis=0)
-    return float(right / pairs) if pairs else math.nan
+    return np.divide(right, pairs, out=np.full_like(pairs, np.nan), where=pairs > 0)[()]

@@ -122,9 +122,12 @@ class Baseline(NamedTuple):
         return self.reconstructs or self.pixel_map is not None
 
 
+LINEAR = "pca"
+"""The baseline that every network by another score is tested against, by that score."""
+
 BASELINES = {
     "nearest": Baseline("Nearest training image", fit=lambda images, _: NearestImage(images)),
-    "pca": Baseline("PCA", has_latent=True, fit=PrincipalComponents),
+    LINEAR: Baseline("PCA", has_latent=True, fit=PrincipalComponents),
     "mean_intensity": Baseline("Low mean intensity", statistic=statistics.brightness),
     "contrast": Baseline("Low contrast", statistic=statistics.contrast),
     "total_variation": Baseline("Low total variation", statistic=statistics.total_variation),

@@ -174,7 +174,9 @@ def compared_rows(
 
 def row_labels(methods: Mapping[str, str], *, picked: Mapping[str, str]) -> dict[str, str]:
     """Return the rows' display names: networks, then `picked` (ORACLE, …), then baselines."""
-    networks = {key: name for key, name in methods.items() if key not in BASELINES}
+    networks = {
+        key: name for key, name in methods.items() if key.removesuffix(INFORMED) not in BASELINES
+    }
     return {**networks, **picked, **methods}
 
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from medae.models.baselines import BASELINES, can
+from medae.models.baselines import BASELINES, LINEAR, can
+from medae.models.information import INFORMATION
 from medae.models.methods import METHODS
 
 ABILITIES = ["scores_images", "reconstructs", "has_maps"]
@@ -102,8 +103,8 @@ def all_runs(config: dict) -> pd.DataFrame:
     Beside SETTING_COLUMNS and seed it has columns of bool: network; first, it has the first seed;
     scores_images, reconstructs and has_maps, what it gives; compared, it is trained on all images
     and, of a baseline, at the reference's latent dimension; shown, tables and figures of methods
-    have it: compared, with something to rank on its dataset. Methods stand as in the grid,
-    latent dimensions of networks ascend.
+    have it: compared, with something to rank on its dataset; informed, it has a table of other
+    scores. Methods stand as in the grid, latent dimensions of networks ascend.
     """
     networks = network_runs(config).assign(network=True)
     places = {method: place for place, method in enumerate(networks["method"].unique())}
@@ -127,6 +128,10 @@ def all_runs(config: dict) -> pd.DataFrame:
         {key: config["registry"][key]["masks"] for key in config["datasets"]}
     )
     table["shown"] = table["compared"] & (table["scores_images"] | masks)
+    # The nearest image has no error on training images.
+    linear = (table["method"] == LINEAR) & (table["training_set"] == "all")
+    informed = linear & (INFORMATION in config["scoring"]["scores"])
+    table["informed"] = table["network"] | informed
     return table
 
 
