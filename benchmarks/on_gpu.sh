@@ -3,7 +3,7 @@
 #
 #     benchmarks/on_gpu.sh OUT [WHEELS]
 #
-# the tests that need CUDA, the benchmark, and the run of CONFIG (config/brain_tumor_control.yaml) from images
+# the tests that need CUDA, the benchmark, and the run of CONFIG (config/brain_tumor.yaml) from images
 # to report. Each leaves its log and results in OUT as it ends, whatever becomes of the others.
 # Without a network WHEELS is a folder of wheels: what envs/requirements.txt names and PYTHON (python3)
 # lacks, torch excepted. Nothing is installed beside what the machine has.
@@ -12,7 +12,7 @@ mkdir -p "$1"
 out=$(cd "$1" && pwd)
 wheels=${2:+$(cd "$2" && pwd)}
 python=${PYTHON:-python3}
-config=${CONFIG:-config/brain_tumor_control.yaml}
+config=${CONFIG:-config/brain_tumor.yaml}
 cd "$(dirname "$0")/.."
 
 site=$(mktemp -d)
