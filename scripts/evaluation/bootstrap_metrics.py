@@ -164,8 +164,8 @@ def compare_scores(means: Mapping[Key, np.ndarray]) -> pd.DataFrame:
 
     Against the squared error of the same models; against the best control, of the scores that see
     no reconstruction that with the highest value of the metric on these very images; and against
-    PCA by the same score. A family of Holm's correction is the first two of a setting, score, split
-    and metric, as docs/information_score.md planned; the third stands alone.
+    PCA with the same d by the same score. A family of Holm's correction is the first two of a
+    setting, score, split and metric, as docs/information_score.md planned; the third stands alone.
     """
     rows = []
     for key, values in means.items():
@@ -181,9 +181,9 @@ def compare_scores(means: Mapping[Key, np.ndarray]) -> pd.DataFrame:
             best = max(controls, key=lambda name: controls[name][0])
             against[best] = controls[best]
         planned = len(against)
-        linear = [other for other in means if other.method == LINEAR and other[2:] == key[2:]]
-        if linear and key.method != LINEAR:
-            against[LINEAR] = means[linear[0]]
+        linear = key._replace(method=LINEAR)
+        if linear in means and linear != key:
+            against[LINEAR] = means[linear]
         tested = [compare(values, other) for other in against.values()]
         p_values = [result[-1] for result in tested]
         corrected = [*holm(p_values[:planned]), *p_values[planned:]]

@@ -344,6 +344,7 @@ def test_other_scores_are_tested_against_squared_error_the_best_control_and_pca(
     run.add("ae", 16, 1, OTHER, information=better[::-1])
     run.add("nearest", 0, 0, LABELS)  # perfect, but it reconstructs: no control
     run.add("pca", 16, 0, LABELS, information=SCORES)
+    run.add("vae", 4, 0, SCORES, information=better)
     run.add("contrast", 0, 0, -SCORES)
     run.add("total_variation", 0, 0, OTHER)
     run.bootstrap()
@@ -351,6 +352,8 @@ def test_other_scores_are_tested_against_squared_error_the_best_control_and_pca(
     assert list(table.columns) == bootstrap.TEST_COLUMNS
     assert set(table["score"]) == {"information"}
     linear = table[table["method"] == "pca"]
+    other_size = table[table["method"] == "vae"]
+    assert set(linear["against"]) == set(other_size["against"])
     assert set(linear["against"]) == {"squared_error", "total_variation"}
     table = table.query("metric == 'auc' and method == 'ae'").set_index(["split", "against"])
     assert table.index.tolist() == [

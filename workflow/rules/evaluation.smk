@@ -20,6 +20,10 @@ DRAWN_TRAINING_SETS += ["all"] if HELD_OUT_SHARE else []
 ROWS_OF_ALL = TRAINING_SET.replace("{training_set}", "all") if HELD_OUT_SHARE else []
 
 
+# What is shown, and PCA at every d, against which networks are tested.
+BOOTSTRAPPED = "dataset == '{dataset}' & (shown | (informed & ~network))"
+
+
 rule score_baselines:
     input:
         packed=PACKED,
@@ -105,10 +109,8 @@ rule collect_metrics:
 rule bootstrap_metrics:
     input:
         packed=PACKED,
-        scores=lookup("dataset == '{dataset}' & shown", within=RUNS, cols="scores"),
-        others=lookup(
-            "dataset == '{dataset}' & shown & informed", within=RUNS, cols="others"
-        ),
+        scores=lookup(BOOTSTRAPPED, within=RUNS, cols="scores"),
+        others=lookup(f"{BOOTSTRAPPED} & informed", within=RUNS, cols="others"),
         maps=branch(
             MASKS,
             then=lookup(
@@ -129,7 +131,7 @@ rule bootstrap_metrics:
     conda:
         "../../envs/environment.yaml"
     params:
-        settings=runs("dataset == '{dataset}' & shown"),
+        settings=runs(BOOTSTRAPPED),
         reference=REFERENCE,
         group_pattern=of_dataset("group_pattern"),
         share=published_share,

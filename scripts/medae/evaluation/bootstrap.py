@@ -43,7 +43,7 @@ INTERVAL_COLUMNS = [
 
 TEST_COLUMNS = [*CELL, "against", "difference", "low", "high", "p_value", "p_holm"]
 """Columns of the tables of tests of other scores: against the squared error of the same models, the
-best control, and PCA by the same score."""
+best control, and PCA with the same d by the same score."""
 
 CONFIDENCE = 0.95
 BLOCK = 50  # replicates at a time; all at once are up to ten times slower
