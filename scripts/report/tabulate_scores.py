@@ -49,7 +49,10 @@ TESTED = (
     "points with 95 % intervals, and two-sided p with Holm's correction over both. The best "
     "control is the one without a reconstruction that has the highest value on these very images."
 )
-TESTED_LINEAR = "To PCA with the same d, scored by information too: what the network adds; p alone, without correction."
+TESTED_LINEAR = (
+    "To PCA with the same d, scored by information too: what the network adds; p alone, without "
+    "correction."
+)
 OWN_MAP = "own map"  # as the name of a score
 TESTED_OWN_MAPS = "A method with an anomaly map of its own is compared with that."
 SHOWN = ["auc", "auc_matched", "auc_matched_local", "ap_pix", "dice_max"]
