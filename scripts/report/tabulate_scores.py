@@ -171,15 +171,17 @@ def lines_of_tests(tests: pd.DataFrame, methods: Mapping[str, str]) -> list[list
         line = [LABELS[metric], SPLIT_NAMES[split], methods[method], str(size)]
         others = {row.against: row for row in part.itertuples()}
         control = next((name for name in others if name not in (PLAIN_SCORE, LINEAR)), None)
-        for name in (PLAIN_SCORE, control, LINEAR):
-            if row := others.get(name):
-                line += [in_percent(row.difference, sign="+")]
-                line += [in_percent(row.low, row.high, sign="+"), format_probability(row.p_holm)]
-            else:
-                line += [MISSING] * 3
-            line += [methods.get(control, MISSING)] if name == control else []
-        lines.append(line)
+        plain, best, linear = (cells_of_test(others.get(n)) for n in (PLAIN_SCORE, control, LINEAR))
+        lines.append([*line, *plain, *best, methods.get(control, MISSING), *linear])
     return lines
+
+
+def cells_of_test(row: tuple | None) -> list[str]:
+    """Return difference, interval and p of a row of TEST_COLUMNS; dashes without one."""
+    if row is None:
+        return [MISSING] * 3
+    interval = in_percent(row.low, row.high, sign="+")
+    return [in_percent(row.difference, sign="+"), interval, format_probability(row.p_holm)]
 
 
 if __name__ == "__main__":

@@ -88,14 +88,12 @@ NAMES = {dataset: config["registry"][dataset]["name"] for dataset in config["dat
 METHOD_NAMES = {  # in the order of the grid, in which a sweep stands as it was written
     key: {**METHODS, **BASELINES}[key].display_name for key in RUNS["method"].unique()
 }
-INFORMED_NAMES = (
-    {  # each network, and PCA, is followed by what it is with the other score
-        f"{key}{ending}": f"{name}{words}"
-        for key, name in METHOD_NAMES.items()
-        for ending, words in (("", ""), (INFORMED, " (information)"))
-        if not ending or key in METHODS or key == LINEAR
-    }
-)
+INFORMED_NAMES = {  # networks and PCA also with what they are by information
+    f"{key}{ending}": f"{name}{words}"
+    for key, name in METHOD_NAMES.items()
+    for ending, words in (("", ""), (INFORMED, " (information)"))
+    if not ending or key in METHODS or key == LINEAR
+}
 NAMED = {"names": NAMES, "methods": METHOD_NAMES}
 PAPERS = {  # each dataset's key in the paper's tables
     key: config["registry"][key].get("paper", key) for key in config["datasets"]

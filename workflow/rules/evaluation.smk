@@ -18,8 +18,6 @@ MAPPED_RUNS, INFORMED_RUNS = (
 DRAWN_TRAINING_SETS = [s for s in config["baselines"]["training_sets"] if s != "all"]
 DRAWN_TRAINING_SETS += ["all"] if HELD_OUT_SHARE else []
 ROWS_OF_ALL = TRAINING_SET.replace("{training_set}", "all") if HELD_OUT_SHARE else []
-
-
 # What is shown, and PCA at every d, against which networks are tested.
 BOOTSTRAPPED = "dataset == '{dataset}' & (shown | (informed & ~network))"
 
