@@ -4,8 +4,9 @@ By its own score, by default the squared error, and by others of the same recons
 are written to `others`: id and label of the test images, and a column per score. The metrics have
 the columns METRIC_COLUMNS of medae.evaluation.metrics, on the published and on the leak-free test
 images. AUC, AP and Dice are fractions, errors squared [-1, 1] intensity units, and those of
-training images are of the ones that were used.
-Without both classes image metrics are left out.
+training images are of the ones that were used. `false_positive_rate` and `sensitivity` are the
+shares of normal and abnormal images above the threshold of a decision, where there is one.
+Without both classes AUC and AP are left out.
 Fails when scores, maps and packed dataset are not about the same images, when a score is not
 finite, or when a model reconstructs its training images without an error.
 """
@@ -23,6 +24,7 @@ from medae.duplicates.held_out import not_held_out
 from medae.duplicates.training_sets import read_training_rows
 from medae.evaluation.metrics import METRIC_COLUMNS, matched_by, measure
 from medae.evaluation.summary import stacked
+from medae.models.decision import read_decision
 from medae.models.information import PLAIN_SCORE
 from medae.models.score_files import read_maps, read_scores, rescore
 
@@ -45,11 +47,13 @@ def compute_metrics(
     share: float | None,
     others: Sequence[Path],
     metrics: Path,
+    decisions: Sequence[Path] = (),
 ) -> None:
     """Write `metrics` and `others`; these, `scores` and `maps` are in the order of `seeds`.
 
-    `training_rows`, the table of the training set, is None for `all`; `score_names` are those of
-    medae.models.information, and `share` is that of `measure`.
+    So are `decisions`, where images are held out. `training_rows`, the table of the training set,
+    is None for `all`; `score_names` are those of medae.models.information, and `share` is that of
+    `measure`.
     """
     truth = read_packed(packed)
     unseen = leak_free(read_audit(audit, truth))
@@ -57,7 +61,8 @@ def compute_metrics(
     held_out = ~not_held_out(training_rows, truth)
     found = []
     masks = truth.test_masks is not None
-    for seed, path, map_file, other in zip(seeds, scores, maps, others, strict=True):
+    files = zip(seeds, scores, maps, others, decisions or [None] * len(seeds), strict=True)
+    for seed, path, map_file, other, decision in files:
         rows = read_training_rows(training_rows, truth, training_set=training_set, seed=seed)
         table = read_scores(path, truth)
         tables = {PLAIN_SCORE: (table, read_maps(map_file, truth) if masks else None)}
@@ -70,6 +75,7 @@ def compute_metrics(
             changed = table.assign(reconstruction_error=np.nan)
             changed.loc[test, "score"] = rescored[name]
             tables[name] = changed, anomalies if masks else None
+        decided = read_decision(decision) if decision else {}
         for name, (scored, anomalies) in tables.items():
             measured = measure(
                 scored,
@@ -78,6 +84,7 @@ def compute_metrics(
                 trained_on=rows,
                 scores_images=True,
                 maps=anomalies,
+                threshold=decided[name]["threshold"] if name in decided else None,
                 share=share,
                 matched=matched,
                 what=str(path) if name == PLAIN_SCORE else f"{name} of {path}",

@@ -11,7 +11,7 @@ import pandas as pd
 
 from medae.base.files import read_table, write_table
 from medae.evaluation.bootstrap import TEST_COLUMNS
-from medae.evaluation.metrics import METRIC_COLUMNS
+from medae.evaluation.metrics import FLAGGED_METRICS, METRIC_COLUMNS
 from medae.evaluation.summary import (
     TABLE_METRICS,
     distinct_splits,
@@ -43,6 +43,10 @@ ABOUT = (
     "images where it is not named. If a baseline without a reconstruction does as well as a score, "
     "the score owes nothing to the model."
 )
+DECIDED = (
+    "False-positive rate and sensitivity are the shares of normal and abnormal test images above "
+    "the threshold from held-out training images."
+)
 CHOSEN = "† chosen without labels, by synthetic anomalies in held-out images."
 TESTED = (
     "Paired tests of the information score, by the bootstrap over test images: differences in "
@@ -55,10 +59,12 @@ TESTED_LINEAR = (
 )
 OWN_MAP = "own map"  # as the name of a score
 TESTED_OWN_MAPS = "A method with an anomaly map of its own is compared with that."
-SHOWN = ["auc", "auc_matched", "auc_matched_local", "ap_pix", "dice_max"]
+SHOWN = ["auc", "auc_matched", "auc_matched_local", *FLAGGED_METRICS, "ap_pix", "dice_max"]
 LABELS = {key: metric.label for key, metric in TABLE_METRICS.items()} | {
     "auc_matched": "AUC, strata of contrast",
     "auc_matched_local": "AUC, strata of smoothness",
+    "false_positive_rate": "False-positive rate",
+    "sensitivity": "Sensitivity",
 }
 TEST_HEADER = ["Metric", "Test set", "Method", "d", "To squared error", "95 % interval", "p"]
 TEST_HEADER += ["To the best control", "95 % interval", "p", "Control"]
@@ -99,7 +105,8 @@ def tabulate_scores(
     by = ["dataset", "baseline", "order", "latent_dim", "place", "score", "split"]
     summary = sort_rows(summary, by=by, names=names)
     tested = read_tables(tests, TEST_COLUMNS)
-    text = [ABOUT, *[CHOSEN] * bool(chosen), *describe_test_sets(rows, names)]
+    decided = bool({*rows["metric"]} & {*FLAGGED_METRICS})
+    text = [ABOUT, *[DECIDED] * decided, *[CHOSEN] * bool(chosen), *describe_test_sets(rows, names)]
     sections = [Section(text=" ".join([*text, *dataset_notes.values()]))]
     for dataset, part in summary.groupby("dataset", sort=False):
         options = {"own_maps": own_maps, "latent_dim": latent_dim}

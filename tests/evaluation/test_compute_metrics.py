@@ -15,6 +15,7 @@ from medae.base.files import read_table, write_table
 from medae.data.known import UNKNOWN
 from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.evaluation.summary import summarise
+from medae.models.decision import decide
 
 TRAIN_IDS = ["train/a.png", "train/NA", "train/c.png"]
 TEST_IDS = ["test/1.png", "test/2.png", "test/ü 3.png", "test/4.png"]
@@ -135,6 +136,21 @@ def test_errors_of_training_images_are_of_those_that_were_used(setting):
     assert errors.loc[3, "value"].tolist() == pytest.approx([0.07, 0.07])
     assert errors.loc[7, "value"].tolist() == pytest.approx([0.06, 0.06])
     assert errors["n_train"].tolist() == [2, 2, 3, 3]
+
+
+def test_what_a_decision_flags_is_above_its_threshold(setting):
+    """Normal images at 0.1 and 0.2, abnormal ones at 0.4 and 0.15 (seed 7: 0.25)."""
+    setting.find_twins(0, 0, 1, 0)
+    decisions = [setting.output.with_name(f"decision{i}.tsv") for i in range(2)]
+    for path, threshold in zip(decisions, (0.1, 0.2), strict=True):  # scores of normal images
+        row = decide("squared_error", np.full(20, threshold), np.arange(20), rate=0.05, floor=0.01)
+        write_table(pd.DataFrame([row]), path)
+    table = setting.measure(decisions=decisions)
+    values = table.set_index(["seed", "split", "metric"])["value"]
+    names = ["false_positive_rate", "sensitivity"]
+    assert values[3, "published"][names].tolist() == [1 / 2, 1]
+    assert values[3, "leak_free"][names].tolist() == [0, 1]
+    assert values[7, "published"][names].tolist() == [0, 1]
 
 
 def test_without_maps_there_are_no_pixel_metrics(setting):

@@ -61,6 +61,7 @@ rule compute_metrics:
         training_rows=training_rows,
         scores=of_seeds(f"{SCORES}/scores.tsv"),
         maps=of_seeds(f"{SCORES}/maps.h5"),
+        decisions=of_seeds(f"{MODEL}/decision.tsv") if HELD_OUT_SHARE else [],
         modules=modules("evaluation/compute_metrics"),
     output:
         metrics=SETTING_METRICS,

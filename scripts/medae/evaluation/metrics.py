@@ -29,6 +29,8 @@ METRIC_COLUMNS = [
 medae.models.information, n_train counts the training images that were used, n_normal and n_abnormal
 test images, with or without a mask."""
 
+FLAGGED_METRICS = ("false_positive_rate", "sensitivity")  # by label
+
 
 def measure(
     table: pd.DataFrame,
@@ -41,6 +43,7 @@ def measure(
     share: float | None,
     matched: Mapping[str, np.ndarray],
     what: str,
+    threshold: float | None = None,
 ) -> pd.DataFrame:
     """Return rows of split, metric, value, n_train, n_normal and n_abnormal.
 
@@ -51,7 +54,8 @@ def measure(
     errors where `table` has none. `split_images` says when the leak-free split is left out. AP is
     also given at the `share` of abnormal images, by default that of the full test set, and AUC also
     among images that are alike by the numbers `matched` of test images (`matched_by`), where there
-    are any of both classes. `what` names the scores in errors.
+    are any of both classes. With a `threshold` there are the shares of each class above it. `what`
+    names the scores in errors.
     """
     rows: list[dict] = []
     share = share or float(np.mean(truth.test_labels == 1)) if len(truth.test_labels) else None
@@ -67,6 +71,8 @@ def measure(
             values |= image_metrics(
                 labels=labels, scores=scores, what=where, share=share, strata=strata
             )
+        if threshold is not None:
+            values |= flagged_shares(kept, threshold)
         if table["reconstruction_error"].notna().any():
             values |= mean_reconstruction_errors(kept)
         if maps is not None:
@@ -107,6 +113,16 @@ def matched_by(images: np.ndarray) -> dict[str, np.ndarray]:
 def strata_of(matched: Mapping[str, np.ndarray], chosen: np.ndarray) -> dict[str, np.ndarray]:
     """Return by metric the strata of the `chosen` images by the numbers of `matched_by`."""
     return {name: variance_strata(numbers[chosen]) for name, numbers in matched.items()}
+
+
+def flagged_shares(table: pd.DataFrame, threshold: float) -> dict[str, float]:
+    """Return FLAGGED_METRICS: the shares of the test images whose score exceeds `threshold`.
+
+    `table` has the columns split, label (0 or 1) and score; a class without images has no share.
+    """
+    test = table[table["split"] == "test"]
+    shares = (test["score"] > threshold).groupby(test["label"]).mean()
+    return {FLAGGED_METRICS[label]: float(share) for label, share in shares.items()}
 
 
 def mean_reconstruction_errors(table: pd.DataFrame) -> dict[str, float]:
