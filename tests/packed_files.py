@@ -1,14 +1,16 @@
 """Small packed datasets, and the files about them that other stages leave."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
-import h5py
 import numpy as np
 import pandas as pd
+from audit_dataset import audit_dataset
 
-from medae.base.files import write_table
+from medae.base.files import read_table, write_table
 from medae.data.packed import ATTRIBUTES, packed_writer
 from medae.duplicates.audit import IMAGE_COLUMNS
+from medae.models import score_files
 
 
 def write_packed(
@@ -31,6 +33,16 @@ def write_packed(
     return path
 
 
+def audit(packed: Path, folder: Path, **options: object) -> list[pd.DataFrame]:
+    """Write the audit's images.tsv, pairs.tsv and thresholds.tsv, and return them."""
+    paths = {name: folder / f"{name}.tsv" for name in ("images", "pairs", "thresholds")}
+    usual = {"group_pattern": None, "threshold": 0.99, "moved": True}
+    usual |= {"thresholds": [0.98, 0.99, 0.999], "threshold_table": paths["thresholds"]}
+    files = {"packed": packed, "images": paths["images"], "pairs": paths["pairs"]}
+    audit_dataset(**files, **usual | options)
+    return [read_table(path) for path in paths.values()]
+
+
 def write_audit(path: Path, train_ids, test_ids, *, twin=None, copy_group=None) -> None:
     """Write images.tsv: no test image has a twin, and each image is a copy group of its own.
 
@@ -48,19 +60,11 @@ def write_audit(path: Path, train_ids, test_ids, *, twin=None, copy_group=None) 
 
 def write_scores(path: Path, train_ids, test_ids, labels, train_scores, test_scores) -> None:
     """Write scores.tsv, in which reconstruction errors are twice the scores."""
-    frame = pd.DataFrame(
-        {
-            "split": ["train"] * len(train_ids) + ["test"] * len(test_ids),
-            "id": [*train_ids, *test_ids],
-            "label": [0] * len(train_ids) + list(labels),
-            "score": [*train_scores, *test_scores],
-        }
-    )
-    write_table(frame.assign(reconstruction_error=2 * frame["score"]), path)
+    data = SimpleNamespace(train_ids=train_ids, test_ids=test_ids, test_labels=labels)
+    scores = np.concatenate([train_scores, test_scores])
+    write_table(score_files.score_table(data, scores=scores, errors=2 * scores), path)
 
 
 def write_maps(path: Path, maps: np.ndarray, ids) -> None:
-    """Write maps.h5."""
-    with h5py.File(path, "w") as file:
-        file["maps"] = maps
-        file.create_dataset("ids", data=ids, dtype=h5py.string_dtype())
+    """Write maps.h5 without reconstructions."""
+    score_files.write_maps(path, SimpleNamespace(test_ids=ids), maps=maps, reconstructions=None)

@@ -68,11 +68,11 @@ def make_validation_set(
         parts = zip(*(test[name] for name in names), strict=True)
         writer.append("test", *(np.stack(part) for part in parts))
         same = ["source", "intensity_range"]
+        parameters = {"seed": seed, "kinds": list(kinds)}
+        described = json.dumps([list(images.shape), list(ids), held.tolist(), parameters])
         writer.attributes |= {name: data.attributes[name] for name in same} | {
             "dataset": f"{data.attributes['dataset']}{SUFFIX}",
-            "source_sha256": sum_of(
-                images, ids, held=held, parameters={"seed": seed, "kinds": list(kinds)}
-            ),
+            "source_sha256": hashlib.sha256(described.encode() + images.tobytes()).hexdigest(),
         }
     logger.info("%d of %d training images are held out", np.count_nonzero(held), len(held))
 
@@ -103,14 +103,6 @@ def make_test_images(
             anomaly = make_anomaly(image, kind=kind, name=name, seed=seed, donor=donor)
             found[synthetic_id(kind, name)] = anomaly
     return found
-
-
-def sum_of(
-    images: np.ndarray, ids: Sequence[str], *, held: np.ndarray, parameters: dict[str, object]
-) -> str:
-    """Return the SHA-256 of the training images, their ids, the split and the parameters."""
-    described = json.dumps([list(images.shape), list(ids), held.tolist(), parameters])
-    return hashlib.sha256(described.encode() + images.tobytes()).hexdigest()
 
 
 if __name__ == "__main__":

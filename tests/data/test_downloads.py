@@ -25,7 +25,6 @@ from medae.base.errors import InputError
 from medae.data import downloads
 from medae.data.downloads import SOURCE
 
-DOI = "10.5281/zenodo.12677223"
 FILE = "/api/12677223/files/{}/content"
 URL = FILE.format("RSNA.tar.gz")
 NOISE = hashlib.shake_256(b"pixels").digest(300_000)  # does not compress, like an image

@@ -4,25 +4,13 @@ import logging
 
 import numpy as np
 import pytest
-from audit_dataset import audit_dataset
 from copies import FOUND, KINDS, MISSED, as_packed, nearest_similarities, recalls
-from packed_files import write_packed
+from packed_files import audit, write_packed
 
 from medae.base.errors import InputError
-from medae.base.files import read_table
 from medae.data.phantom import PhantomOptions, make_image
 from medae.duplicates.audit import IMAGE_COLUMNS, PAIR_COLUMNS, calibrate
 from medae.duplicates.similarity import comparable, move
-
-THRESHOLDS = [0.98, 0.99, 0.999]
-
-
-def run(packed, folder, **options):
-    """Return the tables images, pairs and thresholds of a packed dataset's audit."""
-    paths = {name: folder / f"{name}.tsv" for name in ("images", "pairs", "threshold_table")}
-    usual = {"group_pattern": None, "threshold": 0.99, "thresholds": THRESHOLDS, "moved": True}
-    audit_dataset(packed=packed, **paths, **usual | options)
-    return [read_table(path) for path in paths.values()]
 
 
 @pytest.fixture
@@ -44,7 +32,7 @@ def copied(tmp_path):
 
 def test_the_tables_by_hand(copied, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        images, pairs, thresholds = run(copied, tmp_path)
+        images, pairs, thresholds = audit(copied, tmp_path)
     assert list(images.columns) == IMAGE_COLUMNS
     assert images["split"].tolist() == ["train"] * 4 + ["test"] * 5
     assert images["label"].tolist() == [0] * 4 + [0, 1, 0, 1, 0]
@@ -73,7 +61,7 @@ def test_the_tables_by_hand(copied, tmp_path, caplog):
         ("train/2.png", "test/1.png", "unmoved"),
         ("test/0.png", "test/2.png", "unmoved"),
     }
-    assert thresholds["threshold"].tolist() == THRESHOLDS
+    assert thresholds["threshold"].tolist() == [0.98, 0.99, 0.999]
     assert thresholds["used"].tolist() == [0, 1, 0]
     assert thresholds["origin"].tolist() == ["listed", "configured", "listed"]
     for row in thresholds.to_dict("records"):
@@ -87,7 +75,7 @@ def test_the_tables_by_hand(copied, tmp_path, caplog):
 
 
 def test_without_moved_copies(copied, tmp_path):
-    images, pairs, _ = run(copied, tmp_path, moved=False)
+    images, pairs, _ = audit(copied, tmp_path, moved=False)
     assert images["twin"].tolist() == [0, 0, 1, 1, 0, 1, 0, 0, 1]
     assert set(images["symmetry"]) == {"unmoved"}
     np.testing.assert_array_equal(images["similarity"], images["unmoved_similarity"])
@@ -99,20 +87,20 @@ def test_the_threshold_is_calibrated_where_patients_are_known(tmp_path):
     train, test = (random.integers(0, 200, (6, 1, 16, 16), dtype=np.uint8) for _ in range(2))
     ids = {f"{name}_ids": [f"p{i}_{name}.png" for i in range(6)] for name in ("train", "test")}
     packed = write_packed(tmp_path / "p.h5", train, test, [0] * 5 + [1], **ids)
-    images, _, thresholds = run(packed, tmp_path, group_pattern=r"p(\d)_")
+    images, _, thresholds = audit(packed, tmp_path, group_pattern=r"p(\d)_")
     used = thresholds[thresholds["used"] == 1].iloc[0]
     assert used["origin"] == "calibrated"
     assert used["threshold"] == pytest.approx(images["other_patient_similarity"].max(), abs=1e-6)
     assert thresholds["threshold"].is_monotonic_increasing
     assert images["other_patient_similarity"].isna().tolist() == [False] * 11 + [True]
     # One patient in all: nothing to calibrate on.
-    _, _, thresholds = run(packed, tmp_path, group_pattern=r"(p)")
+    _, _, thresholds = audit(packed, tmp_path, group_pattern=r"(p)")
     assert thresholds.loc[thresholds["used"] == 1, "origin"].tolist() == ["configured"]
 
 
 def test_the_list_of_pairs_ends_somewhere(copied, tmp_path, monkeypatch):
     monkeypatch.setattr("audit_dataset.LISTED_PAIRS", 2)
-    images, pairs, _ = run(copied, tmp_path)
+    images, pairs, _ = audit(copied, tmp_path)
     assert len(pairs) == 2
     assert images["twin"].sum() == 7
 
@@ -158,7 +146,7 @@ def test_a_pattern_that_finds_no_patient_or_some_is_told(copied, tmp_path, caplo
     with pytest.raises(
         InputError, match=r"group_pattern 'x\(y\)' finds no patient .*'train/0.png'"
     ):
-        run(copied, tmp_path, group_pattern="x(y)")
-    _, _, thresholds = run(copied, tmp_path, group_pattern=r"([0-2])\.png")
+        audit(copied, tmp_path, group_pattern="x(y)")
+    _, _, thresholds = audit(copied, tmp_path, group_pattern=r"([0-2])\.png")
     assert "no patient in 1 of 4 train and 2 of 5 test images, such as 'train/3.png'" in caplog.text
     assert thresholds.query("used == 1")["origin"].tolist() == ["configured"]

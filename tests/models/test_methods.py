@@ -78,13 +78,6 @@ def test_a_file_that_is_no_method_is_named_with_the_fault(text, fault, tmp_path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_model_gets_the_defaults_unless_told_otherwise():
-    assert build("vae").kl_weight == 0.005
-    model = build("vae", kl_weight=0.5, width=2)
-    assert (model.kl_weight, model.score_at) == (0.5, "mean")
-    assert model.encoder.blocks[0].out_channels == 2
-
-
 # --- arithmetic ---
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from packed_files import write_packed
+from small_models import stop_at
 from train_autoencoder import train_autoencoder
 
 from medae.base.errors import InputError
 from medae.base.files import read_table
-from medae.models import training
 from medae.models.checkpoints import load_tensors
 
 METHOD = {"width": 4, "hidden_dim": 8}
@@ -55,12 +55,6 @@ def run(packed, folder, *, seeds=SEEDS, stop=lambda: None, **training):
     return [load_tensors(path) for path in checkpoints]
 
 
-def stop_after(epochs):
-    """A `stop` that names a signal once this many epochs are done."""
-    asked = []
-    return lambda: "SIGTERM" if asked.append(1) or len(asked) > epochs else None
-
-
 def test_each_seed_has_a_checkpoint_that_says_what_it_is(packed, tmp_path):
     for seed, (_, description) in zip(SEEDS, run(packed, tmp_path), strict=True):
         assert description["seed"] == seed
@@ -92,29 +86,9 @@ def test_the_precision_is_that_of_the_networks(packed, tmp_path):
     assert not all(torch.equal(value, rounded[name]) for name, value in exact.items())
 
 
-def test_more_seeds_train_only_those(packed, tmp_path, monkeypatch):
-    """Snakemake deletes the outputs first."""
-    run(packed, tmp_path, seeds=[3], snapshots=[2])
-    files = {path: path.read_bytes() for path in tmp_path.glob("seed3/*")}
-    for path in files.keys() - {tmp_path / "seed3/resume.safetensors"}:
-        path.unlink()
-    trained = []
-    original = training.train_epoch
-    monkeypatch.setattr(
-        training,
-        "train_epoch",
-        lambda members, stepper: (
-            trained.extend(member.training.seed for member in members) or original(members, stepper)
-        ),
-    )
-    run(packed, tmp_path, seeds=[1, 3], snapshots=[2])
-    assert trained == [1, 1, 1]
-    assert {path: path.read_bytes() for path in files} == files
-
-
 def test_a_state_of_other_settings_is_named_and_leaves_nothing(packed, tmp_path, caplog):
     with pytest.raises(InputError, match="my_vae d=2 seed=3: stopped by SIGTERM after epoch 1 of"):
-        run(packed, tmp_path, stop=stop_after(1))
+        run(packed, tmp_path, stop=stop_at(2))
     other = noise(tmp_path / "other.h5", 20)
     expected = run(other, tmp_path / "b")
     run(other, tmp_path)

@@ -4,12 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from audit_dataset import audit_dataset
 from compare_with_phash import found, load, thresholds_of
 from copies import FOUND, KINDS, MISSED, recalls
 from pack_dataset import pack_dataset
-
-from medae.base.files import read_table
+from packed_files import audit
 
 CONFIG = Path(__file__).parents[2] / "config"
 OPTIONS = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))["audit"]
@@ -65,20 +63,12 @@ def test_test_images_of_brain_tumor_that_training_has(moved, normal, unmoved, re
         workers=1,
         **{key: entry[key] for key in ("layout", "channels", "masks", "expected")},
     )
-    audit_dataset(
-        packed=packed,
-        group_pattern=None,
-        threshold=OPTIONS["threshold"],
-        thresholds=OPTIONS["thresholds"],
-        moved=moved,
-        images=tmp_path / "images.tsv",
-        pairs=tmp_path / "pairs.tsv",
-        threshold_table=tmp_path / "thresholds.tsv",
-    )
-    table = read_table(tmp_path / "thresholds.tsv").set_index("threshold").loc[0.99]
+    options = {"moved": moved, "thresholds": OPTIONS["thresholds"]}
+    images, _, table = audit(packed, tmp_path, **options, threshold=OPTIONS["threshold"])
+    table = table.set_index("threshold").loc[0.99]
     assert table["test_normal"] == normal
     assert table["test_normal_unmoved"] == unmoved
     assert table["test_abnormal"] == 0
-    images = read_table(tmp_path / "images.tsv").query("split == 'test'")
+    images = images.query("split == 'test'")
     assert images["twin"].sum() == normal
     assert images["identical"].sum() == 94

@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from audit_dataset import audit_dataset
-from packed_files import write_packed
+from packed_files import audit, write_packed
 from plot_duplicates import BELOW, describe, find_pair, make_bands, plot_duplicates
 
 from medae.data.packed import PackedDataset
@@ -84,16 +83,7 @@ def test_what_is_drawn(tmp_path):
     test[0], test[2] = move(train[4], 5), train[3]
     test_ids = [f"test/{i}$.png" for i in range(6)]
     write_packed(tmp_path / "packed.h5", train, test, [0, 0, 0, 1, 1, 1], test_ids=test_ids)
-    audit_dataset(
-        packed=tmp_path / "packed.h5",
-        group_pattern=None,
-        threshold=0.99,
-        thresholds=[0.98, 0.99, 0.999],
-        moved=True,
-        images=tmp_path / "images.tsv",
-        pairs=tmp_path / "pairs.tsv",
-        threshold_table=tmp_path / "thresholds.tsv",
-    )
+    audit(tmp_path / "packed.h5", tmp_path)
     tables = {name: tmp_path / f"{name}.tsv" for name in ("images", "thresholds")}
     figure = plot_duplicates(packed=tmp_path / "packed.h5", **tables, name="Toy $")
     panels = {axes.get_label(): axes for axes in figure.axes}

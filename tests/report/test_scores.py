@@ -9,7 +9,7 @@ from tabulate_scores import tabulate_scores
 from medae.evaluation.bootstrap import TEST_COLUMNS
 from medae.evaluation.summary import one_precision
 from medae.report import figures
-from medae.report.rows import NothingToShowError, by_score
+from medae.report.rows import NothingToShowError
 
 NAMES = {"scans": "Scans", "xray": "X-ray"}
 METHODS = {"ae": "AE", "vae": "VAE", "pca": "PCA"}
@@ -119,10 +119,6 @@ def test_an_autoencoder_that_ranks_nothing_has_no_figure(metrics):
     options = {"names": NAMES, "methods": METHODS, "dataset_notes": {}, "papers": {}}
     with pytest.raises(NothingToShowError, match="ranks no test set"):
         drawn(plot_scores, {"metrics": rows, "paper": PAPER}, **options)
-
-
-def test_only_the_scores_of_the_methods_themselves_are_shown_unless_asked(metrics):
-    assert set(by_score(metrics)["score"]) == {"squared_error", "image"}
 
 
 def test_one_ap_per_test_set():

@@ -15,8 +15,6 @@ from medae.base.errors import InputError
 from medae.base.files import read_table, write_table
 from medae.evaluation.metrics import METRIC_COLUMNS
 from medae.evaluation.summary import (
-    count_test_images,
-    distinct_splits,
     same_images,
     sort_rows,
     stacked,
@@ -72,15 +70,6 @@ def test_summarise_refuses_a_seed_twice_and_different_test_sets(metrics):
     table.loc[1, "n_normal"] = 4
     with pytest.raises(InputError, match="different numbers of test images"):
         summarise(table)
-
-
-def test_leak_free_rows_of_equal_test_sets_are_left_out(metrics):
-    kept = distinct_splits(metrics)
-    assert count_test_images(kept) == {
-        "scans": {"published": (30, 40), "leak_free": (10, 40)},
-        "xray": {"published": (5, 6)},
-    }
-    assert (kept["split"] == "published").sum() == (metrics["split"] == "published").sum()
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,8 @@ from snakemake.utils import update_config
 
 from medae.base.errors import InputError
 from medae.data.phantom import FACTORS, PhantomOptions
-from medae.models.methods import METHODS
 from medae.workflow import options
-from medae.workflow.configuration import check_configuration, complete_schema, with_defaults
+from medae.workflow.configuration import check_configuration, complete_schema
 
 FOLDER = Path(__file__).parents[2] / "config"
 CONFIGURATIONS = sorted({path.name for path in FOLDER.glob("*.yaml")} - {"datasets.yaml"})
@@ -77,14 +76,6 @@ def test_the_reference_has_a_score_of_the_run(config, schema):
     config["scoring"]["scores"] = []
     with pytest.raises(InputError, match="reference.score is information, which scoring.scores"):
         check_configuration(config, schema)
-
-
-def test_options_that_are_not_stated_have_the_classes_defaults(config):
-    found = with_defaults(config | {"methods": {"vae": {"kl_weight": 1.0}}})["methods"]
-    assert set(found) == set(METHODS)
-    assert found["vae"]["kl_weight"] == 1.0
-    assert found["vae"]["score_at"] == "mean"
-    assert found["ae"] == {"width": 16, "hidden_dim": 1024}
 
 
 def test_the_reference_gives_types_bounds_and_defaults(schema):

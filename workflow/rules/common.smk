@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import sys
 
 import yaml
@@ -26,7 +27,6 @@ from medae.workflow.grid import (
     baseline_runs,
     dataset_notes,
     example_settings,
-    example_views,
     grid_methods,
     method_notes,
     shared_weights,
@@ -37,16 +37,20 @@ from medae.workflow.startup import (
     check_owner,
     claim_run,
     dataset_folder,
-    ignore_announcements,
     imported_modules,
     keep_metadata,
-    share_package,
     take_over_lock,
 )
 
-share_package(PACKAGE)
 sys.executable = shlex.quote(sys.executable)  # Snakemake writes it into a shell's line
-ignore_announcements()
+# Snakemake puts a script's own folder on the path, and scripts lie in a folder per stage, so the
+# package beside them is found by PYTHONPATH; jobs on other machines read this file too.
+before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+if PACKAGE not in before:
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [PACKAGE, *before]))
+# A batch system announces the end of a job's time by SIGUSR1 to all its processes. A training answers
+# by saving its state; Snakemake would die at once, and the job with it.
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 if workflow.is_main_process:  # not a job on another machine
     keep_metadata()
     take_over_lock()
@@ -83,7 +87,8 @@ SHARED_WEIGHTS = shared_weights(config)
 # Networks and baselines; the Snakefile adds the paths of their files.
 RUNS = all_runs(config)
 NETWORKS = list(RUNS.query("network")["method"].unique())
-EXAMPLE_VIEWS = example_views(RUNS)
+# What the figures of examples compare.
+EXAMPLE_VIEWS = ["latent_dimension", "methods"][: 1 + (RUNS["method"].nunique() > 1)]
 NAMES = {dataset: config["registry"][dataset]["name"] for dataset in config["datasets"]}
 METHOD_NAMES = {  # in the order of the grid, in which a sweep stands as it was written
     key: {**METHODS, **BASELINES}[key].display_name for key in RUNS["method"].unique()

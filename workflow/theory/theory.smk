@@ -150,19 +150,12 @@ rule select_latent_dim:
         "../../scripts/theory/select_latent_dim.py"
 
 
-def comparison(name):
-    """The files of a comparison; the page and the figure are in the report."""
-    shown = {"caption": f"report/{name}.rst", "category": "Theory"}
-    files = {"markdown": f"{TABLES}/{name}.md", "table": f"{TABLES}/{name}.tsv"}
-    page = report(f"{TABLES}/{name}.html", labels={"table": name}, **shown)
-    if name in ("selection", "factors"):
-        return files | {"html": page}
-    picture = report(f"{FIGURES}/{name}.png", labels={"figure": name}, **shown)
-    return files | {"html": page, "pdf": f"{FIGURES}/{name}.pdf", "png": picture}
-
-
 for compared, (files, values) in COMPARED.items():
-    ADDITIONS += comparison(compared).values()
+    about = (compared, f"../theory/report/{compared}", compared)
+    drawn = table(*about, category="Theory")
+    if compared == "entropy":
+        drawn |= figure(*about, category="Theory")
+    ADDITIONS += drawn.values()
 
     rule:
         name:
@@ -171,7 +164,7 @@ for compared, (files, values) in COMPARED.items():
             **files,
             modules=modules(f"theory/compare_{compared}"),
         output:
-            **comparison(compared),
+            **drawn,
         log:
             f"{LOGS}/compare_{compared}.log",
         benchmark:

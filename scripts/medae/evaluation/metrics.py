@@ -54,7 +54,7 @@ def measure(
     errors where `table` has none. `split_images` says when the leak-free split is left out. AP is
     also given at the `share` of abnormal images, by default that of the full test set, and AUC also
     among images that are alike by the numbers `matched` of test images (`matched_by`), where there
-    are any of both classes. With a `threshold` there are the shares of each class above it. `what`
+    are any of both classes. With a `threshold` there is the share of each class above it. `what`
     names the scores in errors.
     """
     rows: list[dict] = []
@@ -72,7 +72,9 @@ def measure(
                 labels=labels, scores=scores, what=where, share=share, strata=strata
             )
         if threshold is not None:
-            values |= flagged_shares(kept, threshold)
+            test = kept[kept["split"] == "test"]
+            shares = (test["score"] > threshold).groupby(test["label"]).mean()
+            values |= {FLAGGED_METRICS[label]: float(share) for label, share in shares.items()}
         if table["reconstruction_error"].notna().any():
             values |= mean_reconstruction_errors(kept)
         if maps is not None:
@@ -113,16 +115,6 @@ def matched_by(images: np.ndarray) -> dict[str, np.ndarray]:
 def strata_of(matched: Mapping[str, np.ndarray], chosen: np.ndarray) -> dict[str, np.ndarray]:
     """Return by metric the strata of the `chosen` images by the numbers of `matched_by`."""
     return {name: variance_strata(numbers[chosen]) for name, numbers in matched.items()}
-
-
-def flagged_shares(table: pd.DataFrame, threshold: float) -> dict[str, float]:
-    """Return FLAGGED_METRICS: the shares of the test images whose score exceeds `threshold`.
-
-    `table` has the columns split, label (0 or 1) and score; a class without images has no share.
-    """
-    test = table[table["split"] == "test"]
-    shares = (test["score"] > threshold).groupby(test["label"]).mean()
-    return {FLAGGED_METRICS[label]: float(share) for label, share in shares.items()}
 
 
 def mean_reconstruction_errors(table: pd.DataFrame) -> dict[str, float]:

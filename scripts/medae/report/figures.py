@@ -123,14 +123,6 @@ def save_figure(figure: Figure, *, pdf: Path, png: Path) -> None:
         )
 
 
-def over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return mean and std (n - 1) of one metric over seeds, per latent dimension, ascending.
-
-    `metrics` are the rows of one dataset, method and metric. The std of a single seed is nan.
-    """
-    return summarise(metrics).set_index("latent_dim")[["mean", "std"]].sort_index()
-
-
 def draw_sweep(
     axes: Axes,
     metrics: pd.DataFrame,
@@ -141,11 +133,13 @@ def draw_sweep(
     line: str = "-",
     scale: float = 1.0,
 ) -> None:
-    """Draw `value` times `scale` against the latent dimension: mean, ± std, faint seeds.
+    """Draw `value` times `scale` against the latent dimension: mean, ± std (n - 1), faint seeds.
 
-    `marker` and `line` are matplotlib's marker and line style.
+    `metrics` are the rows of one dataset, method and metric; `marker` and `line` are those of
+    matplotlib.
     """
-    summary = scale * over_seeds(metrics)
+    summary = summarise(metrics).set_index("latent_dim").sort_index()
+    summary = scale * summary[["mean", "std"]]
     low, high = summary["mean"] - summary["std"], summary["mean"] + summary["std"]
     axes.fill_between(summary.index, low, high, color=color, alpha=0.2, linewidth=0)
     points = metrics["latent_dim"], scale * metrics["value"]

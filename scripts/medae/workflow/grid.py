@@ -135,12 +135,6 @@ def all_runs(config: dict) -> pd.DataFrame:
     return table
 
 
-def example_views(runs: pd.DataFrame) -> list[str]:
-    """Return what the figures of examples compare: latent dimensions, and methods if several."""
-    several = runs["method"].nunique() > 1
-    return ["latent_dimension", "methods"] if several else ["latent_dimension"]
-
-
 def example_settings(runs: list[dict], *, view: str, reference: dict) -> list[dict]:
     """Return the up to eight of `runs` that a view of the examples shows, in their order.
 

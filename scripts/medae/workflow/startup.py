@@ -4,7 +4,6 @@ import ast
 import fcntl
 import os
 import shutil
-import signal
 import socket
 from functools import cache
 from pathlib import Path
@@ -81,26 +80,6 @@ def claim_run(run: str, owner: str) -> None:
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text(owner, encoding="utf-8")
     check_writable(record.parent)
-
-
-def share_package(folder: str) -> None:
-    """Let the scripts of all jobs import the package in `folder`.
-
-    Snakemake puts a script's own folder on the path, and scripts lie in a folder per stage, so the
-    package beside them is found by PYTHONPATH. Jobs on other machines read the Snakefile too.
-    """
-    before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if folder not in before:
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, *before]))
-
-
-def ignore_announcements() -> None:
-    """Let Snakemake ignore SIGUSR1, with which a batch system announces the end of a job's time.
-
-    It goes to all processes of a job. A training answers it by saving its state; Snakemake would
-    die at once, and the job with it.
-    """
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def keep_metadata() -> None:
