@@ -33,10 +33,10 @@ step() { # name, seconds at most, command
 "$python" -c 'import torch; print(torch.__version__, torch.cuda.is_available() and torch.cuda.get_device_name())' | tee "$out/machine.txt"
 step tests 90 "$python" -m pytest -q -p no:cacheprovider -m cuda tests/models
 step bench 120 "$python" benchmarks/run.py --out "$out/bench"
-step run 260 "$python" -m snakemake --cores all --workflow-profile workflow/profiles/gpu \
+step run 290 "$python" -m snakemake --cores all --workflow-profile workflow/profiles/gpu \
 	--configfile "$config" --report "$out/report.html" --report-after-run
 run=$(sed -n 's/^run: *//p' "$config")
 for file in metrics.tsv provenance.json tables/latent_dimension.md tables/methods.md; do
 	cp "results/$run/$file" "$out/" || true
 done
-step trials 90 "$python" benchmarks/run.py --trials --out "$out/trials"
+step trials 60 "$python" benchmarks/run.py --trials --out "$out/trials"
