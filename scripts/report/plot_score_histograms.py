@@ -59,7 +59,7 @@ def draw_panel(axes: Axes, table: pd.DataFrame, decision: Mapping | None = None)
         )
     if decision:
         look = {"color": figures.BLACK, "linewidth": 0.9, "linestyle": "--"}
-        label = f"threshold, {100 * decision['false_positive_rate']:g} % of normal images above"
+        label = f"threshold for {100 * decision['false_positive_rate']:g} % false positives"
         axes.axvline(decision["threshold"], label=label, **look)
         axes.axvspan(decision["low"], decision["high"], color="0.85", zorder=0)
     axes.set(xlabel="", ylabel="")

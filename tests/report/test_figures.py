@@ -415,7 +415,7 @@ def test_histograms_show_the_threshold_of_networks_with_its_interval():
     assert list(network.lines[0].get_xdata()) == [0.0175, 0.0175]
     band = network.patches[0]
     assert (band.get_x(), band.get_width()) == pytest.approx((0.017, 0.0015))
-    assert "threshold, 5 % of normal images above" in legend_texts(figure)
+    assert "threshold for 5 % false positives" in legend_texts(figure)
     assert not baseline.lines
 
 
