@@ -146,7 +146,7 @@ def test_what_a_decision_flags_is_above_its_threshold(setting):
         row = decide("squared_error", np.full(20, threshold), np.arange(20), rate=0.05, floor=0.01)
         write_table(pd.DataFrame([row]), path)
     table = setting.measure(decisions=decisions)
-    values = table.set_index(["seed", "split", "metric"])["value"]
+    values = table.set_index(["seed", "split", "metric"])["value"].sort_index()
     names = ["false_positive_rate", "sensitivity"]
     assert values[3, "published"][names].tolist() == [1 / 2, 1]
     assert values[3, "leak_free"][names].tolist() == [0, 1]
