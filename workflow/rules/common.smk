@@ -39,15 +39,12 @@ from medae.workflow.startup import (
     dataset_folder,
     imported_modules,
     keep_metadata,
+    share_package,
     take_over_lock,
 )
 
+share_package(PACKAGE)
 sys.executable = shlex.quote(sys.executable)  # Snakemake writes it into a shell's line
-# Snakemake puts a script's own folder on the path, and scripts lie in a folder per stage, so the
-# package beside them is found by PYTHONPATH; jobs on other machines read this file too.
-before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-if PACKAGE not in before:
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [PACKAGE, *before]))
 # A batch system announces the end of a job's time by SIGUSR1 to all its processes. A training answers
 # by saving its state; Snakemake would die at once, and the job with it.
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)

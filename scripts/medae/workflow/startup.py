@@ -82,6 +82,17 @@ def claim_run(run: str, owner: str) -> None:
     check_writable(record.parent)
 
 
+def share_package(folder: str) -> None:
+    """Let the scripts of all jobs import the package in `folder`.
+
+    Snakemake puts a script's own folder on the path, and scripts lie in a folder per stage, so the
+    package beside them is found by PYTHONPATH. Jobs on other machines read the Snakefile too.
+    """
+    before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if folder not in before:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, *before]))
+
+
 def keep_metadata() -> None:
     """Let Snakemake keep its records of finished jobs beside the results.
 
