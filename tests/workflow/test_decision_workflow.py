@@ -27,7 +27,8 @@ def test_from_held_out_images_to_flagged_files(fresh):
         "decision": {"held_out": 0.4, "false_positive_rate": 0.1},
     }
     fresh.configure(**changes)
-    fresh.run(cores=1)
+    shown = ["tables/scores.md", "figures/score_histograms_phantom.png"]
+    fresh.run(*(f"results/small/{name}" for name in shown), cores=1)
     drawn = read_table(fresh.results / "audit/phantom/all.tsv")
     held = (drawn["held_out"] == 1).to_numpy()
     assert held.sum() == pytest.approx(24, abs=2)
@@ -80,7 +81,7 @@ def test_from_held_out_images_to_flagged_files(fresh):
     assert "which at most 10 % of normal images" in scored.stderr
 
     fresh.configure(**changes | {"decision": {"held_out": 0.4, "false_positive_rate": 0.2}})
-    fresh.run(cores=1)
+    fresh.run(f"results/small/models/{SETTING}/decision.tsv", cores=1)
     assert model.stat().st_mtime_ns == trained  # another threshold of the same model
     decision = read_table(model.with_name("decision.tsv")).set_index("score")
     assert decision.loc["information", "threshold"] < threshold
