@@ -45,8 +45,8 @@ ABOUT = (
 )
 DECIDED = (
     "False-positive rate and sensitivity are the shares of normal and abnormal test images above "
-    "the threshold from held-out training images. A rate far above the intended one says that normal "
-    "test images are not like those of training."
+    "the threshold from held-out training images. A rate far above the intended one says that "
+    "normal test images are not like those of training."
 )
 CHOSEN = "† chosen without labels, by synthetic anomalies in held-out images."
 TESTED = (
