@@ -62,6 +62,9 @@ rule pack_dataset:
         f"{BENCHMARKS}/pack_dataset/{{dataset}}.tsv"
     wildcard_constraints:
         dataset="|".join(config["datasets"]),
+    # Before trainings: a faulty dataset is noticed at once, and beside a training two cores have no
+    # room for these threads.
+    priority: 3
     conda:
         "../../envs/environment.yaml"
     threads: 2
