@@ -1,6 +1,7 @@
 """The documents against the results, commands and files that they speak of."""
 
 import re
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -141,6 +142,29 @@ def test_the_readme_has_the_results():
     assert markdown_table(LEAKAGE_HEADER, leakage_rows(run, control), "lcccc") in text
     scores = score_rows(RESULTS / "rsna", ["auc", "auc_matched_local"])
     assert markdown_table(SCORE_HEADER, scores, "lcc") in text
+
+
+def test_the_held_out_run_has_its_rates():
+    """AUC, and both rates at the threshold and at the ends of its interval, from the archive."""
+    folder = RESULTS / "held_out"
+    auc = read_table(folder / "metrics.tsv").query("metric == 'auc' & split == 'published'")
+    auc = auc[auc["method"] == "ae"].set_index(["dataset", "score"])["value"]
+    shown = iter([row[2:] for row in tables_of(read(folder / "README.md"))[0]])
+    with tarfile.open(folder / "scores.tar.xz") as archive:
+        for dataset in ("rsna_public", "brain_tumor", "lgg", "pediatric_cxr"):
+            setting = f"{dataset}/all/ae/d16/seed0"
+            names = (f"scores/{setting}/scores", f"scores/{setting}/others")
+            plain, test, decision = (
+                pd.read_csv(archive.extractfile(f"{name}.tsv"), sep="\t")
+                for name in (*names, f"models/{setting}/decision")
+            )
+            test["squared_error"] = plain.loc[plain["split"] == "test", "score"].to_numpy()
+            for row in decision.itertuples():
+                above = {x: test[row.score] > x for x in (row.threshold, row.high, row.low)}
+                rates = pd.DataFrame(above).groupby(test["label"]).mean().mul(100).to_numpy()
+                cells = ["{:.1f} ({:.1f} to {:.1f})".format(*rates[label]) for label in (0, 1)]
+                value = f"{100 * auc[dataset, row.score]:.1f}"
+                assert next(shown) == [row.score.replace("_", " "), value, *cells]
 
 
 def test_the_findings_have_the_results():
